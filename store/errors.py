@@ -1,0 +1,41 @@
+"""What can go wrong with a store.
+
+    TrouperError                  everything that trouper raises on purpose
+    └── StoreError
+        ├── StoreUnavailable      for now: disk full, locked, I/O error; try again
+        └── StoreRefused          for good: this database cannot be used
+            ├── StoreInUse        another runtime holds it (names the owner's pid)
+            ├── SchemaMismatch    another version's schema
+            └── StoreCorrupt      not a database, or a damaged one
+
+A refusal of one operation (an old fence, a conflicting key) is not an error but a value: see
+``protocol``.
+"""
+
+
+class TrouperError(Exception):
+    """The base of every error that trouper raises on purpose."""
+
+
+class StoreError(TrouperError):
+    """A store could not do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The store is down for now (disk full, locked, an I/O error). Nothing was lost; try again."""
+
+
+class StoreRefused(StoreError):
+    """This database cannot be used; trying again does not help."""
+
+
+class StoreInUse(StoreRefused):
+    """Another runtime holds the database; the message names its process id."""
+
+
+class SchemaMismatch(StoreRefused):
+    """The database was written with another version of the schema."""
+
+
+class StoreCorrupt(StoreRefused):
+    """The file is not a database, or is damaged."""

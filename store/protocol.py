@@ -1,0 +1,386 @@
+"""The ``Store``: about fifteen coarse transactions, their requests and their results.
+
+Every engine passes one contract suite. A *refusal* (an old fence, a key used with other content) is
+a value and leaves nothing changed. ``StoreUnavailable`` is raised to the caller of the operation
+that could not be done, and to nobody else; nothing of it was committed, or, if the outcome is not
+known, repeating it is safe: append carries its expected start, finish compares the fence, admission
+goes by id and key.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol
+
+import attrs
+import trio
+
+from trouper.store.records import Counts, Entry, Job, JobOptions, JobState, Notification, ThreadSummary
+
+# --- submitting ---------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Admission:
+    """A job to be admitted. ``id`` is made by the caller, so that a repetition is recognised."""
+
+    id: str
+    user: str
+    name: str
+    arguments: str
+    fingerprint: str
+    thread: str | None = None
+    idempotency_key: str | None = None
+    options: JobOptions = JobOptions()
+    on_busy: Literal["enqueue", "reject"] = "enqueue"
+    """What to do when the thread has an active job."""
+    max_queued: int = 10_000
+    """The most queued rows, over all users."""
+
+
+@attrs.frozen
+class Admitted:
+    job: Job
+    created: bool
+    """False: the key was used before, with the same content; ``job`` is that one, ended or not."""
+
+
+@attrs.frozen
+class Conflict:
+    """The idempotency key was used with other content."""
+
+    job_id: str
+
+
+@attrs.frozen
+class ThreadBusy:
+    """``on_busy="reject"`` and the thread has an active job."""
+
+    job_id: str
+
+
+@attrs.frozen
+class QueueFull:
+    limit: int
+
+
+# --- running ------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Claims:
+    """What one claim did.
+
+    ``started``: rows that are now running under this boot and that the caller must run.
+    ``ended``: rows that were claimed only to be ended (intent to cancel, out of attempts, …).
+    ``next_due_at``: when the earliest queued row that is not yet due falls due; None if none is.
+    """
+
+    started: tuple[Job, ...]
+    ended: tuple[Job, ...]
+    next_due_at: float | None
+
+
+class RefusalReason(enum.StrEnum):
+    FENCED = "fenced"
+    """The attempt is no longer the caller's: stop, and write nothing."""
+    GAP = "gap"
+    """The log does not end where the request expects; ``Refused.entries`` tells where it does."""
+    POISONED = "poisoned"
+    """This one operation cannot be carried out (its data was not accepted)."""
+
+
+@attrs.frozen
+class Refused:
+    reason: RefusalReason
+    entries: int = 0
+    detail: str = ""
+
+
+@attrs.frozen
+class Append:
+    """Entries ``start … start+len(entries)`` of an attempt's log."""
+
+    job_id: str
+    fence: int
+    start: int
+    entries: tuple[Entry, ...]
+    used_ms: int
+
+
+@attrs.frozen
+class Appended:
+    entries: int
+    """The committed length of the log."""
+
+
+@attrs.frozen
+class AppendFailed:
+    """The store is down; what was taken must be offered again."""
+
+    error: str
+
+
+class OutputSource(Protocol):
+    """Who produces output: the store *pulls* from it when it builds a batch.
+
+    So any number of writes between two commits become one append, and a commit that happens for
+    another reason (a submit, a savepoint, a finish) takes all pending output along.
+    """
+
+    def take(self) -> Append | None:
+        """All that is to be committed next, or None. Called in trio's thread. Until ``settled`` is
+        called for it, ``take`` is not called again."""
+        ...
+
+    def settled(self, result: Appended | Refused | AppendFailed) -> None:
+        """What became of the append; called in trio's thread, after the commit and before the
+        listeners. After ``AppendFailed`` the store asks again by itself when it is up again."""
+        ...
+
+
+@attrs.frozen
+class Savepoint:
+    """The state ``saved`` (JSON) holds at entry ``entries``, which must be the log's length."""
+
+    job_id: str
+    fence: int
+    entries: int
+    saved: str
+    used_ms: int
+
+
+class EndingKind(enum.StrEnum):
+    RETURNED = "returned"
+    FAILED = "failed"
+    """For good: ``raise trouper.Fail``."""
+    CRASHED = "crashed"
+    """An exception: retried while attempts remain. With ``retry_after_s``, not before that."""
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    RELEASED = "released"
+    """Given back by a node that stops: queued again, due at once, no attempt used."""
+
+
+@attrs.frozen(kw_only=True)
+class Finish:
+    """How an attempt ended. Whether the job ends with it is the rules' to say."""
+
+    job_id: str
+    fence: int
+    kind: EndingKind
+    entries: int
+    """The length that the log must have (pending output is committed along with this)."""
+    sha256: str
+    """Hash over the whole log of ``entries`` entries (O6); stored when the job ends."""
+    used_ms: int
+    result: str | None = None
+    error: str | None = None
+    reason: str | None = None
+    retry_after_s: float | None = None
+    stuck: bool = False
+    jitter: float = 1.0
+    """A draw from [0, 1) that the back-off of a retry is multiplied with."""
+
+
+@attrs.frozen
+class Finished:
+    job: Job
+    notification: Notification | None = None
+    """The row that the same transaction wrote, if it did."""
+
+
+@attrs.frozen
+class Saved:
+    job: Job
+
+
+# --- people -------------------------------------------------------------------------------------
+
+
+class CancelAnswer(enum.StrEnum):
+    ACCEPTED = "accepted"
+    ALREADY_ENDED = "already_ended"
+    UNKNOWN = "unknown"
+
+
+@attrs.frozen
+class CancelResult:
+    answer: CancelAnswer
+    job: Job | None = None
+    """The row as it is now; None when unknown."""
+
+
+@attrs.frozen(kw_only=True)
+class Notify:
+    """A notification by the job itself; idempotent on (user, job, ``message``, key)."""
+
+    id: str
+    job_id: str
+    fence: int
+    key: str
+    title: str
+    body: str
+
+
+@attrs.frozen
+class Notified:
+    notification: Notification
+    created: bool
+
+
+Mark = Literal["seen", "read", "archived"]
+"""``read`` and ``archived`` imply ``seen``; marks are set once and never taken back."""
+
+
+@attrs.frozen
+class Changes:
+    """The feed of a user after ``prev``, up to and including ``seq``: latest state of each row."""
+
+    prev: int
+    seq: int
+    jobs: tuple[Job, ...]
+    notifications: tuple[Notification, ...]
+    counts: Counts
+
+
+@attrs.frozen
+class Snapshot:
+    """The feed from nothing: active jobs, the newest notifications (not archived), counts."""
+
+    seq: int
+    jobs: tuple[Job, ...]
+    notifications: tuple[Notification, ...]
+    counts: Counts
+
+
+@attrs.frozen
+class OutputHead:
+    """Where a job's committed log stands now."""
+
+    job: Job
+    entries: int
+
+
+@attrs.frozen
+class OutputRange:
+    """Committed entries ``start … start+len(entries)`` of the log of ``attempt``."""
+
+    attempt: int
+    start: int
+    entries: tuple[Entry, ...]
+
+
+@attrs.frozen
+class CommitNotice:
+    """What one commit changed, told to listeners in trio's thread before any waiter wakes.
+
+    ``outputs``: job id → (attempt, committed entries) of logs that grew.
+    ``jobs``: rows as they are now. ``feeds``: user → ``feed_seq`` now.
+    ``due``: there may be something to claim (a submit, a retry, an end that frees a thread).
+    """
+
+    outputs: Mapping[str, tuple[int, int]]
+    jobs: tuple[Job, ...]
+    feeds: Mapping[str, int]
+    due: bool
+
+
+class Store(Protocol):
+    """What is remembered. One instance is one start (*boot*) of the store.
+
+    ``run`` is the store's task: it opens the engine, raises ``boot``, calls ``task_status.started``
+    and serves until it is cancelled; then it commits what is pending and closes the engine. The
+    other methods work between the two and raise ``StoreUnavailable`` outside of it.
+
+    **Cancellation** of a transaction: it is a cancellation point only before it was handed to the
+    engine; after that it is waited for, so that its caller knows the outcome.
+    """
+
+    @property
+    def boot(self) -> int: ...
+    @property
+    def epoch(self) -> str:
+        """An id made with the database: cursors of another epoch are void."""
+        ...
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None: ...
+    def listen(self, listener: Callable[[CommitNotice], None]) -> None:
+        """``listener`` is called, in trio's thread, in the step after each commit, before waiters."""
+        ...
+
+    async def admit(self, admission: Admission) -> Admitted | Conflict | ThreadBusy | QueueFull: ...
+    async def claim(self, limit: int) -> Claims:
+        """Claim up to ``limit`` rows to run: orphans of another boot first, then due queued rows,
+        oldest first, whose thread is free. Rows that are only to be ended do not count."""
+        ...
+
+    def dirty(self, source: OutputSource) -> None:
+        """``source`` has something to commit: soon, its ``take`` is called. Never blocks."""
+        ...
+
+    async def savepoint(self, request: Savepoint) -> Saved | Refused: ...
+    async def unsafe(self, job_id: str, fence: int, step: str | None) -> Saved | Refused:
+        """An unsafe step begins (its name) or has ended (None)."""
+        ...
+
+    async def finish(self, request: Finish) -> Finished | Refused:
+        """End an attempt. Terminal state, pending output, notification and feed are one commit.
+        Repeating a finish that has been carried out (same fence) gives ``Finished`` again."""
+        ...
+
+    async def cancel(self, job_id: str, user: str | None) -> CancelResult:
+        """A queued job ends; for a running one the intent is recorded. ``user`` None: trusted."""
+        ...
+
+    async def notify(self, request: Notify) -> Notified | Refused: ...
+    async def mark(
+        self, user: str, mark: Mark, *, ids: tuple[str, ...] = (), job_id: str | None = None,
+        upto_seq: int | None = None,
+    ) -> Counts:
+        """Mark notifications of ``user``: those of ``ids``, of ``job_id``, or all with a feed seq
+        up to ``upto_seq``. Unknown ids and those of others are passed over."""
+        ...
+
+    async def job(self, job_id: str) -> Job | None: ...
+    async def jobs(
+        self, user: str, *, thread: str | None = None, before: str | None = None, limit: int = 50
+    ) -> tuple[Job, ...]:
+        """Newest first; ``before``: a job id, exclusive (unknown: nothing)."""
+        ...
+
+    async def threads(
+        self, user: str, *, before: str | None = None, limit: int = 50
+    ) -> tuple[ThreadSummary, ...]:
+        """By their newest job, newest first; ``before``: a thread, exclusive."""
+        ...
+
+    async def notifications(
+        self, user: str, *, before: str | None = None, limit: int = 50
+    ) -> tuple[Notification, ...]:
+        """Not archived, newest first; ``before``: a notification id, exclusive."""
+        ...
+
+    async def changes_since(self, user: str, seq: int, limit: int) -> Changes | None:
+        """None if ``seq`` is above the feed's, below its floor, or more than ``limit`` rows behind."""
+        ...
+
+    async def snapshot(self, user: str, notifications: int) -> Snapshot: ...
+    async def output_head(self, job_id: str) -> OutputHead | None: ...
+    async def read_output(self, job_id: str, start: int, max_bytes: int) -> OutputRange | None:
+        """Committed entries from ``start``: at least one if there is one, and no more than
+        ``max_bytes`` of payload unless the first alone is larger. None: no such job."""
+        ...
+
+    async def running(self) -> tuple[Job, ...]:
+        """The rows that run under this boot."""
+        ...
+
+    async def active_counts(self) -> Mapping[JobState, int]:
+        """How many rows are queued and running."""
+        ...
+
+    def statistics(self) -> Mapping[str, int]:
+        """Named counters and the use of each bound."""
+        ...
