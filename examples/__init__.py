@@ -1,0 +1,1 @@
+"""Examples of trouper: each is a package of its own that is run with ``python -m examples.<name>``."""
