@@ -1,0 +1,263 @@
+"""Declaring a job: ``@trouper.job`` makes a ``JobSpec``; its ``call`` makes a validated ``Call``.
+
+A job is an async function of a ``JobContext`` and keyword-only arguments. The arguments are JSON:
+they are kept with the row and given to every attempt anew.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+import typing
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import attrs
+import cattrs
+import orjson
+from cattrs.strategies import configure_union_passthrough
+
+from trouper.store.errors import TrouperError
+from trouper.store.records import JobOptions, JobState
+
+R = TypeVar("R")
+P = ParamSpec("P")
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
+_TERMINAL = tuple(state.value for state in JobState if state.terminal)
+
+
+class BadArguments(TrouperError):
+    """Arguments that do not fit a job's signature; says which and what is legal."""
+
+
+class Fail(TrouperError):
+    """Raised in a job: it ends ``failed`` with this message, and is not retried."""
+
+
+class Again(TrouperError):
+    """Raised in a job: retry it, within its budget, and not before ``after`` seconds."""
+
+    def __init__(self, message: str = "again", *, after: float = 0.0) -> None:
+        if not 0 <= after <= 7 * 86400:
+            raise ValueError(f"after={after!r}: legal are 0 to 604800 seconds (a week)")
+        super().__init__(message)
+        self.after = after
+
+
+def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
+    if value < 0:
+        raise ValueError(f"{attribute.name}={value!r}: legal are numbers from 0")
+
+
+@attrs.frozen
+class Backoff:
+    """Before retry k: a uniform draw from 0 to ``min(max, base × factor^(k-1))`` seconds."""
+
+    base: float = attrs.field(default=1.0, validator=_positive)
+    factor: float = attrs.field(default=2.0, validator=_positive)
+    max: float = attrs.field(default=60.0, validator=_positive)
+
+
+@attrs.frozen
+class Retry:
+    """How many attempts a job has (crashes and process deaths use them up), and the pause between.
+
+    The default is one attempt, so no retry: a model call costs money.
+    """
+
+    attempts: int = 1
+    backoff: Backoff = Backoff()
+
+    def __attrs_post_init__(self) -> None:
+        if not 1 <= self.attempts <= 1000:
+            raise ValueError(f"attempts={self.attempts!r}: legal are 1 to 1000")
+
+
+def _strict_converter() -> cattrs.Converter:
+    """cattrs coerces ("7" becomes 7): hooks for the plain types make it refuse instead."""
+    converter = cattrs.Converter(forbid_extra_keys=True)
+
+    def hook(kind: type, *legal: type) -> None:
+        def structure(value: Any, _: type) -> Any:
+            if type(value) not in legal:
+                raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
+            return kind(value)
+
+        converter.register_structure_hook(kind, structure)
+
+    hook(str, str)
+    hook(int, int)
+    hook(bool, bool)
+    hook(float, float, int)
+    configure_union_passthrough(str | int | float | bool | None, converter)
+    return converter
+
+
+_STRICT = _strict_converter()
+
+
+@attrs.frozen
+class Call:
+    """A job and its arguments, checked: what ``runtime.submit`` takes."""
+
+    spec: JobSpec[Any, Any]
+    arguments: str
+    """Canonical JSON: sorted keys, no spaces."""
+
+
+@attrs.frozen(kw_only=True)
+class JobSpec(Generic[P, R]):
+    """A declared job. Calling it calls the function itself, for tests of its own."""
+
+    name: str
+    function: Callable[..., Awaitable[R]]
+    timeout_s: float | None = None
+    retry: Retry = Retry()
+    on_process_death: str = "retry"
+    notify_on: tuple[str, ...] = JobOptions().notify_on
+    client: bool = False
+    """Whether clients may submit it."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[R]:
+        return self.function(*args, **kwargs)
+
+    @property
+    def options(self) -> JobOptions:
+        backoff = self.retry.backoff
+        return JobOptions(
+            attempts=self.retry.attempts,
+            backoff_base_s=backoff.base,
+            backoff_factor=backoff.factor,
+            backoff_max_s=backoff.max,
+            timeout_s=self.timeout_s,
+            on_process_death=self.on_process_death,
+            notify_on=self.notify_on,
+        )
+
+    def call(self, **arguments: Any) -> Call:
+        """Check ``arguments`` against the signature. Raises ``BadArguments``."""
+        try:
+            encoded = orjson.dumps(_STRICT.unstructure(arguments), option=orjson.OPT_SORT_KEYS)
+        except (TypeError, ValueError) as error:
+            raise BadArguments(f"arguments of {self.name!r} are not JSON: {error}") from None
+        self.structure(orjson.loads(encoded))
+        return Call(self, encoded.decode())
+
+    def structure(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        """Keyword arguments for the function from decoded JSON, strictly by its signature."""
+        parameters = _parameters(self.function)
+        hints = typing.get_type_hints(self.function)
+        unknown = sorted(set(arguments) - set(parameters))
+        missing = sorted(
+            name
+            for name, parameter in parameters.items()
+            if parameter.default is parameter.empty and name not in arguments
+        )
+        if unknown or missing:
+            wrong = [f"{n!r} is not one of them" for n in unknown] + [f"{n!r} is missing" for n in missing]
+            raise BadArguments(
+                f"arguments of {self.name!r}: {', '.join(wrong)}; legal are {self._signature(hints)}"
+            )
+        structured: dict[str, Any] = {}
+        for name, value in arguments.items():
+            try:
+                structured[name] = _STRICT.structure(value, hints.get(name, Any))
+            except Exception as error:
+                raise BadArguments(
+                    f"argument {name!r} of {self.name!r}: {_reason(error)}; legal are {self._signature(hints)}"
+                ) from None
+        return structured
+
+    def _signature(self, hints: Mapping[str, Any]) -> str:
+        names = [
+            f"{name}: {getattr(hints.get(name, Any), '__name__', hints.get(name, Any))}"
+            for name in _parameters(self.function)
+        ]
+        return f"({', '.join(names)})"
+
+
+def _reason(error: BaseException) -> str:
+    """The innermost cause: cattrs wraps it in groups."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    parameters = list(inspect.signature(function).parameters.values())
+    return {p.name: p for p in parameters[1:]}
+
+
+def _check_function(function: Callable[..., Any], name: str) -> None:
+    legal = "an async function with one positional parameter (the context) and keyword-only ones"
+    if not inspect.iscoroutinefunction(function):
+        raise TypeError(f"job {name!r} is {function!r}: legal is {legal}")
+    first, *rest = inspect.signature(function).parameters.values() or [None]
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    if first is None or first.kind not in positional:
+        raise TypeError(f"job {name!r} takes no context: legal is {legal}")
+    for parameter in rest:
+        if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
+            raise TypeError(f"parameter {parameter.name!r} of job {name!r} is not keyword-only: legal is {legal}")
+
+
+@typing.overload
+def job(function: Callable[P, Awaitable[R]], /) -> JobSpec[P, R]: ...
+@typing.overload
+def job(
+    *,
+    name: str | None = None,
+    timeout: float | None = None,
+    retry: Retry = Retry(),
+    on_process_death: str = "retry",
+    notify_on: Iterable[str] = JobOptions().notify_on,
+    client: bool = False,
+) -> Callable[[Callable[P, Awaitable[R]]], JobSpec[P, R]]: ...
+def job(function: Any = None, /, **options: Any) -> Any:
+    """Declare an async function as a job.
+
+    * ``name``: what it is registered as; by default the function's own name.
+    * ``timeout``: running time over all attempts, in seconds; None for no limit.
+    * ``retry``: ``Retry(attempts=…, backoff=Backoff(…))``; one attempt by default.
+    * ``on_process_death``: ``"retry"`` (while attempts remain) or ``"end"`` (it is ``lost``).
+    * ``notify_on``: the terminal states that leave a notification; by default all but ``cancelled``.
+    * ``client``: whether clients may submit it over the wire.
+
+    Raises ``TypeError`` or ``ValueError`` where it is declared, naming the legal forms.
+    """
+    if function is not None:
+        return _declare(function)
+    return lambda declared: _declare(declared, **options)
+
+
+def _declare(
+    function: Callable[..., Awaitable[R]],
+    *,
+    name: str | None = None,
+    timeout: float | None = None,
+    retry: Retry = Retry(),
+    on_process_death: str = "retry",
+    notify_on: Iterable[str] = JobOptions().notify_on,
+    client: bool = False,
+) -> JobSpec[Any, R]:
+    name = function.__name__ if name is None else name
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"job name {name!r}: legal are 1 to 64 letters, digits, '_', '.', '-', no digit first")
+    _check_function(function, name)
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout={timeout!r} of job {name!r}: legal are None and seconds above 0")
+    if on_process_death not in ("retry", "end"):
+        raise ValueError(f"on_process_death={on_process_death!r} of job {name!r}: legal are 'retry' and 'end'")
+    states = tuple(str(state) for state in notify_on)
+    if wrong := [state for state in states if state not in _TERMINAL]:
+        raise ValueError(f"notify_on of job {name!r} has {wrong}: legal are {', '.join(_TERMINAL)}")
+    return JobSpec(
+        name=name,
+        function=function,
+        timeout_s=timeout,
+        retry=retry,
+        on_process_death=on_process_death,
+        notify_on=states,
+        client=client,
+    )
