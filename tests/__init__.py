@@ -1,0 +1,1 @@
+"""The tests mirror the rooms; ``meta`` holds the rules of the house, ``packaging`` what is shipped."""
