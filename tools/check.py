@@ -50,7 +50,7 @@ def steps() -> dict[str, Sequence[str]]:
         "flake8-async": (*FLAKE8_ASYNC, *python_files()),
         "floors": (PYTHON, "-m", "pytest", "-q", FLOORS),
         "mypy": (PYTHON, "-m", "mypy"),
-        "pyright": (PYTHON, "-m", "pyright"),
+        "pyright": (PYTHON, "-m", "pyright", "--pythonpath", PYTHON),
         "tests": (PYTHON, "-m", "pytest", "-q"),
     }
 
