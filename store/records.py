@@ -125,6 +125,8 @@ class Notification:
     id: str
     user: str
     job: str
+    thread: str | None = None
+    """The job's thread, so that a notification leads there without a look at the job."""
     kind: str
     """``ended`` (made by the finishing transaction) or ``message`` (made by ``ctx.notify``)."""
     key: str = ""

@@ -1,0 +1,248 @@
+"""Text to items and back, strictly: ``"7"`` is not 7, and every refusal names the field.
+
+cattrs alone coerces silently, raises a bare KeyError for an unknown tag and a TypeError for what is
+not an object; so the primitives are structured by hooks of ours and the envelope is checked first.
+Two kinds of refusal are told apart: a wrong *shape* (not JSON, a missing field, a wrong JSON type)
+breaks the protocol and raises ``ProtocolBroken``; a wrong *value* (too long, out of range, an unknown
+word) becomes an ``Unacceptable`` item, to be answered.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar, get_args, get_origin
+
+import attrs
+import cattrs
+import orjson
+from cattrs.errors import BaseValidationError
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from trouper.transport import messages
+from trouper.transport.errors import MessageTooLarge, ProtocolBroken
+from trouper.transport.messages import CLIENT_ITEMS, SERVER_ITEMS, Item, JsonObject, OutOfRange, Part, Unacceptable
+
+T = TypeVar("T")
+
+_JSON_NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
+
+
+class _WrongType(TypeError):
+    """A field does not have the JSON type that it must have."""
+
+
+def _said(value: object) -> str:
+    """What a client sent, short enough for a close frame."""
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 40 else text[:37] + "…"
+
+
+def _strict(kind: type, accepts: tuple[type, ...]) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, _: Any) -> Any:
+        if type(value) not in accepts:  # not isinstance: True is an int
+            raise _WrongType(f"is {_said(value)}; legal is {_JSON_NAMES[kind]}")
+        return value
+
+    return hook
+
+
+def _object(value: Any, _: Any) -> JsonObject:
+    if type(value) is not dict:
+        raise _WrongType(f"is {_said(value)}; legal is an object")
+    return value
+
+
+def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
+    if type(value) is not list:
+        raise _WrongType(f"is {_said(value)}; legal is an array")
+    element = get_args(kind)[0]
+    return tuple(_converter.structure(each, element) for each in value)
+
+
+def _part(value: Any, _: Any) -> Part:
+    if type(value) is str:
+        return value
+    if type(value) is list and len(value) == 2 and all(type(each) is str for each in value):
+        return (value[0], value[1])
+    raise _WrongType(f"is {_said(value)}; legal is a string or an array of two strings")
+
+
+def _renames(cls: type) -> dict[str, Any]:
+    return {
+        field.name: override(rename=field.metadata["wire"])
+        for field in attrs.fields(cls)
+        if "wire" in field.metadata
+    }
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=False)
+    converter.register_structure_hook(str, _strict(str, (str,)))
+    converter.register_structure_hook(bool, _strict(bool, (bool,)))
+    converter.register_structure_hook(int, _strict(int, (int,)))
+    converter.register_structure_hook(float, _strict(float, (float, int)))
+    converter.register_structure_hook_func(lambda kind: kind == JsonObject, _object)
+    converter.register_structure_hook_func(lambda kind: kind == Part, _part)
+    converter.register_structure_hook_func(
+        lambda kind: get_origin(kind) is tuple and get_args(kind)[1:] == (...,), _tuple
+    )
+    converter.register_unstructure_hook_func(lambda kind: kind == Part, lambda part: part)
+
+    def structure(cls: type) -> Callable[[Any, Any], Any]:
+        generated = make_dict_structure_fn(cls, converter, **_renames(cls))
+
+        def hook(value: Any, kind: Any) -> Any:
+            if type(value) is not dict:
+                raise _WrongType(f"is {_said(value)}; legal is an object")
+            return generated(value, kind)
+
+        return hook
+
+    converter.register_structure_hook_factory(attrs.has, structure)
+    converter.register_unstructure_hook_factory(
+        attrs.has, lambda cls: make_dict_unstructure_fn(cls, converter, **_renames(cls))
+    )
+    return converter
+
+
+_converter = _make_converter()
+_CLIENT: Mapping[str, type[Item]] = {item.t: item for item in CLIENT_ITEMS}
+_SERVER: Mapping[str, type[Item]] = {item.t: item for item in SERVER_ITEMS}
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+def decode_client(text: str | bytes, *, max_bytes: int) -> list[Item]:
+    """The items of a client's message of at most ``max_bytes`` UTF-8 bytes, for the gateway.
+
+    Raises ``ProtocolBroken`` (``MessageTooLarge``) with a message fit for a close frame. An item
+    whose values are not legal is given as ``Unacceptable``.
+    """
+    items: list[Item] = []
+    for value in _array(text, max_bytes):
+        tag = _tag(value)
+        cls = _CLIENT.get(tag)
+        if cls is None:
+            raise ProtocolBroken(f"t is {_said(tag)}; legal are {', '.join(_CLIENT)}")
+        items.append(_item(cls, value))
+    return items
+
+
+def decode_server(text: str | bytes, *, max_bytes: int) -> list[Item]:
+    """The items of a server's message, for a client; those of unknown types are left out.
+
+    Raises ``ProtocolBroken``.
+    """
+    items: list[Item] = []
+    for value in _array(text, max_bytes):
+        cls = _SERVER.get(_tag(value))
+        if cls is not None:
+            items.append(structure(value, cls))
+    return items
+
+
+def structure(value: Any, cls: type[T]) -> T:
+    """``value`` (parsed JSON) as ``cls``, one of the classes of ``messages``.
+
+    Raises ``ProtocolBroken`` naming the field, for shapes and values alike.
+    """
+    try:
+        return _converter.structure(value, cls)
+    except (BaseValidationError, _WrongType, OutOfRange) as error:
+        name = getattr(cls, "t", "") or cls.__name__
+        raise ProtocolBroken("; ".join(text for _, text in _faults(error, name))) from error
+
+
+def _array(text: str | bytes, max_bytes: int) -> list[Any]:
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if len(raw) > max_bytes:
+        raise MessageTooLarge(f"a message of {len(raw)} bytes; legal are {max_bytes}")
+    try:
+        value = orjson.loads(raw)
+    except (orjson.JSONDecodeError, RecursionError) as error:
+        raise ProtocolBroken(f"not JSON: {error}; legal is an array of items") from error
+    if type(value) is not list:
+        raise ProtocolBroken(f"the message is {_said(value)}; legal is an array of items")
+    return value
+
+
+def _tag(value: Any) -> str:
+    if type(value) is not dict:
+        raise ProtocolBroken(f"an item is {_said(value)}; legal is an object")
+    tag = value.get("t")
+    if type(tag) is not str:
+        raise ProtocolBroken(f"t of an item is {_said(tag)}; legal is a string")
+    return tag
+
+
+def _item(cls: type[Item], value: dict[str, Any]) -> Item:
+    try:
+        return _converter.structure(value, cls)
+    except (BaseValidationError, _WrongType, OutOfRange) as error:
+        faults = _faults(error, cls.t)
+        message = "; ".join(text for _, text in faults)
+        if not all(is_value for is_value, _ in faults):
+            raise ProtocolBroken(message) from error
+        id = value.get("id")
+        if type(id) is str and not 1 <= len(id) <= 64:
+            raise ProtocolBroken(message) from error  # a reply could not name it
+        return Unacceptable(cls.t, id if issubclass(cls, messages.Command) else None, message)
+
+
+_CATTRS_PLACE = re.compile(r"Structuring class \w+ @ attribute (\w+)")
+
+
+def _faults(error: BaseException, path: str) -> list[tuple[bool, str]]:
+    """Every fault as (whether it is one of value, text), with the path of its field."""
+    if isinstance(error, BaseExceptionGroup):
+        faults: list[tuple[bool, str]] = []
+        for each in error.exceptions:
+            faults.extend(_faults(each, path + _place(each)))
+        return faults
+    if isinstance(error, KeyError):
+        return [(False, f"{path}.{error.args[0]} is missing")]
+    if isinstance(error, OutOfRange):
+        return [(True, f"{path}: {error}")]
+    return [(False, f"{path} {error}")]
+
+
+def _place(error: BaseException) -> str:
+    if isinstance(error, KeyError):
+        return ""
+    for note in getattr(error, "__notes__", ()):
+        if match := _CATTRS_PLACE.match(str(note)):
+            return f".{match[1]}"
+    return ""
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def encode_item(item: Item) -> bytes:
+    """One item as JSON. Raises ``ProtocolBroken`` for what JSON cannot hold (a lone surrogate)."""
+    value = _converter.unstructure(item)
+    if isinstance(item, messages.Reply):
+        # A reply holds exactly one of the two, and ``ok`` may be null.
+        del value["ok" if item.error is not None else "error"]
+    try:
+        return orjson.dumps({"t": item.t, **value})
+    except orjson.JSONEncodeError as error:
+        raise ProtocolBroken(f"{item.t} cannot be written as JSON: {error}") from error
+
+
+def join_items(encoded: Iterable[bytes]) -> bytes:
+    """A message of items that were encoded one by one."""
+    return b"[" + b",".join(encoded) + b"]"
+
+
+def encode(items: Iterable[Item]) -> bytes:
+    """A whole message."""
+    return join_items(map(encode_item, items))
+
+
+def finite(value: float | None) -> float | None:
+    """``value``, or None for what JSON has no number for."""
+    return value if value is not None and math.isfinite(value) else None

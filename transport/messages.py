@@ -1,0 +1,387 @@
+"""Every item of the wire protocol, as a frozen class (docs/protocol.md is the specification).
+
+A field that is named otherwise on the wire says so with ``wire(...)``. Validators check *values*
+(lengths, ranges, words) and raise ``OutOfRange``; the JSON *types* are the codec's to check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import attrs
+
+from trouper.transport.codes import MAX_INTEGER, PROTOCOL_VERSION
+
+JsonObject = dict[str, Any]
+"""A JSON object whose contents are not ours to judge."""
+
+
+class OutOfRange(ValueError):
+    """A field has the right JSON type and a value that is not legal."""
+
+
+_Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
+
+
+def _length(least: int, most: int) -> _Validator:
+    def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is not None and not least <= len(value) <= most:
+            what = "elements" if isinstance(value, tuple) else "characters"
+            raise OutOfRange(f"{attribute.name} has {len(value)} {what}; legal are {least} to {most}")
+
+    return check
+
+
+def _between(least: int, most: int) -> _Validator:
+    def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value is not None and not least <= value <= most:
+            raise OutOfRange(f"{attribute.name} is {value}; legal are {least} to {most}")
+
+    return check
+
+
+def _one_of(*words: str) -> _Validator:
+    def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+        if value not in words:
+            raise OutOfRange(f"{attribute.name} is {value!r}; legal are {', '.join(words)}")
+
+    return check
+
+
+def wire(name: str) -> dict[str, str]:
+    """The metadata of a field whose name on the wire is ``name``."""
+    return {"wire": name}
+
+
+_natural = _between(0, MAX_INTEGER)
+_name = _length(1, 200)
+_command_id = _length(1, 64)
+_limit = _between(1, 100)
+
+
+class Item:
+    """The base of every item; ``t`` is its tag on the wire."""
+
+    t: ClassVar[str]
+
+
+class Command(Item):
+    """A client's item that gets exactly one reply."""
+
+    id: str
+
+
+# --- both ways ----------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Beat(Item):
+    t: ClassVar[str] = "beat"
+
+
+@attrs.frozen
+class FeedCursor:
+    """What a client holds of the feed."""
+
+    epoch: str = attrs.field(validator=_name)
+    seq: int = attrs.field(validator=_natural)
+
+
+@attrs.frozen
+class Counts:
+    unseen: int
+    unread: int
+
+
+@attrs.frozen(kw_only=True)
+class JobRow:
+    """A job as the feed shows it."""
+
+    id: str
+    name: str
+    thread: str | None
+    state: str
+    reason: str | None
+    attempt: int
+    entries: int
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    error: str | None
+    cancel_requested: bool
+    seq: int
+    saved_entries: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class JobDetail(JobRow):
+    """A job as replies show it."""
+
+    arguments: Any
+    result: Any
+
+
+@attrs.frozen(kw_only=True)
+class NotificationRow:
+    id: str
+    job: str
+    thread: str | None
+    kind: str
+    key: str
+    title: str
+    body: str
+    created_at: float
+    seen: bool
+    read: bool
+    archived: bool
+    seq: int
+
+
+@attrs.frozen
+class ThreadRow:
+    """One line of the answer to ``threads``."""
+
+    thread: str
+    jobs: int
+    active: int
+    first: JobDetail
+    last: JobDetail
+
+
+# --- from the client ----------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Hello(Item):
+    t: ClassVar[str] = "hello"
+    visible: bool
+    token: str | None = attrs.field(default=None, repr=False, validator=_length(0, 8192))
+    feed: FeedCursor | None = None
+
+
+@attrs.frozen
+class Attach(Item):
+    t: ClassVar[str] = "attach"
+    job: str = attrs.field(validator=_name)
+    attempt: int = attrs.field(validator=_natural)
+    n: int = attrs.field(validator=_natural)
+
+
+@attrs.frozen
+class Detach(Item):
+    t: ClassVar[str] = "detach"
+    job: str = attrs.field(validator=_name)
+
+
+@attrs.frozen
+class Ack(Item):
+    t: ClassVar[str] = "ack"
+    sent: int = attrs.field(validator=_natural)
+    feed: int = attrs.field(validator=_natural)
+
+
+@attrs.frozen
+class Resync(Item):
+    t: ClassVar[str] = "resync"
+    feed: FeedCursor
+
+
+@attrs.frozen
+class Visible(Item):
+    t: ClassVar[str] = "visible"
+    visible: bool
+
+
+@attrs.frozen(kw_only=True)
+class Submit(Command):
+    t: ClassVar[str] = "submit"
+    id: str = attrs.field(validator=_command_id)
+    job: str = attrs.field(validator=_name)
+    arguments: JsonObject
+    key: str = attrs.field(validator=_name)
+    thread: str | None = attrs.field(default=None, validator=_name)
+    on_busy: str = attrs.field(default="enqueue", validator=_one_of("enqueue", "reject"))
+
+
+@attrs.frozen(kw_only=True)
+class Cancel(Command):
+    t: ClassVar[str] = "cancel"
+    id: str = attrs.field(validator=_command_id)
+    job: str = attrs.field(validator=_name)
+
+
+@attrs.frozen(kw_only=True)
+class Mark(Command):
+    t: ClassVar[str] = "mark"
+    id: str = attrs.field(validator=_command_id)
+    mark: str = attrs.field(validator=_one_of("seen", "read", "archived"))
+    ids: tuple[str, ...] | None = attrs.field(default=None, validator=_length(0, 500))
+    job: str | None = attrs.field(default=None, validator=_name)
+    upto: int | None = attrs.field(default=None, validator=_natural)
+
+    def __attrs_post_init__(self) -> None:
+        if sum(field is not None for field in (self.ids, self.job, self.upto)) != 1:
+            raise OutOfRange("a mark has exactly one of ids, job and upto")
+
+
+@attrs.frozen(kw_only=True)
+class GetJob(Command):
+    t: ClassVar[str] = "job"
+    id: str = attrs.field(validator=_command_id)
+    job: str = attrs.field(validator=_name)
+
+
+@attrs.frozen(kw_only=True)
+class ListJobs(Command):
+    t: ClassVar[str] = "jobs"
+    id: str = attrs.field(validator=_command_id)
+    thread: str | None = attrs.field(default=None, validator=_name)
+    before: str | None = attrs.field(default=None, validator=_name)
+    limit: int = attrs.field(default=50, validator=_limit)
+
+
+@attrs.frozen(kw_only=True)
+class ListThreads(Command):
+    t: ClassVar[str] = "threads"
+    id: str = attrs.field(validator=_command_id)
+    before: str | None = attrs.field(default=None, validator=_name)
+    limit: int = attrs.field(default=50, validator=_limit)
+
+
+@attrs.frozen(kw_only=True)
+class ListNotifications(Command):
+    t: ClassVar[str] = "notifications"
+    id: str = attrs.field(validator=_command_id)
+    before: str | None = attrs.field(default=None, validator=_name)
+    limit: int = attrs.field(default=50, validator=_limit)
+
+
+@attrs.frozen
+class Unacceptable(Item):
+    """Not on the wire: a client's item whose types are right and whose values are not legal."""
+
+    t: ClassVar[str] = ""
+    tag: str
+    id: str | None
+    message: str
+
+
+# --- from the server ----------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Welcome(Item):
+    t: ClassVar[str] = "welcome"
+    protocol: int = PROTOCOL_VERSION
+    session: str
+    user: str
+    epoch: str
+    beat_ms: int
+    silence_ms: int
+    window: int
+
+
+@attrs.frozen
+class ErrorBody:
+    code: str
+    message: str
+    retryable: bool = False
+
+
+@attrs.frozen
+class Reply(Item):
+    """Exactly one of ``ok`` and ``error`` is there."""
+
+    t: ClassVar[str] = "reply"
+    id: str
+    ok: Any = None
+    error: ErrorBody | None = None
+
+
+@attrs.frozen
+class Snapshot(Item):
+    t: ClassVar[str] = "snapshot"
+    epoch: str
+    seq: int
+    jobs: tuple[JobRow, ...]
+    notifications: tuple[NotificationRow, ...]
+    counts: Counts
+
+
+@attrs.frozen
+class Feed(Item):
+    t: ClassVar[str] = "feed"
+    epoch: str
+    prev: int
+    seq: int
+    jobs: tuple[JobRow, ...]
+    notifications: tuple[NotificationRow, ...]
+    counts: Counts
+
+
+@attrs.frozen
+class Progress(Item):
+    t: ClassVar[str] = "progress"
+    job: str
+    attempt: int
+    done: float
+    total: float | None = None
+    note: str | None = None
+
+
+@attrs.frozen
+class Rewind(Item):
+    t: ClassVar[str] = "rewind"
+    job: str
+    attempt: int
+    keep: int
+
+
+Part = str | tuple[str, str]
+
+
+@attrs.frozen
+class Output(Item):
+    t: ClassVar[str] = "output"
+    job: str
+    attempt: int
+    start: int = attrs.field(metadata=wire("from"))
+    end: int = attrs.field(metadata=wire("to"))
+    parts: tuple[Part, ...]
+    sent: int
+
+
+@attrs.frozen
+class OutputEnd(Item):
+    t: ClassVar[str] = "output.end"
+    job: str
+    attempt: int
+    entries: int
+    sha256: str
+    sent: int
+
+
+@attrs.frozen
+class Gone(Item):
+    t: ClassVar[str] = "gone"
+    job: str
+    reason: str
+
+
+@attrs.frozen
+class Fault(Item):
+    """Answers an item without ``id`` that could not be carried out."""
+
+    t: ClassVar[str] = "error"
+    code: str
+    message: str
+
+
+CLIENT_ITEMS: tuple[type[Item], ...] = (
+    Hello, Beat, Attach, Detach, Ack, Resync, Visible,
+    Submit, Cancel, Mark, GetJob, ListJobs, ListThreads, ListNotifications,
+)  # fmt: skip
+SERVER_ITEMS: tuple[type[Item], ...] = (
+    Welcome, Beat, Reply, Snapshot, Feed, Progress, Rewind, Output, OutputEnd, Gone, Fault,
+)  # fmt: skip

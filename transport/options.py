@@ -1,0 +1,75 @@
+"""Every bound of a gateway, with its unit."""
+
+from __future__ import annotations
+
+import attrs
+
+from trouper.transport.errors import GatewayError
+
+ENTRY_BYTES = 16 * 1024
+"""The largest entry of an output (UTF-8 bytes); one whole entry always fits into a message."""
+
+
+def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not value > 0:
+        raise GatewayError(f"GatewayOptions.{attribute.name} is {value!r}; legal is a number above 0")
+
+
+def _number(default: float) -> float:
+    field: float = attrs.field(default=default, validator=_positive)
+    return field
+
+
+def _count(default: int) -> int:
+    field: int = attrs.field(default=default, validator=_positive)
+    return field
+
+
+@attrs.frozen(kw_only=True)
+class GatewayOptions:
+    """What a gateway allows. Sizes are in bytes, durations in seconds."""
+
+    max_connections: int = _count(10_000)
+    """TCP connections at a time; a further one is answered 503."""
+    max_inbound_bytes: int = _count(64 * 1024)
+    """A client's WebSocket message (UTF-8 bytes)."""
+    max_message_bytes: int = _count(64 * 1024)
+    """Payload in one message of the server, before escaping; one whole item always fits."""
+    max_pending_commands: int = _count(64)
+    """Commands of a session without a reply; the next ones are answered ``busy`` …"""
+    flood_commands: int = _count(128)
+    """… and when this many replies are owed, the connection is closed with 4009."""
+    max_early_items: int = _count(512)
+    """Items that a client sends behind its hello before it is welcomed; beyond: closed with 4009."""
+    window_bytes: int = _count(256 * 1024)
+    """Output payload in flight without an ack, told in ``welcome``; the channel keeps to it."""
+
+    tick_s: float = _number(0.025)
+    """Output of a busy session goes once per tick."""
+    max_tick_s: float = _number(0.1)
+    """A tick is stretched up to this when flushing takes more than a quarter of it."""
+    beat_s: float = _number(25.0)
+    """Between two beats of the server."""
+    silence_s: float = _number(35.0)
+    """A connection that was not heard of for this long is dropped."""
+    hello_s: float = _number(10.0)
+    """From the upgrade to the client's hello."""
+    authenticate_s: float = _number(10.0)
+    """For ``authenticate`` and for opening the session."""
+    close_s: float = _number(2.0)
+    """For the closing handshake; then the stream is closed without it."""
+    stop_s: float = _number(1.0)
+    """For all sessions to be told 4001 when the gateway stops."""
+
+    max_head_bytes: int = _count(16 * 1024)
+    """The head of an HTTP request."""
+    max_body_bytes: int = _count(64 * 1024)
+    """The body of an HTTP request."""
+    max_file_bytes: int = _count(8 * 1024 * 1024)
+    """A file of the static directory; larger ones are not served."""
+    head_s: float = _number(10.0)
+    """From the first byte of a request's head to its last; and for the body again."""
+    idle_s: float = _number(30.0)
+    """Between two requests on a connection that is kept alive."""
+    response_s: float = _number(30.0)
+    """For a handler of ``routes`` to answer, and again for the peer to take the response."""

@@ -1,0 +1,129 @@
+"""The store's rows and the channel's items as items of the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from trouper.actors.channel import (
+    ChannelItem,
+    EndItem,
+    FeedChanges,
+    FeedSnapshot,
+    GoneItem,
+    OutputItem,
+    ProgressItem,
+    RewindItem,
+)
+from trouper.store.records import Counts, Job, Notification, ThreadSummary
+from trouper.transport import messages
+from trouper.transport.codec import finite
+
+
+def channel_item(item: ChannelItem) -> messages.Item:
+    """A channel's item as the wire has it."""
+    match item:
+        case OutputItem():
+            return messages.Output(
+                item.job_id, item.attempt, item.start, item.end, tuple(item.parts), item.sent
+            )
+        case FeedChanges(epoch, changes):
+            return messages.Feed(
+                epoch,
+                changes.prev,
+                changes.seq,
+                tuple(map(job_row, changes.jobs)),
+                tuple(map(notification_row, changes.notifications)),
+                counts(changes.counts),
+            )
+        case FeedSnapshot(epoch, snapshot):
+            return messages.Snapshot(
+                epoch,
+                snapshot.seq,
+                tuple(map(job_row, snapshot.jobs)),
+                tuple(map(notification_row, snapshot.notifications)),
+                counts(snapshot.counts),
+            )
+        case ProgressItem():
+            return messages.Progress(
+                item.job_id, item.attempt, finite(item.done) or 0, finite(item.total), item.note
+            )
+        case RewindItem():
+            return messages.Rewind(item.job_id, item.attempt, item.keep)
+        case EndItem():
+            return messages.OutputEnd(item.job_id, item.attempt, item.entries, item.sha256 or "", item.sent)
+        case GoneItem():
+            return messages.Gone(item.job_id, item.reason)
+
+
+def counts(value: Counts) -> messages.Counts:
+    return messages.Counts(value.unseen, value.unread)
+
+
+def _row_fields(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "name": job.name,
+        "thread": job.thread,
+        "state": str(job.state),
+        "reason": job.reason,
+        "attempt": job.attempt,
+        "entries": job.entries,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "ended_at": job.ended_at,
+        "error": job.error,
+        "cancel_requested": job.cancel_requested,
+        "seq": job.feed_seq,
+        "saved_entries": job.savepoint,
+    }
+
+
+def job_row(job: Job) -> messages.JobRow:
+    """A job as the feed shows it: without arguments and result, which may be large."""
+    return messages.JobRow(**_row_fields(job))
+
+
+def job_detail(job: Job) -> messages.JobDetail:
+    """A job as replies show it."""
+    return messages.JobDetail(
+        **_row_fields(job), arguments=_parsed(job.arguments), result=_parsed(job.result)
+    )
+
+
+def _parsed(text: str | None) -> Any:
+    """JSON of a row. A row that was damaged shows null there and spoils nothing beside it."""
+    if text is None:
+        return None
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def notification_row(row: Notification) -> messages.NotificationRow:
+    return messages.NotificationRow(
+        id=row.id,
+        job=row.job,
+        thread=row.thread,
+        kind=row.kind,
+        key=row.key,
+        title=row.title,
+        body=row.body,
+        created_at=row.created_at,
+        seen=row.seen_at is not None,
+        read=row.read_at is not None,
+        archived=row.archived_at is not None,
+        seq=row.feed_seq,
+    )
+
+
+def thread_row(summary: ThreadSummary) -> messages.ThreadRow:
+    return messages.ThreadRow(
+        summary.thread,
+        summary.jobs,
+        summary.active,
+        job_detail(summary.first),
+        job_detail(summary.last),
+    )
