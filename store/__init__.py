@@ -9,9 +9,10 @@ Reading order:
 * ``rules``       what admit, claim, finish, cancel decide, for every engine (no ``await``)
 * ``output_log``  a running attempt's output: uncommitted, committed, its tail (no ``await``)
 * ``protocol``    the ``Store`` that every engine implements, its requests and results
-* ``tables``      the rows as a transaction sees them; ``transactions``, written once over them
-* ``memory``      the store without a file
-* ``schema``      the SQLite tables, their version; ``sqlite_tables`` the rows in SQLite
-* ``sqlite_writer`` one connection on one named thread, group commit; ``sqlite`` the store on it
+* ``options``     the bounds of a store, each with its unit
+* ``tables``      the rows and logs as a transaction sees them
+* ``transactions`` (admit, claim, append, finish …) and ``queries``, written once over the tables
+* ``engine``      the ``Store``'s methods over an engine that carries out transactions and reads
+* ``memory``      the store without a file, on ``memory_tables``
 * ``urls``        ``memory:`` and ``sqlite:///chat.db`` to an opened engine
 """

@@ -1,8 +1,10 @@
 """What can go wrong with a store.
 
     TrouperError                  everything that trouper raises on purpose
+    ├── IllegalEvent              a fault of the runtime: no such step in the job table
     └── StoreError
         ├── StoreUnavailable      for now: disk full, locked, I/O error; try again
+        ├── DataRefused           this one operation's data cannot be stored
         └── StoreRefused          for good: this database cannot be used
             ├── StoreInUse        another runtime holds it (names the owner's pid)
             ├── SchemaMismatch    another version's schema
@@ -39,3 +41,11 @@ class SchemaMismatch(StoreRefused):
 
 class StoreCorrupt(StoreRefused):
     """The file is not a database, or is damaged."""
+
+
+class DataRefused(StoreError):
+    """One operation's data cannot be stored (a lone surrogate, a wrong type): it failed alone."""
+
+
+class IllegalEvent(TrouperError):
+    """An event that the job table does not know in this state; the message names both."""

@@ -1,0 +1,186 @@
+"""The ``Store``'s methods, written once over an engine that carries out transactions and reads."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from trouper.store import queries, transactions
+from trouper.store.options import StoreOptions
+from trouper.store.protocol import (
+    Admission,
+    Admitted,
+    CancelResult,
+    Changes,
+    Claims,
+    CommitNotice,
+    Conflict,
+    Finish,
+    Finished,
+    Mark,
+    Notified,
+    Notify,
+    OutputHead,
+    OutputRange,
+    OutputSource,
+    QueueFull,
+    Refused,
+    Saved,
+    Savepoint,
+    Snapshot,
+    ThreadBusy,
+)
+from trouper.store.records import Counts, Job, JobState, Notification, ThreadSummary
+from trouper.store.seams import Seams
+from trouper.store.tables import Tables
+from trouper.store.transactions import Transaction
+
+T = TypeVar("T")
+
+
+class EngineStore(abc.ABC):
+    """What the engines share: every method of ``Store`` is one transaction or one read.
+
+    See ``trouper.store.protocol.Store`` for what each promises.
+    """
+
+    def __init__(self, seams: Seams, options: StoreOptions) -> None:
+        self._seams = seams
+        self._options = options
+        self._listeners: list[Callable[[CommitNotice], None]] = []
+
+    # --- what an engine does ---
+
+    @property
+    @abc.abstractmethod
+    def boot(self) -> int:
+        """The number of this start; 0 before ``run``."""
+
+    @property
+    @abc.abstractmethod
+    def epoch(self) -> str:
+        """The id made with the database; empty before ``run``."""
+
+    @abc.abstractmethod
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Open, serve until cancelled, commit what is pending, close."""
+
+    @abc.abstractmethod
+    def dirty(self, source: OutputSource) -> None:
+        """``source`` has something to commit."""
+
+    @abc.abstractmethod
+    def statistics(self) -> Mapping[str, int]:
+        """Named counters and the use of each bound."""
+
+    @abc.abstractmethod
+    async def _transact(self, call: Callable[[Transaction], T], *, finish: bool = False) -> T:
+        """Carry out ``call`` and commit it; ``finish`` says that it ends an attempt."""
+
+    @abc.abstractmethod
+    async def _query(self, call: Callable[[Tables], T]) -> T:
+        """Carry out ``call`` on what is committed."""
+
+    # --- transactions ---
+
+    def listen(self, listener: Callable[[CommitNotice], None]) -> None:
+        self._listeners.append(listener)
+
+    async def admit(self, admission: Admission) -> Admitted | Conflict | ThreadBusy | QueueFull:
+        return await self._transact(partial(transactions.admit, admission=admission))
+
+    async def claim(self, limit: int) -> Claims:
+        return await self._transact(partial(transactions.claim, limit=limit))
+
+    async def savepoint(self, request: Savepoint) -> Saved | Refused:
+        return await self._transact(partial(transactions.savepoint, request=request))
+
+    async def unsafe(self, job_id: str, fence: int, step: str | None) -> Saved | Refused:
+        return await self._transact(partial(transactions.unsafe, job_id=job_id, fence=fence, step=step))
+
+    async def finish(self, request: Finish) -> Finished | Refused:
+        return await self._transact(partial(transactions.finish, request=request), finish=True)
+
+    async def cancel(self, job_id: str, user: str | None) -> CancelResult:
+        return await self._transact(partial(transactions.cancel, job_id=job_id, user=user))
+
+    async def notify(self, request: Notify) -> Notified | Refused:
+        return await self._transact(partial(transactions.notify, request=request))
+
+    async def mark(
+        self,
+        user: str,
+        mark: Mark,
+        *,
+        ids: tuple[str, ...] = (),
+        job_id: str | None = None,
+        upto_seq: int | None = None,
+    ) -> Counts:
+        return await self._transact(
+            lambda tx: transactions.mark(tx, user, mark, ids=ids, job_id=job_id, upto_seq=upto_seq)
+        )
+
+    # --- reads ---
+
+    def _page(self, limit: int) -> int:
+        return max(0, min(limit, self._options.page_rows_max))
+
+    async def job(self, job_id: str) -> Job | None:
+        return await self._query(lambda tables: tables.job(job_id))
+
+    async def jobs(
+        self, user: str, *, thread: str | None = None, before: str | None = None, limit: int = 50
+    ) -> tuple[Job, ...]:
+        limit = self._page(limit)
+        return await self._query(lambda tables: tuple(tables.jobs_of(user, thread, before, limit)))
+
+    async def threads(
+        self, user: str, *, before: str | None = None, limit: int = 50
+    ) -> tuple[ThreadSummary, ...]:
+        limit = self._page(limit)
+        return await self._query(lambda tables: queries.threads(tables, user, before, limit))
+
+    async def notifications(
+        self, user: str, *, before: str | None = None, limit: int = 50
+    ) -> tuple[Notification, ...]:
+        limit = self._page(limit)
+        return await self._query(lambda tables: tuple(tables.notifications_of(user, before, limit)))
+
+    async def changes_since(self, user: str, seq: int, limit: int) -> Changes | None:
+        return await self._query(lambda tables: queries.changes_since(tables, user, seq, limit))
+
+    async def snapshot(self, user: str, notifications: int) -> Snapshot:
+        limit = self._page(notifications)
+        return await self._query(lambda tables: queries.snapshot(tables, user, limit))
+
+    async def output_head(self, job_id: str) -> OutputHead | None:
+        return await self._query(lambda tables: queries.output_head(tables, job_id))
+
+    async def read_output(self, job_id: str, start: int, max_bytes: int) -> OutputRange | None:
+        max_bytes = min(max_bytes, self._options.read_bytes_max)
+        return await self._query(lambda tables: queries.read_output(tables, job_id, start, max_bytes))
+
+    async def running(self) -> tuple[Job, ...]:
+        return await self._query(lambda tables: tuple(tables.running(self.boot)))
+
+    async def active_counts(self) -> Mapping[JobState, int]:
+        return await self._query(
+            lambda tables: {state: tables.count_state(state) for state in (JobState.QUEUED, JobState.RUNNING)}
+        )
+
+
+def tell(
+    listeners: list[Callable[[CommitNotice], None]], notice: CommitNotice | None, faults: list[Exception]
+) -> None:
+    """Call every listener, also after one that raised: what it raised is put to ``faults``."""
+    if notice is None:
+        return
+    for listener in listeners:
+        try:
+            listener(notice)
+        except Exception as fault:
+            faults.append(fault)

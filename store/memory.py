@@ -1,0 +1,123 @@
+"""The store without a file: for tests, and for what need not outlive its process.
+
+It commits at once: an append when its source says that it is dirty, a transaction when it is asked
+for. Its rows outlive ``run``, so that running it anew is a restart of the process, orphans and all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import trio
+
+from trouper.store.engine import EngineStore, tell
+from trouper.store.errors import StoreUnavailable
+from trouper.store.memory_tables import MemoryTables
+from trouper.store.options import DEFAULTS, StoreOptions
+from trouper.store.protocol import Appended, OutputSource
+from trouper.store.seams import Seams
+from trouper.store.tables import Tables
+from trouper.store.transactions import Transaction, append
+
+T = TypeVar("T")
+
+
+class MemoryStore(EngineStore):
+    """A ``Store`` in dictionaries. **Resources**: none but memory, which grows with every job."""
+
+    def __init__(self, seams: Seams, options: StoreOptions = DEFAULTS) -> None:
+        super().__init__(seams, options)
+        self._tables = MemoryTables()
+        self._epoch = seams.new_id()
+        self._boot = 0
+        self._open = False
+        self._dirty: dict[OutputSource, None] = {}
+        self._committing = False
+        self._commits = 0
+        self._faults: list[Exception] = []
+        self._failed = trio.Event()
+
+    @property
+    def boot(self) -> int:
+        return self._boot
+
+    @property
+    def epoch(self) -> str:
+        return self._epoch
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled. Raises what a listener or a source raised: a fault of the runtime."""
+        if self._open:
+            raise RuntimeError("this store runs already")
+        self._boot += 1
+        self._open = True
+        self._tables.new_boot()
+        task_status.started()
+        try:
+            await self._failed.wait()
+        finally:
+            self._open = False
+            self._dirty.clear()
+            self._failed = trio.Event()
+            faults, self._faults = self._faults, []
+        raise ExceptionGroup("told of a commit, somebody failed", faults)
+
+    def statistics(self) -> Mapping[str, int]:
+        return {**self._tables.statistics(), "commits": self._commits, "dirty_sources": len(self._dirty)}
+
+    def dirty(self, source: OutputSource) -> None:
+        if not self._open:
+            return
+        self._dirty[source] = None
+        if self._committing:  # a source's own take or settled, or a listener: the loop below comes to it
+            return
+        self._committing = True
+        try:
+            while self._dirty:
+                source = next(iter(self._dirty))
+                del self._dirty[source]
+                self._commit_output(source)
+        finally:
+            self._committing = False
+        if self._faults:
+            self._failed.set()
+
+    def _commit_output(self, source: OutputSource) -> None:
+        try:
+            request = source.take()
+            if request is None:
+                return
+            tx = self._begin()
+            result = append(tx, request)
+            self._commits += 1
+            if isinstance(result, Appended):
+                self._dirty[source] = None  # it is asked until it has nothing more
+            source.settled(result)
+            tell(self._listeners, tx.changed.notice(), self._faults)
+        except Exception as fault:  # of the source: the others go on, and ``run`` raises it
+            self._dirty.pop(source, None)
+            self._faults.append(fault)
+
+    def _begin(self) -> Transaction:
+        return Transaction(self._tables, self._boot, self._seams.wall(), self._seams.new_id)
+
+    def _check_open(self) -> None:
+        if not self._open:
+            raise StoreUnavailable("the store is not running")
+
+    async def _transact(self, call: Callable[[Transaction], T], *, finish: bool = False) -> T:
+        await trio.lowlevel.checkpoint()
+        self._check_open()
+        tx = self._begin()
+        result = call(tx)
+        self._commits += 1
+        tell(self._listeners, tx.changed.notice(), self._faults)
+        if self._faults:
+            self._failed.set()
+        return result
+
+    async def _query(self, call: Callable[[Tables], T]) -> T:
+        await trio.lowlevel.checkpoint()
+        self._check_open()
+        return call(self._tables)

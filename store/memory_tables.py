@@ -1,0 +1,294 @@
+"""The rows in dictionaries. All of them are in insertion order, which is the order of age."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import attrs
+
+from trouper.store.output_log import OutputHash
+from trouper.store.protocol import Mark
+from trouper.store.records import Counts, Entry, Job, JobState, Notification, entry_bytes
+from trouper.store.tables import Head, ThreadRow
+
+
+@attrs.define
+class _UserRows:
+    """All that belongs to one user."""
+
+    feed_seq: int = 0
+    jobs: dict[str, int] = attrs.field(factory=dict)
+    """Job id → its place in the order of age."""
+    notifications: dict[str, Notification] = attrs.field(factory=dict)
+    stamps: dict[tuple[str, str], None] = attrs.field(factory=dict)
+    """(table, id) in the order of the last stamp, so that a resume looks at what changed only."""
+
+    def stamp(self, table: str, id: str) -> None:
+        self.stamps.pop((table, id), None)
+        self.stamps[table, id] = None
+
+
+class MemoryTables:
+    """``Tables`` for one process. Nothing is ever taken back: transactions decide before they write."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        self._active: dict[str, None] = {}
+        self._keys: dict[tuple[str, str], str] = {}
+        self._users: dict[str, _UserRows] = {}
+        self._unique: dict[tuple[str, str, str, str], str] = {}
+        self._logs: dict[str, list[Entry]] = {}
+        self._heads: dict[str, Head] = {}
+        self._age = 0
+
+    def new_boot(self) -> None:
+        """The process that held the heads is gone: its running rows are orphans now."""
+        for head in self._heads.values():
+            self._jobs[head.job_id] = self._present(self._jobs[head.job_id])
+        self._heads.clear()
+
+    # --- feeds ---
+
+    def feed(self, user: str) -> tuple[int, int]:
+        rows = self._users.get(user)
+        return (rows.feed_seq, 0) if rows else (0, 0)
+
+    def set_feed_seq(self, user: str, seq: int) -> None:
+        self._users.setdefault(user, _UserRows()).feed_seq = seq
+
+    # --- jobs ---
+
+    def _present(self, job: Job) -> Job:
+        head = self._heads.get(job.id)
+        if head is None or (job.entries == head.entries and job.used_ms == head.used_ms):
+            return job
+        return attrs.evolve(job, entries=head.entries, used_ms=head.used_ms)
+
+    def job(self, job_id: str) -> Job | None:
+        job = self._jobs.get(job_id)
+        return None if job is None else self._present(job)
+
+    def job_by_key(self, user: str, key: str) -> Job | None:
+        job_id = self._keys.get((user, key))
+        return None if job_id is None else self.job(job_id)
+
+    def insert_job(self, job: Job) -> None:
+        self._age += 1
+        self._users.setdefault(job.user, _UserRows()).jobs[job.id] = self._age
+        self._active[job.id] = None
+        if job.idempotency_key is not None:
+            self._keys[job.user, job.idempotency_key] = job.id
+        self._logs[job.id] = []
+        self.update_job(job)
+
+    def update_job(self, job: Job) -> None:
+        self._jobs[job.id] = job
+        self._users[job.user].stamp("jobs", job.id)
+        if job.state.terminal:
+            self._active.pop(job.id, None)
+        head = self._heads.get(job.id)
+        if head is not None:
+            head.used_ms = job.used_ms
+
+    def _active_jobs(self) -> Iterator[Job]:
+        return (self._jobs[job_id] for job_id in self._active)
+
+    def queued_up_to(self, limit: int) -> int:
+        return min(limit, self.count_state(JobState.QUEUED))
+
+    def thread_holder(self, user: str, thread: str) -> str | None:
+        return next((job.id for job in self._active_jobs() if (job.user, job.thread) == (user, thread)), None)
+
+    def next_orphan(self, boot: int) -> Job | None:
+        return next(
+            (job for job in self._active_jobs() if job.state is JobState.RUNNING and job.boot != boot), None
+        )
+
+    def next_due(self, now: float) -> Job | None:
+        running = set()
+        waiting = set()
+        for job in self._active_jobs():
+            if job.thread is not None:
+                if job.state is JobState.RUNNING:
+                    running.add((job.user, job.thread))
+                elif job.attempt > 0:
+                    waiting.add((job.user, job.thread))
+        for job in self._active_jobs():
+            if job.state is not JobState.QUEUED or job.run_at > now:
+                continue
+            thread = (job.user, job.thread)
+            if thread not in running and (thread not in waiting or job.attempt > 0):
+                return job
+        return None
+
+    def next_due_at(self, now: float) -> float | None:
+        return min(
+            (job.run_at for job in self._active_jobs() if job.state is JobState.QUEUED and job.run_at > now),
+            default=None,
+        )
+
+    # --- notifications ---
+
+    def notification(self, user: str, job: str, kind: str, key: str) -> Notification | None:
+        id = self._unique.get((user, job, kind, key))
+        return None if id is None else self._users[user].notifications[id]
+
+    def insert_notification(self, notification: Notification) -> None:
+        user = notification.user
+        rows = self._users.setdefault(user, _UserRows())
+        rows.notifications[notification.id] = notification
+        rows.stamp("notifications", notification.id)
+        self._unique[user, notification.job, notification.kind, notification.key] = notification.id
+
+    def mark(
+        self,
+        user: str,
+        mark: Mark,
+        *,
+        ids: Sequence[str],
+        job_id: str | None,
+        upto_seq: int | None,
+        at: float,
+        seq: int,
+    ) -> int:
+        changed = 0
+        rows = self._users.get(user, _UserRows())
+        for row in list(rows.notifications.values()):
+            meant = row.id in ids or row.job == job_id or (upto_seq is not None and row.feed_seq <= upto_seq)
+            if not meant or getattr(row, f"{mark}_at") is not None:
+                continue
+            seen_at = at if row.seen_at is None else row.seen_at
+            row = attrs.evolve(row, seen_at=seen_at, feed_seq=seq)
+            if mark == "read":
+                row = attrs.evolve(row, read_at=at)
+            elif mark == "archived":
+                row = attrs.evolve(row, archived_at=at)
+            rows.notifications[row.id] = row
+            rows.stamp("notifications", row.id)
+            changed += 1
+        return changed
+
+    def counts(self, user: str) -> Counts:
+        rows = self._users.get(user, _UserRows())
+        shown = [row for row in rows.notifications.values() if row.archived_at is None]
+        return Counts(
+            unseen=sum(row.seen_at is None for row in shown), unread=sum(row.read_at is None for row in shown)
+        )
+
+    # --- logs ---
+
+    def head(self, job_id: str) -> Head | None:
+        return self._heads.get(job_id)
+
+    def append(self, head: Head, entries: Sequence[Entry], body: bytes, used_ms: int) -> None:
+        self._logs[head.job_id].extend(entries)
+        head.entries += len(entries)
+        head.used_ms = used_ms
+
+    def begin_log(self, job: Job) -> None:
+        del self._logs[job.id][job.entries :]
+        self._heads[job.id] = Head(job.id, job.attempt, job.fence, job.entries, job.used_ms)
+
+    def settle_log(self, job: Job) -> None:
+        self._heads.pop(job.id, None)
+
+    def read_log(self, job_id: str, start: int, max_bytes: int) -> list[Entry]:
+        log = self._logs.get(job_id, [])
+        page: list[Entry] = []
+        size = 0
+        for place in range(start, len(log)):
+            size += entry_bytes(log[place])
+            if page and size > max_bytes:
+                break
+            page.append(log[place])
+        return page
+
+    def hash_log(self, job_id: str) -> tuple[int, str]:
+        log = self._logs.get(job_id, [])
+        output_hash = OutputHash()
+        for entry in log:
+            output_hash.update(entry)
+        return len(log), output_hash.hexdigest()
+
+    # --- lists ---
+
+    def jobs_of(self, user: str, thread: str | None, before: str | None, limit: int) -> list[Job]:
+        rows = self._users.get(user, _UserRows())
+        age = self._age + 1 if before is None else rows.jobs.get(before, 0)
+        page: list[Job] = []
+        for job_id, job_age in reversed(rows.jobs.items()):
+            if len(page) >= limit:
+                break
+            job = self._present(self._jobs[job_id])
+            if job_age < age and (thread is None or job.thread == thread):
+                page.append(job)
+        return page
+
+    def threads_of(self, user: str, before: str | None, limit: int) -> list[ThreadRow]:
+        rows = self._users.get(user, _UserRows())
+        by_thread: dict[str, list[Job]] = {}
+        for job_id in rows.jobs:
+            job = self._jobs[job_id]
+            if job.thread is not None:
+                by_thread.setdefault(job.thread, []).append(job)
+        if before is None:
+            age = self._age + 1
+        else:
+            age = rows.jobs[by_thread[before][-1].id] if before in by_thread else 0
+        newest_first = sorted(by_thread.items(), key=lambda item: -rows.jobs[item[1][-1].id])
+        return [
+            ThreadRow(thread, len(jobs), sum(not job.state.terminal for job in jobs), jobs[0].id, jobs[-1].id)
+            for thread, jobs in newest_first
+            if rows.jobs[jobs[-1].id] < age
+        ][:limit]
+
+    def notifications_of(self, user: str, before: str | None, limit: int) -> list[Notification]:
+        rows = self._users.get(user, _UserRows())
+        newest_first = list(reversed(rows.notifications.values()))
+        if before is not None:
+            ids = [row.id for row in newest_first]
+            newest_first = newest_first[ids.index(before) + 1 :] if before in rows.notifications else []
+        return [row for row in newest_first if row.archived_at is None][:limit]
+
+    def active_jobs_of(self, user: str) -> list[Job]:
+        return [self._present(job) for job in self._active_jobs() if job.user == user]
+
+    def _changed(self, user: str, table: str, seq: int) -> list[str]:
+        rows = self._users.get(user, _UserRows())
+        ids: list[str] = []
+        for stamped, id in reversed(rows.stamps):
+            row = self._jobs[id] if stamped == "jobs" else rows.notifications[id]
+            if row.feed_seq <= seq:
+                break
+            if stamped == table:
+                ids.append(id)
+        return ids
+
+    def changed_jobs(self, user: str, seq: int, limit: int) -> list[Job]:
+        age = self._users.get(user, _UserRows()).jobs
+        jobs = [self._present(self._jobs[id]) for id in self._changed(user, "jobs", seq)]
+        return sorted(jobs, key=lambda job: (job.feed_seq, age[job.id]))[:limit]
+
+    def changed_notifications(self, user: str, seq: int, limit: int) -> list[Notification]:
+        rows = self._users.get(user, _UserRows()).notifications
+        place = {id: place for place, id in enumerate(rows)}
+        changed = [rows[id] for id in self._changed(user, "notifications", seq)]
+        return sorted(changed, key=lambda row: (row.feed_seq, place[row.id]))[:limit]
+
+    def running(self, boot: int) -> list[Job]:
+        return [
+            self._present(job)
+            for job in self._active_jobs()
+            if job.state is JobState.RUNNING and job.boot == boot
+        ]
+
+    def count_state(self, state: JobState) -> int:
+        return sum(job.state is state for job in self._active_jobs())
+
+    def statistics(self) -> dict[str, int]:
+        return {
+            "jobs": len(self._jobs),
+            "active_jobs": len(self._active),
+            "heads": len(self._heads),
+            "notifications": len(self._unique),
+        }

@@ -1,0 +1,35 @@
+"""The bounds of a store, each with its unit. ``Store.statistics()`` shows their use."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class StoreOptions:
+    """How a store commits, and how much of anything it takes."""
+
+    commit_tick_s: float = 0.025
+    """Output alone is committed once in this time; the first after a silence at once."""
+    lock_wait_s: float = 5.0
+    """How long to wait for another runtime to let go of the database."""
+    busy_wait_s: float = 5.0
+    """How long a commit waits for another program that writes into the file."""
+    operations_max: int = 10_000
+    """Operations that wait for a commit or a read; beyond, they are refused as unavailable."""
+    batch_operations_max: int = 1_000
+    """Operations in one commit."""
+    block_bytes: int = 64 * 1024
+    """Output of a job (encoded) that is gathered before it is written as a block of its own."""
+    journal_rows_max: int = 512
+    """Commits whose output may still wait in the journal for being written as blocks."""
+    read_bytes_max: int = 1024 * 1024
+    """Payload of one page of output, whatever was asked for."""
+    page_rows_max: int = 500
+    """Rows of one page of a list, whatever was asked for."""
+    retry_base_s: float = 0.1
+    retry_max_s: float = 2.0
+    """After a failed commit output is offered again after this time, doubling up to the most."""
+
+
+DEFAULTS = StoreOptions()

@@ -1,0 +1,255 @@
+"""What each transaction decides, as pure functions on rows: the same for every engine.
+
+Nothing here reads a table, a clock or a random source; what a decision needs is handed in. The
+engines differ in where rows lie, never in what becomes of a job.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from trouper.store.lifecycle import JobEvent, after
+from trouper.store.protocol import (
+    Admission,
+    Admitted,
+    Conflict,
+    EndingKind,
+    Finish,
+    RefusalReason,
+    Refused,
+)
+from trouper.store.records import Job, JobOptions, JobState, Notification
+
+ERROR_CHARS_MAX = 8_000
+"""How much of an error's text a row keeps, in characters."""
+
+NOTIFICATION_BODY_CHARS_MAX = 300
+"""How much of an error's text the notification of an ending shows, in characters."""
+
+RETRY_AFTER_MAX_S = 365 * 24 * 3600.0
+"""The longest delay that an attempt may ask for, in seconds."""
+
+UNDECODABLE = "undecodable"
+"""The reason of a row that the database could not give back whole: it is ended, never run (E1)."""
+
+
+# --- admit --------------------------------------------------------------------------------------
+
+
+def admitted_row(admission: Admission, now: float) -> Job:
+    """The row of a new job. It is due from the beginning of time, not from ``now``: a wall clock
+    that is set back must not hold up what was submitted before."""
+    return Job(
+        id=admission.id,
+        user=admission.user,
+        name=admission.name,
+        thread=admission.thread,
+        arguments=admission.arguments,
+        idempotency_key=admission.idempotency_key,
+        fingerprint=admission.fingerprint,
+        options=admission.options,
+        created_at=now,
+    )
+
+
+def admitted_before(job: Job, admission: Admission) -> Admitted | Conflict:
+    """What a submit meets whose id or key is taken by ``job`` (J3)."""
+    if job.user != admission.user or job.fingerprint != admission.fingerprint:
+        return Conflict(job.id)
+    # With the same id it is the same admission, repeated since its outcome was not known.
+    return Admitted(job, created=job.id == admission.id)
+
+
+# --- claim --------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Run:
+    """Claim the row and run it."""
+
+    attempts_used: int
+
+
+@attrs.frozen
+class EndUnrun:
+    """Claim the row only to end it."""
+
+    event: JobEvent
+    reason: str
+    attempts_used: int
+
+
+def judge_claim(job: Job) -> Run | EndUnrun:
+    """What to do with a row that may be claimed: a queued one that is due, or (``RUNNING``) one
+    whose process died. The first that holds of: an unsafe step under way (J6: whether it took
+    effect is not known, and that must be told rather than anything else), an intent to cancel (J2),
+    no running time left, no attempts left."""
+    orphan = job.state is JobState.RUNNING
+    used = job.attempts_used + 1 if orphan else job.attempts_used
+    if job.reason == UNDECODABLE:
+        return EndUnrun(JobEvent.LOSE, UNDECODABLE, used)
+    if job.unsafe is not None:
+        return EndUnrun(JobEvent.LOSE, f"unsafe:{job.unsafe}", used)
+    if job.cancel_requested:
+        return EndUnrun(JobEvent.CANCEL, "user", used)
+    if job.options.timeout_s is not None and job.used_ms >= job.options.timeout_s * 1000:
+        return EndUnrun(JobEvent.TIME_OUT, "timeout", used)
+    if orphan and job.options.on_process_death == "end":
+        return EndUnrun(JobEvent.LOSE, "process_death", used)
+    if orphan and used >= job.options.attempts:
+        return EndUnrun(JobEvent.LOSE, "attempts", used)
+    return Run(used)
+
+
+def claimed_row(job: Job, verdict: Run, *, boot: int, now: float) -> Job:
+    """The row of the next attempt, whose log was cut to the savepoint (O3)."""
+    return attrs.evolve(
+        job,
+        state=after(job.state, JobEvent.CLAIM),
+        reason=None,
+        error=None,
+        attempt=job.attempt + 1,
+        attempts_used=verdict.attempts_used,
+        fence=job.fence + 1,
+        boot=boot,
+        started_at=now if job.started_at is None else job.started_at,
+        keeps=(*job.keeps, job.savepoint),
+        entries=job.savepoint,
+    )
+
+
+def unrun_row(job: Job, verdict: EndUnrun, *, now: float, entries: int, sha256: str) -> Job:
+    """The row of a claim made only to end it: an attempt more, and nothing cut (O3)."""
+    return attrs.evolve(
+        job,
+        state=after(job.state, verdict.event),
+        reason=verdict.reason,
+        attempt=job.attempt + 1,
+        attempts_used=verdict.attempts_used,
+        fence=job.fence + 1,
+        boot=None,
+        ended_at=now,
+        keeps=(*job.keeps, entries),
+        entries=entries,
+        sha256=sha256,
+    )
+
+
+# --- write and finish ---------------------------------------------------------------------------
+
+
+def refuse_write(job: Job | None, fence: int, boot: int) -> Refused | None:
+    """Why an attempt that holds ``fence`` may not write into ``job``; None if it may."""
+    if job is None or job.state is not JobState.RUNNING or job.fence != fence or job.boot != boot:
+        return Refused(RefusalReason.FENCED, detail="this attempt is over")
+    return None
+
+
+def finished_before(job: Job, finish: Finish) -> bool:
+    """Whether this very finish was carried out already: fences rise at claims, so a row that has
+    left ``RUNNING`` with the fence of the request was ended by it (a stuck one raised it)."""
+    if job.state is JobState.RUNNING or job.attempt == 0:
+        return False
+    return job.fence == finish.fence or (finish.stuck and job.stuck and job.fence == finish.fence + 1)
+
+
+def backoff_s(options: JobOptions, retry: int, jitter: float) -> float:
+    """The delay before retry ``retry`` (from 1), with full jitter: ``jitter`` is a draw from [0, 1)."""
+    try:
+        ceiling = options.backoff_base_s * options.backoff_factor ** (retry - 1)
+    except OverflowError:
+        ceiling = options.backoff_max_s
+    return jitter * min(options.backoff_max_s, ceiling)
+
+
+def _ending_event(job: Job, finish: Finish, used: int) -> tuple[JobEvent, str | None]:
+    """What the end of an attempt means for its job, and the reason to keep with it."""
+    match finish.kind:
+        case EndingKind.RETURNED:  # also if a cancel was requested: the work is done
+            return JobEvent.COMPLETE, finish.reason
+        case EndingKind.FAILED:
+            return JobEvent.FAIL, finish.reason or "fail"
+        case EndingKind.CANCELLED:
+            return JobEvent.CANCEL, finish.reason or "user"
+        case EndingKind.TIMED_OUT:
+            return JobEvent.TIME_OUT, finish.reason or "timeout"
+        case EndingKind.CRASHED | EndingKind.RELEASED:
+            if job.unsafe is not None:  # to run again would repeat it
+                return JobEvent.LOSE, f"unsafe:{job.unsafe}"
+            if job.cancel_requested:
+                return JobEvent.CANCEL, "user"
+            if finish.kind is EndingKind.RELEASED:
+                return JobEvent.RELEASE, finish.reason or "released"
+            if used >= job.options.attempts:
+                return JobEvent.FAIL, finish.reason or "crash"
+            return JobEvent.RETRY, finish.reason or "crash"
+
+
+def ended_attempt(job: Job, finish: Finish, now: float) -> Job:
+    """The row after an attempt has ended: terminal, or queued for the next attempt (J5)."""
+    used = job.attempts_used + (finish.kind is EndingKind.CRASHED)
+    event, reason = _ending_event(job, finish, used)
+    row = attrs.evolve(
+        job,
+        state=after(job.state, event),
+        reason=reason,
+        error=printable(finish.error),
+        attempts_used=used,
+        fence=job.fence + finish.stuck,
+        stuck=finish.stuck,
+        boot=None,
+        used_ms=max(job.used_ms, finish.used_ms),
+        entries=finish.entries,
+    )
+    if row.state.terminal:
+        result = finish.result if event is JobEvent.COMPLETE else None
+        return attrs.evolve(row, ended_at=now, sha256=finish.sha256, result=result)
+    return attrs.evolve(row, run_at=_run_at(row, finish, event, now))
+
+
+def _run_at(row: Job, finish: Finish, event: JobEvent, now: float) -> float:
+    if event is JobEvent.RELEASE:
+        return 0.0
+    if finish.retry_after_s is None:
+        return now + backoff_s(row.options, row.attempts_used, finish.jitter)
+    asked = finish.retry_after_s if finish.retry_after_s > 0 else 0.0  # NaN is not above 0 either
+    return now + min(asked, RETRY_AFTER_MAX_S)
+
+
+def printable(error: str | None) -> str | None:
+    """An error's text as a row can hold it. An exception may say anything, lone surrogates too, and
+    no text may keep a job from ending."""
+    if error is None:
+        return None
+    return error[:ERROR_CHARS_MAX].encode(errors="backslashreplace").decode()
+
+
+# --- people -------------------------------------------------------------------------------------
+
+
+def cancelled_unrun(job: Job, *, now: float, sha256: str) -> Job:
+    """A queued job that was cancelled. Its attempt stays as it is: nobody ran it again."""
+    return attrs.evolve(
+        job,
+        state=after(job.state, JobEvent.CANCEL),
+        reason="user",
+        cancel_requested=True,
+        ended_at=now,
+        sha256=sha256,
+    )
+
+
+def ended_notification(job: Job, *, id: str, now: float) -> Notification | None:
+    """The notification of an ended job, if its declaration wants one for this state (N1)."""
+    if not job.state.terminal or job.state.value not in job.options.notify_on:
+        return None
+    return Notification(
+        id=id,
+        user=job.user,
+        job=job.id,
+        thread=job.thread,
+        kind="ended",
+        title=f"{job.name} {job.state.value.replace('_', ' ')}",
+        body=(job.error or "")[:NOTIFICATION_BODY_CHARS_MAX],
+        created_at=now,
+    )

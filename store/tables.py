@@ -1,0 +1,173 @@
+"""The rows as a transaction sees them: what an engine must be able to do.
+
+Two kinds of things lie here. *Rows* (jobs, notifications, feeds) are read and written whole. *Logs*
+grow entry by entry on the hot path, so a running job's log has a ``Head``: enough to judge an
+append by without reading a row. A head exists for exactly the jobs that run under this boot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import attrs
+import orjson
+
+from trouper.store.protocol import Mark
+from trouper.store.records import Counts, Entry, Job, JobState, Notification
+
+
+@attrs.define
+class Head:
+    """Where the log of a running attempt stands."""
+
+    job_id: str
+    attempt: int
+    fence: int
+    entries: int
+    used_ms: int
+
+
+@attrs.frozen
+class ThreadRow:
+    """A thread as the tables know it; the jobs are given by their ids."""
+
+    thread: str
+    jobs: int
+    active: int
+    first: str
+    last: str
+
+
+class Tables(Protocol):
+    """The rows of one store, inside one transaction. No method checks what ``rules`` decides."""
+
+    # feeds
+    def feed(self, user: str) -> tuple[int, int]:
+        """(feed_seq, floor_seq) of ``user``; (0, 0) of one who was never heard of."""
+        ...
+
+    def set_feed_seq(self, user: str, seq: int) -> None: ...
+
+    # jobs; what runs is given with the entries and the running time of its head
+    def job(self, job_id: str) -> Job | None: ...
+    def job_by_key(self, user: str, key: str) -> Job | None: ...
+    def insert_job(self, job: Job) -> None: ...
+    def update_job(self, job: Job) -> None: ...
+    def queued_up_to(self, limit: int) -> int:
+        """How many rows are queued, counted no further than ``limit``."""
+        ...
+
+    def thread_holder(self, user: str, thread: str) -> str | None:
+        """The id of the oldest active job of the thread."""
+        ...
+
+    def next_orphan(self, boot: int) -> Job | None:
+        """The oldest running row of another boot."""
+        ...
+
+    def next_due(self, now: float) -> Job | None:
+        """The oldest queued row with ``run_at`` ≤ ``now`` whose thread is free: no job of it runs,
+        and none waits for another attempt (that one itself may be given)."""
+        ...
+
+    def next_due_at(self, now: float) -> float | None:
+        """The earliest ``run_at`` above ``now`` of a queued row."""
+        ...
+
+    # notifications
+    def notification(self, user: str, job: str, kind: str, key: str) -> Notification | None: ...
+    def insert_notification(self, notification: Notification) -> None: ...
+    def mark(
+        self,
+        user: str,
+        mark: Mark,
+        *,
+        ids: Sequence[str],
+        job_id: str | None,
+        upto_seq: int | None,
+        at: float,
+        seq: int,
+    ) -> int:
+        """Mark what is not marked yet, stamp it with ``seq``, and give the number of rows changed."""
+        ...
+
+    def counts(self, user: str) -> Counts: ...
+
+    # logs
+    def head(self, job_id: str) -> Head | None: ...
+    def append(self, head: Head, entries: Sequence[Entry], body: bytes, used_ms: int) -> None:
+        """Put ``entries`` (``body`` is their encoding) at the end of a running job's log."""
+        ...
+
+    def begin_log(self, job: Job) -> None:
+        """An attempt was claimed: cut its log to ``job.entries`` and open a head.
+
+        Raises ``StoreCorrupt``, having changed nothing, if what is to be kept cannot be read."""
+        ...
+
+    def settle_log(self, job: Job) -> None:
+        """The attempt has ended: close its head."""
+        ...
+
+    def read_log(self, job_id: str, start: int, max_bytes: int) -> list[Entry]:
+        """Entries from ``start``: at least one if there is one, else up to ``max_bytes`` of payload."""
+        ...
+
+    def hash_log(self, job_id: str) -> tuple[int, str]:
+        """(entries, SHA-256) of a log that has no head, cut before the first that cannot be read."""
+        ...
+
+    # lists
+    def jobs_of(self, user: str, thread: str | None, before: str | None, limit: int) -> list[Job]: ...
+    def threads_of(self, user: str, before: str | None, limit: int) -> list[ThreadRow]: ...
+    def notifications_of(self, user: str, before: str | None, limit: int) -> list[Notification]: ...
+    def active_jobs_of(self, user: str) -> list[Job]:
+        """Oldest first."""
+        ...
+
+    def changed_jobs(self, user: str, seq: int, limit: int) -> list[Job]:
+        """Those stamped above ``seq``, in the order of their stamps, at most ``limit``."""
+        ...
+
+    def changed_notifications(self, user: str, seq: int, limit: int) -> list[Notification]: ...
+    def running(self, boot: int) -> list[Job]: ...
+    def count_state(self, state: JobState) -> int: ...
+
+
+def encode_entries(entries: Sequence[Entry]) -> bytes:
+    """The stored form of entries: a JSON array of strings and [name, JSON text] pairs.
+
+    Raises ``TypeError`` naming the place of an entry that is none, or that holds a lone surrogate.
+    """
+    for place, entry in enumerate(entries):
+        if type(entry) is str:
+            continue
+        parts: object = entry  # what a job was typed to give is not what it gives
+        if type(parts) is not tuple or len(parts) != 2 or not all(type(part) is str for part in parts):
+            raise TypeError(f"entry {place} is neither a text nor a (name, JSON text) pair")
+    try:
+        return orjson.dumps(entries)
+    except TypeError:
+        for place, entry in enumerate(entries):
+            try:
+                "".join(entry).encode()
+            except UnicodeEncodeError as cause:
+                raise TypeError(f"entry {place} holds a lone surrogate") from cause
+        raise
+
+
+def decode_entries(body: bytes) -> list[Entry]:
+    """The entries that ``encode_entries`` made ``body`` of. Raises ``ValueError`` if it is damaged."""
+    entries: list[Entry] = []
+    loaded = orjson.loads(body)
+    if not isinstance(loaded, list):
+        raise ValueError("a block of output is not an array")
+    for entry in loaded:
+        if isinstance(entry, str):
+            entries.append(entry)
+        elif isinstance(entry, list) and len(entry) == 2 and all(isinstance(part, str) for part in entry):
+            entries.append((entry[0], entry[1]))
+        else:
+            raise ValueError("a block of output holds something that is no entry")
+    return entries

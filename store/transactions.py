@@ -1,0 +1,336 @@
+"""The transactions, written once, over the ``Tables`` of any engine.
+
+Each is a synchronous function of (transaction, request) → result, and decides before it writes. A
+refusal is a returned value. What was changed is gathered in ``Changed``, of which the engine makes
+one ``CommitNotice`` for all the transactions of a commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from trouper.store import rules
+from trouper.store.errors import DataRefused, StoreCorrupt
+from trouper.store.lifecycle import JobEvent
+from trouper.store.protocol import (
+    Admission,
+    Admitted,
+    Append,
+    Appended,
+    CancelAnswer,
+    CancelResult,
+    Claims,
+    CommitNotice,
+    Conflict,
+    Finish,
+    Finished,
+    Mark,
+    Notified,
+    Notify,
+    QueueFull,
+    RefusalReason,
+    Refused,
+    Saved,
+    Savepoint,
+    ThreadBusy,
+)
+from trouper.store.records import Counts, Job, JobState, Notification
+from trouper.store.tables import Head, Tables, encode_entries
+
+
+@attrs.define
+class Changed:
+    """What transactions changed; several may be merged into the one of their commit."""
+
+    outputs: dict[str, tuple[int, int]] = attrs.field(factory=dict)
+    jobs: dict[str, Job] = attrs.field(factory=dict)
+    feeds: dict[str, int] = attrs.field(factory=dict)
+
+    def merge(self, other: Changed) -> None:
+        """Add what a later transaction changed."""
+        self.outputs.update(other.outputs)
+        self.jobs.update(other.jobs)
+        self.feeds.update(other.feeds)
+
+    def notice(self) -> CommitNotice | None:
+        """What to tell listeners; None if nothing changed."""
+        if not (self.outputs or self.jobs or self.feeds):
+            return None
+        due = any(job.state is not JobState.RUNNING for job in self.jobs.values())
+        return CommitNotice(self.outputs, tuple(self.jobs.values()), self.feeds, due)
+
+
+@attrs.define
+class Transaction:
+    """One operation under way: the rows, the moment, and what it has changed so far."""
+
+    tables: Tables
+    boot: int
+    now: float
+    """Wall clock, seconds since the epoch."""
+    new_id: Callable[[], str]
+    changed: Changed = attrs.field(factory=Changed)
+    _stamps: dict[str, int] = attrs.field(factory=dict)
+
+    def stamp(self, user: str) -> int:
+        """The feed seq of this transaction for ``user``: one, however many rows it changes."""
+        seq = self._stamps.get(user)
+        if seq is None:
+            seq = self._stamps[user] = self.tables.feed(user)[0] + 1
+            self.tables.set_feed_seq(user, seq)
+            self.changed.feeds[user] = seq
+        return seq
+
+    def insert_job(self, job: Job) -> Job:
+        job = attrs.evolve(job, feed_seq=self.stamp(job.user))
+        self.tables.insert_job(job)
+        self.changed.jobs[job.id] = job
+        return job
+
+    def update_job(self, job: Job) -> Job:
+        job = attrs.evolve(job, feed_seq=self.stamp(job.user))
+        self.tables.update_job(job)
+        self.changed.jobs[job.id] = job
+        return job
+
+    def insert_notification(self, notification: Notification) -> Notification:
+        notification = attrs.evolve(notification, feed_seq=self.stamp(notification.user))
+        self.tables.insert_notification(notification)
+        return notification
+
+    def notify_end(self, job: Job) -> Notification | None:
+        """The inbox row of an ending, in the transaction that ends the job (N1)."""
+        notification = rules.ended_notification(job, id=self.new_id(), now=self.now)
+        return None if notification is None else self.insert_notification(notification)
+
+
+def check_text(**fields: str | None) -> None:
+    """Raise ``DataRefused`` naming the first field that no engine can store as text."""
+    for name, text in fields.items():
+        if text is None:
+            continue
+        if not isinstance(text, str):
+            raise DataRefused(f"{name} is {type(text).__name__}, not a string")
+        try:
+            text.encode()
+        except UnicodeEncodeError as cause:
+            raise DataRefused(f"{name} holds a lone surrogate at {cause.start}") from cause
+
+
+# --- admit and claim ----------------------------------------------------------------------------
+
+
+def admit(tx: Transaction, admission: Admission) -> Admitted | Conflict | ThreadBusy | QueueFull:
+    """Key, thread, limit and insert in one (J3, J4)."""
+    check_text(
+        id=admission.id,
+        user=admission.user,
+        name=admission.name,
+        arguments=admission.arguments,
+        fingerprint=admission.fingerprint,
+        thread=admission.thread,
+        idempotency_key=admission.idempotency_key,
+    )
+    before = tx.tables.job(admission.id)
+    if before is None and admission.idempotency_key is not None:
+        before = tx.tables.job_by_key(admission.user, admission.idempotency_key)
+    if before is not None:
+        return rules.admitted_before(before, admission)
+    if admission.on_busy == "reject" and admission.thread is not None:
+        holder = tx.tables.thread_holder(admission.user, admission.thread)
+        if holder is not None:
+            return ThreadBusy(holder)
+    if tx.tables.queued_up_to(admission.max_queued) >= admission.max_queued:
+        return QueueFull(admission.max_queued)
+    return Admitted(tx.insert_job(rules.admitted_row(admission, tx.now)), created=True)
+
+
+def claim(tx: Transaction, limit: int) -> Claims:
+    """Orphans first, then what is due, oldest first; what is only to be ended does not count."""
+    started: list[Job] = []
+    ended: list[Job] = []
+    while len(started) < limit:
+        job = tx.tables.next_orphan(tx.boot) or tx.tables.next_due(tx.now)
+        if job is None:
+            break
+        verdict = rules.judge_claim(job)
+        if isinstance(verdict, rules.Run):
+            row = rules.claimed_row(job, verdict, boot=tx.boot, now=tx.now)
+            try:
+                tx.tables.begin_log(row)
+            except StoreCorrupt:  # its log cannot be read: this job ends, the others go on (E1)
+                verdict = rules.EndUnrun(JobEvent.LOSE, rules.UNDECODABLE, verdict.attempts_used)
+            else:
+                started.append(tx.update_job(row))
+                continue
+        ended.append(_end_unrun(tx, job, verdict))
+    return Claims(tuple(started), tuple(ended), tx.tables.next_due_at(tx.now))
+
+
+def _end_unrun(tx: Transaction, job: Job, verdict: rules.EndUnrun) -> Job:
+    entries, sha256 = tx.tables.hash_log(job.id)
+    row = rules.unrun_row(job, verdict, now=tx.now, entries=entries, sha256=sha256)
+    row = tx.update_job(row)
+    tx.notify_end(row)
+    return row
+
+
+# --- running ------------------------------------------------------------------------------------
+
+
+def append(tx: Transaction, request: Append) -> Appended | Refused:
+    """Put entries at the end of the log, judged by its head alone: this is the hot path.
+
+    A repetition after an unknown outcome starts before the end of the log: what is there already is
+    compared and passed over.
+    """
+    head = tx.tables.head(request.job_id)
+    if head is None or head.fence != request.fence:
+        return Refused(RefusalReason.FENCED, detail="this attempt is over")
+    try:
+        body = encode_entries(request.entries)
+    except TypeError as error:
+        return Refused(RefusalReason.POISONED, head.entries, str(error))
+    entries = request.entries
+    if request.start != head.entries:
+        known = head.entries - request.start
+        if not _repeats(tx.tables, head, request, known):
+            return Refused(RefusalReason.GAP, head.entries, f"the log ends at {head.entries}")
+        entries = entries[known:]
+        body = encode_entries(entries)
+    if entries:
+        tx.tables.append(head, entries, body, max(head.used_ms, request.used_ms))
+        tx.changed.outputs[head.job_id] = (head.attempt, head.entries)
+    return Appended(head.entries)
+
+
+def _repeats(tables: Tables, head: Head, request: Append, known: int) -> bool:
+    """Whether the first ``known`` entries of the request are the last ones of the log."""
+    if request.start < 0 or not 0 < known <= len(request.entries):
+        return False
+    at = request.start
+    while at < head.entries:
+        page = tables.read_log(head.job_id, at, 1 << 18)
+        offset = at - request.start
+        if not page or list(request.entries[offset : offset + len(page)]) != page:
+            return False
+        at += len(page)
+    return True
+
+
+def savepoint(tx: Transaction, request: Savepoint) -> Saved | Refused:
+    job = tx.tables.job(request.job_id)
+    refused = _refuse(tx, job, request.fence, saved=request.saved)
+    if refused or job is None:
+        return refused or Refused(RefusalReason.FENCED)
+    if job.entries != request.entries:
+        return Refused(RefusalReason.GAP, job.entries, f"the log ends at {job.entries}")
+    if job.savepoint == request.entries and job.saved == request.saved:
+        return Saved(job)
+    used_ms = max(job.used_ms, request.used_ms)
+    return Saved(
+        tx.update_job(attrs.evolve(job, savepoint=request.entries, saved=request.saved, used_ms=used_ms))
+    )
+
+
+def unsafe(tx: Transaction, job_id: str, fence: int, step: str | None) -> Saved | Refused:
+    job = tx.tables.job(job_id)
+    refused = _refuse(tx, job, fence, step=step)
+    if refused or job is None:
+        return refused or Refused(RefusalReason.FENCED)
+    if job.unsafe == step:
+        return Saved(job)
+    return Saved(tx.update_job(attrs.evolve(job, unsafe=step)))
+
+
+def finish(tx: Transaction, request: Finish) -> Finished | Refused:
+    """Terminal state (or the next attempt), log, inbox and feed in one (N1)."""
+    job = tx.tables.job(request.job_id)
+    if job is not None and rules.finished_before(job, request):
+        notification = None
+        if job.state.terminal:
+            notification = tx.tables.notification(job.user, job.id, "ended", "")
+        return Finished(job, notification)
+    refused = _refuse(tx, job, request.fence, result=request.result, reason=request.reason)
+    if refused or job is None:
+        return refused or Refused(RefusalReason.FENCED)
+    if job.entries != request.entries:
+        return Refused(RefusalReason.GAP, job.entries, f"the log ends at {job.entries}")
+    row = rules.ended_attempt(job, request, tx.now)
+    tx.tables.settle_log(job)
+    row = tx.update_job(row)
+    return Finished(row, tx.notify_end(row))
+
+
+def notify(tx: Transaction, request: Notify) -> Notified | Refused:
+    job = tx.tables.job(request.job_id)
+    refused = _refuse(tx, job, request.fence, key=request.key, title=request.title, body=request.body)
+    if refused or job is None:
+        return refused or Refused(RefusalReason.FENCED)
+    before = tx.tables.notification(job.user, job.id, "message", request.key)
+    if before is not None:
+        return Notified(before, created=False)
+    notification = Notification(
+        id=request.id,
+        user=job.user,
+        job=job.id,
+        thread=job.thread,
+        kind="message",
+        key=request.key,
+        title=request.title,
+        body=request.body,
+        created_at=tx.now,
+    )
+    return Notified(tx.insert_notification(notification), created=True)
+
+
+def _refuse(tx: Transaction, job: Job | None, fence: int, **text: str | None) -> Refused | None:
+    refused = rules.refuse_write(job, fence, tx.boot)
+    if refused is None:
+        try:
+            check_text(**text)
+        except DataRefused as error:
+            return Refused(RefusalReason.POISONED, detail=str(error))
+    return refused
+
+
+# --- people -------------------------------------------------------------------------------------
+
+
+def cancel(tx: Transaction, job_id: str, user: str | None) -> CancelResult:
+    """A queued job ends; for a running one the intent is recorded (J2)."""
+    job = tx.tables.job(job_id)
+    if job is None or (user is not None and job.user != user):
+        return CancelResult(CancelAnswer.UNKNOWN)
+    if job.state.terminal:
+        return CancelResult(CancelAnswer.ALREADY_ENDED, job)
+    if job.state is JobState.RUNNING:
+        if not job.cancel_requested:
+            job = tx.update_job(attrs.evolve(job, cancel_requested=True))
+        return CancelResult(CancelAnswer.ACCEPTED, job)
+    entries, sha256 = tx.tables.hash_log(job.id)
+    row = rules.cancelled_unrun(attrs.evolve(job, entries=entries), now=tx.now, sha256=sha256)
+    row = tx.update_job(row)
+    tx.notify_end(row)
+    return CancelResult(CancelAnswer.ACCEPTED, row)
+
+
+def mark(
+    tx: Transaction,
+    user: str,
+    mark: Mark,
+    *,
+    ids: tuple[str, ...],
+    job_id: str | None,
+    upto_seq: int | None,
+) -> Counts:
+    """Set a mark where it is not set yet; the feed moves only if something changed (N5)."""
+    if mark not in ("seen", "read", "archived"):
+        raise DataRefused(f"no such mark: {mark!r} (legal: seen, read, archived)")
+    check_text(user=user, job_id=job_id, **{f"ids[{place}]": id for place, id in enumerate(ids)})
+    seq = tx.tables.feed(user)[0] + 1
+    if tx.tables.mark(user, mark, ids=ids, job_id=job_id, upto_seq=upto_seq, at=tx.now, seq=seq):
+        tx.stamp(user)
+    return tx.tables.counts(user)
