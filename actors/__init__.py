@@ -1,1 +1,24 @@
-"""placeholder"""
+"""What runs: an actor library, and on it the actors of jobs and users.
+
+The general files, in reading order. They import nothing of jobs, and of the store only its base error,
+so that the library can be used alone:
+
+* ``errors``    what actors raise to those who talk to them
+* ``ask``       requests, and the one-shot slot of an answer
+* ``envelope``  a message on its way; deliveries and dead letters
+* ``signals``   what goes through the control lane; why an incarnation ended
+* ``mailbox``   two lanes, a bound, and what happens at the bound
+* ``ref``       ``tell``, ``send``, ``ask``, ``stop``, ``join``
+* ``context``   what an actor can do besides handling messages
+* ``actor``     the base class
+* ``loop``      one incarnation, from ``started`` to ``stopped``
+* ``reports``   one shape for every crash, restart and shutdown
+
+The files of the domain:
+
+* ``job_errors``, ``job_spec``  a job function's declaration and its ways to end
+* ``job_context`` what a job function can do; ``attempt``, ``job_actor`` run it once
+* ``outputs``     the logs of running jobs and who watches them
+* ``feed``        a user's changes, joined for those who lag
+* ``channel``     what one session is due; ``subscribers`` the sessions of a user; ``notifier`` their actor
+"""

@@ -19,10 +19,11 @@ def modules_of(room: str, names: str) -> set[str]:
 # Somebody can use them alone, so they know no job, and of the store only the seams and the errors.
 GENERAL = modules_of(
     "actors",
-    "mailbox envelope ref ask actor context loop timers stash watch ledger inspection reports errors",
+    "mailbox envelope ref ask signals actor context loop timers stash watch ledger inspection reports errors",
 ) | modules_of(
     "supervisor",
-    "child_spec strategy intensity backoff supervisor dynamic keyed shutdown tree errors",
+    "child_spec child actor_child strategy intensity backoff lane base supervisor population dynamic keyed"
+    " shutdown tree errors",
 )
 GENERAL_OF_STORE = {"trouper.store.seams", "trouper.store.errors"}
 

@@ -1,0 +1,50 @@
+"""What can go wrong between actors.
+
+    TrouperError
+    └── ActorError
+        ├── AskTimeout            no answer within the time that the asker gave
+        ├── ActorStopped          the actor has ended; it will not handle this message
+        ├── ActorCrashed          it crashed while it handled this request
+        │   └── ActorQuarantined  it crashed too often and is not started for a while
+        ├── MailboxFull           no room, and the mailbox is not of the waiting kind
+        ├── NoReply               the handler returned without ``context.reply``
+        └── NothingToReply        ``context.reply`` without an open request
+
+Each is raised to the *caller*. The crash of an actor itself goes to its supervisor, as it was raised.
+"""
+
+from __future__ import annotations
+
+from trouper.store.errors import TrouperError
+
+
+class ActorError(TrouperError):
+    """The base of what actors raise to those who talk to them."""
+
+
+class AskTimeout(ActorError):
+    """The answer did not come in time; the message says whether the request was being handled."""
+
+
+class ActorStopped(ActorError):
+    """The actor has ended, so the message was not, or not wholly, handled."""
+
+
+class ActorCrashed(ActorError):
+    """The actor crashed while it handled this request, which is not handed out again."""
+
+
+class ActorQuarantined(ActorCrashed):
+    """The actor of this key crashed too often; it is not started again for a while."""
+
+
+class MailboxFull(ActorError):
+    """The mailbox has no room, and its overflow rule does not let senders wait."""
+
+
+class NoReply(ActorError):
+    """The handler of a request returned without ``context.reply``."""
+
+
+class NothingToReply(ActorError):
+    """``context.reply`` was called while no request was open: a plain message, or answered already."""
