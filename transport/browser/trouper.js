@@ -1254,15 +1254,13 @@ export class Client extends EventTarget {
   }
 }
 
-/** A listener's fault is its own: it is thrown where the page's error handler finds it.
+/** A listener's fault is its own: the page's error handler is told, and the others go on.
  * @param {() => void} call */
 function guard(call) {
   try {
     call();
   } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
+    (globalThis.reportError ?? console.error)(error);
   }
 }
 

@@ -1,0 +1,262 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { connect } from "../../../transport/browser/trouper.js";
+import { Clock, Held, feed, logHash, page, settled, snapshot, sockets } from "./fakes.mjs";
+
+function world(options = {}) {
+  const clock = new Clock();
+  const net = sockets();
+  const scope = page();
+  const draws = options.draws ?? [];
+  const client = connect({
+    url: "ws://host/ws", WebSocket: net.Socket, page: scope, random: () => draws.shift() ?? 0.5, newKey: () => "k1",
+    now: clock.now, setTimeout: clock.setTimeout, clearTimeout: clock.clearTimeout, ...options,
+  });
+  return { client, clock, net, scope };
+}
+
+/** A client that is connected, and whose hello has been heard. */
+async function open(options) {
+  const made = world(options);
+  made.net.latest().greet(snapshot());
+  await settled();
+  made.net.latest().heard();
+  return made;
+}
+
+const frame = (from, text, sent) => ({ t: "output", job: "j", attempt: 1, from, to: from + 1, parts: [text], sent });
+const rewind = { t: "rewind", job: "j", attempt: 1, keep: 0 };
+const end = (...entries) => ({ t: "output.end", job: "j", attempt: 1, entries: entries.length, sha256: logHash(entries), sent: 9999 });
+
+test("it says hello with its token and is open when it was welcomed", async () => {
+  const { client, net } = world({ token: "t" });
+  assert.deepEqual([client.state, net.latest().protocols], ["connecting", ["trouper.v1"]]);
+  net.latest().greet(snapshot(3, { counts: { unseen: 1, unread: 2 } }));
+  await settled();
+  assert.deepEqual(net.latest().heard(), [{ t: "hello", visible: true, token: "t" }]);
+  const state = client.getSnapshot();
+  assert.deepEqual([client.state, state.user, state.epoch, state.seq, state.counts.unread], ["open", "ada", "e1", 3, 2]);
+  assert.equal(client.getSnapshot(), state, "the same object until something changes");
+  client.close();
+});
+
+test("between tries it waits a uniform draw from 0 to half a second doubled each time, at most 30 s", async () => {
+  const { client, clock, net } = world({ draws: Array(9).fill(0.999) });
+  const waits = [];
+  for (let count = 0; count < 9; count += 1) {
+    net.latest().fail();
+    waits.push(Math.round(client.connection.retryAt - clock.now()));
+    assert.equal(client.state, "waiting");
+    await clock.pass(waits[count] + 1);
+  }
+  assert.deepEqual(waits, [500, 999, 1998, 3996, 7992, 15984, 29970, 29970, 29970]);
+  net.latest().greet(snapshot());
+  net.latest().fail();
+  assert.ok(client.connection.retryAt - clock.now() <= 500, "a welcome forgets the failures");
+  client.close();
+});
+
+test("a socket that opens and is never welcomed, or never opens, is given up", async () => {
+  const { client, clock, net } = world();
+  await clock.pass(10_000);
+  assert.deepEqual([net.opened[0].closedWith, client.state], [4008, "waiting"]);
+  client.close();
+});
+
+test("silence of 35 s is a dead connection; a beat, answered at once, is not", async () => {
+  const { client, clock, net } = await open();
+  await clock.pass(25_000);
+  net.latest().say({ t: "beat" });
+  await settled();
+  assert.deepEqual(net.latest().heard(), [{ t: "beat" }]);
+  await clock.pass(34_000);
+  assert.equal(client.state, "open");
+  await clock.pass(1_000);
+  assert.deepEqual([net.opened[0].closedWith, client.state, client.connection.code], [4008, "waiting", 4008]);
+  client.close();
+});
+
+test("it comes back at once when the page is looked at or the network returns", async () => {
+  const { client, net, scope } = await open({ draws: [0.9, 0.9] });
+  scope.document.visibilityState = "hidden";
+  scope.document.dispatchEvent(new Event("visibilitychange"));
+  await settled();
+  assert.deepEqual(net.latest().heard(), [{ t: "visible", visible: false }]);
+  net.latest().fail();
+  scope.document.dispatchEvent(new Event("visibilitychange"));
+  assert.equal(client.state, "waiting", "nobody looks");
+  scope.document.visibilityState = "visible";
+  scope.document.dispatchEvent(new Event("visibilitychange"));
+  assert.deepEqual([client.state, net.opened.length], ["connecting", 2]);
+  net.latest().fail();
+  scope.dispatchEvent(new Event("online"));
+  assert.deepEqual([client.state, net.opened.length], ["connecting", 3]);
+  client.close();
+});
+
+test("close codes 45xx end it with the reason, the others do not", async () => {
+  for (const [code, state] of [[4501, "closed"], [4503, "closed"], [4504, "closed"], [4001, "waiting"], [4002, "waiting"], [4009, "waiting"], [1006, "waiting"], [1001, "waiting"]]) {
+    const { client, net } = await open();
+    net.latest().fail(code, "why");
+    assert.deepEqual([client.state, client.connection.code, client.connection.reason], [state, code, "why"], `${code}`);
+    client.reconnect();
+    assert.equal(client.state, "connecting", "a person may always try again");
+    client.close();
+  }
+});
+
+test("a command that was not answered is sent again with the same key; one that was is not", async () => {
+  const { client, clock, net } = await open();
+  const answered = client.job("j0");
+  const submitted = client.submit({ job: "echo", arguments: { text: "hi" }, thread: "t" });
+  await settled();
+  const [asked, command] = net.latest().heard();
+  net.latest().say({ t: "reply", id: asked.id, ok: { job: { id: "j0" } } });
+  assert.equal((await answered).id, "j0");
+  net.latest().fail();
+  await clock.pass(500);
+  net.latest().greet(feed(0, 0));
+  await settled();
+  assert.deepEqual(net.latest().heard(), [{ t: "hello", visible: true, feed: { epoch: "e1", seq: 0 } }, command]);
+  assert.equal(command.key, "k1");
+  net.latest().say({ t: "reply", id: command.id, ok: { job: { id: "j1" }, created: false } });
+  assert.deepEqual(await submitted, { job: { id: "j1" }, created: false });
+  client.close();
+});
+
+test("a refusal rejects with its code and whether to try again", async () => {
+  const { client, net } = await open();
+  const refused = client.submit({ job: "x" });
+  await settled();
+  const [{ id }] = net.latest().heard();
+  net.latest().say({ t: "reply", id, error: { code: "draining", message: "later", retryable: true } });
+  await assert.rejects(refused, { name: "TrouperError", code: "draining", message: "later", retryable: true });
+  client.close();
+});
+
+test("an output is read to its verified end over a lost connection", async () => {
+  const { client, clock, net } = await open();
+  const held = new Held();
+  const reading = (async () => {
+    for await (const item of client.output("j")) held.take(item);
+  })();
+  await settled();
+  assert.deepEqual(net.latest().heard(), [{ t: "attach", job: "j", attempt: 0, n: 0 }]);
+  net.latest().say(rewind, frame(0, "one ", 4), { t: "progress", job: "j", attempt: 1, done: 1, total: 2, note: null });
+  await settled();
+  assert.equal(held.text, "one ");
+  net.latest().fail();
+  await clock.pass(500);
+  net.latest().greet(feed(0, 0), frame(1, "two", 3), end("one ", "two"));
+  await reading;
+  assert.equal(net.latest().heard()[1].n, 1);
+  assert.deepEqual([held.text, held.end.verified], ["one two", true]);
+  client.close();
+});
+
+test("leaving an iterator early detaches; it can be read again from its cursor", async () => {
+  const { client, net } = await open();
+  const stream = client.output("j");
+  net.latest().say(rewind, frame(0, "one", 3));
+  for await (const item of stream) if (item.type === "text") break;
+  await settled();
+  assert.deepEqual(net.latest().heard().at(-1), { t: "detach", job: "j" });
+  const again = client.output("j", stream.cursor);
+  await settled();
+  assert.deepEqual(net.latest().heard(), [{ t: "attach", job: "j", attempt: 1, n: 1 }]);
+  await again.return();
+  client.close();
+});
+
+test("a consumer that is slow pauses its own output, and resumes it where it stood", async () => {
+  const { client, net } = await open({ limits: { queueUnits: 8 } });
+  const stream = client.output("j");
+  net.latest().say(rewind);
+  await settled();
+  net.latest().heard();
+  net.latest().say(frame(0, "0123456789", 10));
+  await settled();
+  assert.deepEqual(net.latest().heard(), [{ t: "detach", job: "j" }]);
+  net.latest().say(frame(1, "already under way", 27));
+  assert.equal((await stream.next()).value.type, "rewind");
+  assert.equal((await stream.next()).value.text, "0123456789");
+  await settled();
+  assert.deepEqual(net.latest().heard(), [{ t: "attach", job: "j", attempt: 1, n: 1 }]);
+  net.latest().say(frame(1, "ab", 29), end("0123456789", "ab"));
+  assert.deepEqual([(await stream.next()).value.text, (await stream.next()).value.type, (await stream.next()).done], ["ab", "end", true]);
+  client.close();
+});
+
+test("closing fails what is under way, and stays closed", async () => {
+  const { client, clock, net } = await open();
+  const asked = client.job("j");
+  const read = client.output("j").next();
+  client.close();
+  await assert.rejects(asked, { code: "closed" });
+  await assert.rejects(read, { code: "closed" });
+  await assert.rejects(client.job("j"), { code: "closed" });
+  assert.equal(net.latest().closedWith, 1000);
+  await clock.pass(100_000);
+  assert.deepEqual([net.opened.length, clock.timers.size], [1, 0]);
+});
+
+test("a message that cannot be read costs the connection and a pause, not the page", async () => {
+  const { client, clock, net } = await open();
+  const faults = [];
+  client.addEventListener("fault", (event) => faults.push(event.detail.code));
+  net.latest().onmessage({ data: "{" });
+  assert.deepEqual([faults, client.state], [["bad_message"], "waiting"]);
+  assert.ok(client.connection.retryAt - clock.now() >= 5000);
+  client.close();
+});
+
+test("a listener that throws does not keep the others from hearing", async () => {
+  const { client, net } = await open();
+  const raised = [];
+  globalThis.reportError = (error) => raised.push(error.message);
+  const heard = [];
+  client.subscribe(() => {
+    throw new Error("mine");
+  });
+  client.subscribe((state) => heard.push(state.seq));
+  net.latest().say(feed(0, 1));
+  assert.deepEqual(heard, [1]);
+  assert.deepEqual(raised, ["mine"]);
+  delete globalThis.reportError;
+  client.close();
+});
+
+test("a trace sees each item both ways with its bytes, and what became of the socket", async () => {
+  const { client, net } = await open();
+  const seen = [];
+  const stop = client.trace((entry) => seen.push([entry.direction, entry.item.t, entry.bytes]));
+  net.latest().say({ t: "beat", note: "é" });
+  await settled();
+  client.debugDisconnect(4000);
+  assert.deepEqual(seen, [["in", "beat", 24], ["out", "beat", 12], ["note", "closed", 0], ["note", "retry", 0]]);
+  stop();
+  client.close();
+});
+
+test("what is sent at once goes in few messages, each within the bound", async () => {
+  const { client, net } = await open();
+  const asked = [];
+  for (let count = 0; count < 40; count += 1) {
+    asked.push(client.submit({ job: "x", key: `k${count}`, arguments: { text: "é".repeat(2000) } }));
+  }
+  await settled();
+  assert.deepEqual([net.latest().received.length, net.latest().messages], [40, 1 + 3]);
+  client.close();
+  await Promise.allSettled(asked);
+});
+
+test("cut on purpose, it stays away for the time that was asked and then comes back", async () => {
+  const { client, clock, net } = await open();
+  client.debugDisconnect(4000);
+  await clock.pass(3999);
+  assert.deepEqual([client.state, net.opened.length], ["waiting", 1]);
+  await clock.pass(1);
+  assert.equal(net.opened.length, 2);
+  client.close();
+});
