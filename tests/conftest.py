@@ -80,7 +80,14 @@ def pytest_runtestloop(session: pytest.Session) -> bool | None:
 def is_full_run(config: pytest.Config) -> bool:
     """Was everything asked for that is run by default? Then every promise must have a test."""
     option = config.option
-    narrowed = (option.keyword, option.deselect, option.ignore, option.ignore_glob, option.lf, option.clauses)
+    narrowed = (
+        option.keyword,
+        option.deselect,
+        option.ignore,
+        option.ignore_glob,
+        option.clauses,
+        getattr(option, "lf", False),
+    )
     return (
         config.args_source is pytest.Config.ArgsSource.TESTPATHS
         and option.markexpr == DEFAULT_SELECTION

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import trouper
 from tests.meta.source import ROOMS, ROOT, project_files, python_files
 
 LINES_AT_MOST = 400
@@ -126,3 +127,27 @@ def test_every_news_fragment_is_of_a_declared_kind() -> None:
             continue
         assert path.name.split(".")[-2:] in [[kind, "md"] for kind in kinds], f"{path.name}: one of {kinds}"
         assert path.read_text(encoding="utf-8").strip(), f"{path.name} is empty"
+
+
+def fenced(text: str, language: str) -> list[str]:
+    """The blocks of a Markdown page in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_every_name_in_the_readme_is_a_name_of_the_front_door() -> None:
+    blocks = fenced((ROOT / "README.md").read_text(encoding="utf-8"), "python")
+    used = {
+        node.attr
+        for block in blocks
+        for node in ast.walk(ast.parse(block))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "trouper"
+    }
+    assert used >= {"job", "open_runtime", "serve"}
+    assert not [name for name in used - {"testing"} if not hasattr(trouper, name)]
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/promises.md", "docs/protocol.md"])
+def test_every_link_to_a_file_leads_to_one(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
+    assert not [link for link in links if not ((ROOT / page).parent / link).exists()]
