@@ -152,9 +152,11 @@ class Incarnation(Generic[M]):
         if crash is not None and self._crash is None:
             self._crash = crash
             self._record_crash(crash)
-        elif crash is not None and crash is not self._crash and not _holds(crash, self._crash):
-            assert self._crash is not None
-            self._crash.add_note(f"Another crash followed, of {Crash.of(crash).text}")
+        elif crash is not None and self._crash is not None:
+            first = self._crash  # which a nursery raises once more, in a group, perhaps with others
+            other = crash.split(lambda e: e is first)[1] if isinstance(crash, ExceptionGroup) else crash
+            if other is not None and other is not first:
+                first.add_note(f"Another crash followed:\n{Crash.of(other).text}")
         return passing
 
     def _settle_interrupted(self) -> None:
@@ -183,13 +185,6 @@ class Incarnation(Generic[M]):
             return reason
         finally:
             del crash, passing
-
-
-def _holds(group: Exception, crash: Exception | None) -> bool:
-    """Whether ``crash``, noted before, came back in what a nursery raised."""
-    if isinstance(group, ExceptionGroup):
-        return any(_holds(inner, crash) for inner in group.exceptions)
-    return group is crash
 
 
 async def run_actor(actor: Actor[M], ref: ActorRef[M]) -> StopReason:

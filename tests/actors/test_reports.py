@@ -1,0 +1,96 @@
+"""Reports hold text, and splitting a crash from what must pass loses neither."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import weakref
+
+import pytest
+
+from trouper.actors.reports import (
+    TEXT_CHARACTERS,
+    Crash,
+    Report,
+    ReportKind,
+    deliver,
+    log_report,
+    split_crash,
+)
+
+
+class Held:
+    pass
+
+
+def raise_while_holding(thing: Held) -> None:
+    kept = thing
+    raise ValueError(f"holding {type(kept).__name__}")
+
+
+def crash_of(thing: Held) -> Crash:
+    try:
+        raise_while_holding(thing)
+    except ValueError as error:
+        return Crash.of(error)
+    raise AssertionError
+
+
+REPORT = Report(ReportKind.CRASH, "runtime/core", "ada", 2, "ValueError: boom", "the traceback", 1.5)
+
+
+def test_the_text_of_a_crash_does_not_keep_the_frames_it_came_from() -> None:
+    thing = Held()
+    gone = weakref.ref(thing)
+    crash = crash_of(thing)
+    del thing
+    gc.collect()
+    assert gone() is None
+    assert crash.summary == "ValueError: holding Held"
+    assert "raise_while_holding" in crash.text
+
+
+def test_the_text_is_bounded_and_keeps_its_end() -> None:
+    crash = Crash.of(ValueError("x" * 10 * TEXT_CHARACTERS + "END"))
+    assert len(crash.text) == TEXT_CHARACTERS
+    assert crash.text.endswith("END\n")
+
+
+def test_an_exception_without_a_text_is_still_told() -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    assert Crash.of(Mute()).type.endswith("Mute")
+
+
+def test_a_group_of_one_is_summed_up_as_the_one() -> None:
+    crash = Crash.of(ExceptionGroup("outer", [ExceptionGroup("inner", [ValueError("boom\nmore")])]))
+    assert crash.summary == "ValueError: boom"
+    assert "outer" in crash.text
+
+
+@pytest.mark.clause("S3")
+def test_crashes_are_split_from_what_must_pass() -> None:
+    value, interrupt = ValueError(), KeyboardInterrupt()
+    assert split_crash(value) == (value, None)
+    assert split_crash(interrupt) == (None, interrupt)
+    crash, passing = split_crash(BaseExceptionGroup("g", [value, BaseExceptionGroup("h", [interrupt])]))
+    assert isinstance(crash, ExceptionGroup)
+    assert crash.exceptions == (value,)
+    assert isinstance(passing, BaseExceptionGroup)
+    assert passing.subgroup(ValueError) is None
+
+
+def test_a_reporter_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(_report: Report) -> None:
+        raise RuntimeError("no terminal")
+
+    deliver(broken, REPORT)
+    assert "the reporter failed on crash: runtime/core/ada #2: ValueError: boom" in caplog.text
+
+
+def test_the_default_reporter_logs_one_line_and_the_detail(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, logger="trouper"):
+        log_report(REPORT)
+    assert caplog.messages == ["crash: runtime/core/ada #2: ValueError: boom\nthe traceback"]
