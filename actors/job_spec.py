@@ -164,8 +164,9 @@ class JobSpec(Generic[P, R]):
             try:
                 structured[name] = _STRICT.structure(value, hints.get(name, Any))
             except Exception as error:
+                legal = self._signature(hints)
                 raise BadArguments(
-                    f"argument {name!r} of {self.name!r}: {_reason(error)}; legal are {self._signature(hints)}"
+                    f"argument {name!r} of {self.name!r}: {_reason(error)}; legal are {legal}"
                 ) from None
         return structured
 
@@ -193,13 +194,15 @@ def _check_function(function: Callable[..., Any], name: str) -> None:
     legal = "an async function with one positional parameter (the context) and keyword-only ones"
     if not inspect.iscoroutinefunction(function):
         raise TypeError(f"job {name!r} is {function!r}: legal is {legal}")
-    first, *rest = inspect.signature(function).parameters.values() or [None]
+    parameters = list(inspect.signature(function).parameters.values())
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    if first is None or first.kind not in positional:
+    if not parameters or parameters[0].kind not in positional:
         raise TypeError(f"job {name!r} takes no context: legal is {legal}")
-    for parameter in rest:
+    for parameter in parameters[1:]:
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
-            raise TypeError(f"parameter {parameter.name!r} of job {name!r} is not keyword-only: legal is {legal}")
+            raise TypeError(
+                f"parameter {parameter.name!r} of job {name!r} is not keyword-only: legal is {legal}"
+            )
 
 
 @typing.overload
@@ -243,12 +246,16 @@ def _declare(
 ) -> JobSpec[Any, R]:
     name = function.__name__ if name is None else name
     if not _NAME.fullmatch(name):
-        raise ValueError(f"job name {name!r}: legal are 1 to 64 letters, digits, '_', '.', '-', no digit first")
+        raise ValueError(
+            f"job name {name!r}: legal are 1 to 64 letters, digits, '_', '.', '-', no digit first"
+        )
     _check_function(function, name)
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout={timeout!r} of job {name!r}: legal are None and seconds above 0")
     if on_process_death not in ("retry", "end"):
-        raise ValueError(f"on_process_death={on_process_death!r} of job {name!r}: legal are 'retry' and 'end'")
+        raise ValueError(
+            f"on_process_death={on_process_death!r} of job {name!r}: legal are 'retry' and 'end'"
+        )
     states = tuple(str(state) for state in notify_on)
     if wrong := [state for state in states if state not in _TERMINAL]:
         raise ValueError(f"notify_on of job {name!r} has {wrong}: legal are {', '.join(_TERMINAL)}")

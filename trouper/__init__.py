@@ -1,1 +1,142 @@
-"""placeholder"""
+"""trouper: a runtime for background streaming jobs on trio.
+
+The front door: every public name, loaded when it is first asked for (PEP 562), so that importing one
+room does not load the others. The rooms, from the ground up (each imports only those before it):
+
+* ``trouper.store``       what is remembered
+* ``trouper.actors``      what runs
+* ``trouper.supervisor``  what keeps it running
+* ``trouper.transport``   how it reaches people
+
+Beside them: ``testing`` (``run_job``) and ``__main__`` (``python -m trouper``).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trouper.actors.job_context import JobContext as JobContext
+    from trouper.actors.job_errors import AttemptOver as AttemptOver
+    from trouper.actors.job_errors import BadState as BadState
+    from trouper.actors.job_errors import OutputRefused as OutputRefused
+    from trouper.actors.job_errors import OutputTooLarge as OutputTooLarge
+    from trouper.actors.job_spec import Again as Again
+    from trouper.actors.job_spec import Backoff as Backoff
+    from trouper.actors.job_spec import BadArguments as BadArguments
+    from trouper.actors.job_spec import Call as Call
+    from trouper.actors.job_spec import Fail as Fail
+    from trouper.actors.job_spec import JobSpec as JobSpec
+    from trouper.actors.job_spec import Retry as Retry
+    from trouper.actors.job_spec import job as job
+    from trouper.actors.options import ChannelLimits as ChannelLimits
+    from trouper.actors.options import JobLimits as JobLimits
+    from trouper.actors.reports import Report as Report
+    from trouper.store.errors import StoreRefused as StoreRefused
+    from trouper.store.errors import StoreUnavailable as StoreUnavailable
+    from trouper.store.errors import TrouperError as TrouperError
+    from trouper.store.options import StoreOptions as StoreOptions
+    from trouper.store.protocol import CancelAnswer as CancelAnswer
+    from trouper.store.protocol import CancelResult as CancelResult
+    from trouper.store.records import Counts as Counts
+    from trouper.store.records import Job as Job
+    from trouper.store.records import JobState as JobState
+    from trouper.store.records import Notification as Notification
+    from trouper.store.seams import Seams as Seams
+    from trouper.supervisor.options import RuntimeOptions as RuntimeOptions
+    from trouper.supervisor.refusals import Refusal as Refusal
+    from trouper.supervisor.runtime import End as End
+    from trouper.supervisor.runtime import Event as Event
+    from trouper.supervisor.runtime import Rewind as Rewind
+    from trouper.supervisor.runtime import Runtime as Runtime
+    from trouper.supervisor.runtime import Text as Text
+    from trouper.supervisor.runtime import open_runtime as open_runtime
+    from trouper.transport.client import Client as Client
+    from trouper.transport.client import connect as connect
+    from trouper.transport.gateway import serve as serve
+    from trouper.transport.options import GatewayOptions as GatewayOptions
+
+_HOMES = {
+    "trouper.actors.job_context": ("JobContext",),
+    "trouper.actors.job_errors": ("AttemptOver", "BadState", "OutputRefused", "OutputTooLarge"),
+    "trouper.actors.job_spec": (
+        "Again",
+        "Backoff",
+        "BadArguments",
+        "Call",
+        "Fail",
+        "JobSpec",
+        "Retry",
+        "job",
+    ),
+    "trouper.actors.options": ("ChannelLimits", "JobLimits"),
+    "trouper.actors.reports": ("Report",),
+    "trouper.store.errors": ("StoreRefused", "StoreUnavailable", "TrouperError"),
+    "trouper.store.options": ("StoreOptions",),
+    "trouper.store.protocol": ("CancelAnswer", "CancelResult"),
+    "trouper.store.records": ("Counts", "Job", "JobState", "Notification"),
+    "trouper.store.seams": ("Seams",),
+    "trouper.supervisor.options": ("RuntimeOptions",),
+    "trouper.supervisor.refusals": ("Refusal",),
+    "trouper.supervisor.runtime": ("End", "Event", "Rewind", "Runtime", "Text", "open_runtime"),
+    "trouper.transport.client": ("Client", "connect"),
+    "trouper.transport.gateway": ("serve",),
+    "trouper.transport.options": ("GatewayOptions",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Again",
+    "AttemptOver",
+    "Backoff",
+    "BadArguments",
+    "BadState",
+    "Call",
+    "CancelAnswer",
+    "CancelResult",
+    "ChannelLimits",
+    "Client",
+    "Counts",
+    "End",
+    "Event",
+    "Fail",
+    "GatewayOptions",
+    "Job",
+    "JobContext",
+    "JobLimits",
+    "JobSpec",
+    "JobState",
+    "Notification",
+    "OutputRefused",
+    "OutputTooLarge",
+    "Refusal",
+    "Report",
+    "Retry",
+    "Rewind",
+    "Runtime",
+    "RuntimeOptions",
+    "Seams",
+    "StoreOptions",
+    "StoreRefused",
+    "StoreUnavailable",
+    "Text",
+    "TrouperError",
+    "connect",
+    "job",
+    "open_runtime",
+    "serve",
+]
+
+
+def __getattr__(name: str) -> Any:
+    module = _HOME_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module 'trouper' has no attribute {name!r}")
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

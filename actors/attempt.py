@@ -1,0 +1,221 @@
+"""One attempt of a job while it runs: its row, its log, why it was told to stop.
+
+The job actor drives it; the ``JobContext`` is its face towards the user's function.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+import trio
+
+from trouper.actors.job_errors import AttemptOver, BadState, OutputRefused, OutputTooLarge
+from trouper.actors.options import JobLimits
+from trouper.store.errors import StoreUnavailable
+from trouper.store.output_log import ENTRY_BYTES_MAX, OutputHash, OutputLog
+from trouper.store.protocol import Notify, Refused, Savepoint, Store
+from trouper.store.records import Entry, Job, entry_bytes
+from trouper.store.seams import Seams
+
+
+class StopCause(enum.StrEnum):
+    """Why an attempt was told to stop. The first that is recorded counts."""
+
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+    RELEASE = "release"
+    """This node stops, or its store is down: the job is to be queued again."""
+    FENCE = "fence"
+    """The attempt is no longer ours: write nothing."""
+
+
+@attrs.frozen
+class Progress:
+    """How far a job is; only the latest counts."""
+
+    job_id: str
+    attempt: int
+    done: float
+    total: float | None
+    note: str | None
+
+
+@attrs.frozen(kw_only=True)
+class AttemptPorts:
+    """What an attempt needs of the runtime around it."""
+
+    store: Store
+    seams: Seams
+    limits: JobLimits
+    progress: Callable[[str, Progress], None]
+    """Tells (user, progress) to that user's notifier, if there is one."""
+
+
+class Attempt:
+    """The state of one attempt. ``on_stop`` is called when a reason to stop has been recorded."""
+
+    def __init__(
+        self, job: Job, prefix: OutputHash, ports: AttemptPorts, on_stop: Callable[[], None]
+    ) -> None:
+        self.job = job
+        self.ports = ports
+        self.limits = ports.limits
+        self.reason: StopCause | None = None
+        self.unsafe: str | None = None
+        self.closed = False
+        self._release_asked = False
+        self._on_stop = on_stop
+        self._started = ports.seams.now()
+        self._room = trio.Event()
+        self._writes = 0
+        self._last_checkpoint = self._started
+        self._down_since: float | None = None
+        self.log = OutputLog(
+            job,
+            prefix,
+            on_dirty=ports.store.dirty,
+            on_change=self._settled,
+            used_ms=self.used_ms,
+            tail_bytes_max=self.limits.tail_bytes,
+        )
+
+    def used_ms(self) -> int:
+        """Running time over all attempts up to now, in milliseconds."""
+        return self.job.used_ms + round((self.ports.seams.now() - self._started) * 1000)
+
+    # --- stopping ---
+
+    def stop(self, reason: StopCause) -> None:
+        """Record why, unless a reason is recorded, and have the function's scope cancelled.
+
+        A release never falls into an unsafe step: it waits for the step's end.
+        """
+        if self.reason is not None:
+            return
+        if reason is StopCause.RELEASE and self.unsafe is not None:
+            self._release_asked = True
+            return
+        self.reason = reason
+        self._on_stop()
+
+    def close(self) -> None:
+        """Refuse everything from now on: the task did not end, and the job is ended without it."""
+        self.closed = True
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise AttemptOver(f"attempt {self.job.attempt} of job {self.job.id} was ended without its task")
+
+    # --- what the store says ---
+
+    def _settled(self) -> None:
+        """An append went through, failed or was refused."""
+        self._room.set()
+        if self.log.refusal is not None:
+            self.stop(StopCause.FENCE)
+        elif self.log.failure is None:
+            self._down_since = None
+        else:
+            self.store_is_down()
+
+    def store_is_down(self) -> None:
+        """Note a failure of the store; after ``store_patience_s`` of them the attempt is given back."""
+        now = self.ports.seams.now()
+        if self._down_since is None:
+            self._down_since = now
+        elif now - self._down_since >= self.limits.store_patience_s:
+            self.stop(StopCause.RELEASE)
+
+    async def persist(self, transaction: Callable[[], Awaitable[Any]]) -> Any:
+        """Carry out a transaction, again and again while the store is down. Refused → AttemptOver."""
+        self._check_open()
+        pause_s = 0.1
+        while True:
+            try:
+                result = await transaction()
+            except StoreUnavailable:
+                self.store_is_down()
+                await trio.sleep(pause_s)
+                pause_s = min(2 * pause_s, 2.0)
+                continue
+            self._down_since = None
+            if isinstance(result, Refused):
+                self.stop(StopCause.FENCE)
+                raise AttemptOver(
+                    f"attempt {self.job.attempt} of job {self.job.id}: {result.reason} {result.detail}"
+                )
+            return result
+
+    # --- output ---
+
+    async def append(self, entries: list[Entry]) -> None:
+        """Put entries into the log; wait while the store is behind."""
+        self._check_open()
+        size = sum(map(entry_bytes, entries))
+        if self.log.bytes_total + size > self.limits.output_bytes:
+            raise OutputTooLarge(
+                f"the output of job {self.job.id} would go beyond {self.limits.output_bytes} bytes in this attempt"
+            )
+        for entry in entries:
+            self.log.append(entry)
+        self._writes += 1
+        while self.log.pending_bytes > self.limits.pending_bytes:
+            self._room = trio.Event()
+            await self._room.wait()
+            self._ran_on()
+        now = self.ports.seams.now()
+        due = now - self._last_checkpoint >= self.limits.checkpoint_s
+        if due or self._writes >= self.limits.writes_per_checkpoint:
+            await trio.lowlevel.checkpoint()
+            self._ran_on()
+
+    def _ran_on(self) -> None:
+        self._writes = 0
+        self._last_checkpoint = self.ports.seams.now()
+
+    def check_event(self, name: str, data: str) -> None:
+        if not name or "\0" in name or len(name) > 100:
+            raise OutputRefused(f"event name {name!r}: legal are 1 to 100 characters without NUL")
+        size = len(name.encode()) + len(data.encode())
+        if size > ENTRY_BYTES_MAX:
+            raise OutputRefused(f"event {name!r} has {size} bytes of JSON: legal are up to {ENTRY_BYTES_MAX}")
+
+    # --- transactions ---
+
+    async def savepoint(self, saved: str) -> None:
+        if len(saved.encode()) > self.limits.saved_bytes:
+            raise BadState(
+                f"the state to save has {len(saved)} characters: legal are {self.limits.saved_bytes} bytes"
+            )
+        entries = self.log.entries
+        request = Savepoint(self.job.id, self.job.fence, entries, saved, self.used_ms())
+        await self.persist(lambda: self.ports.store.savepoint(request))
+        self.log.savepoint = entries
+
+    async def mark_unsafe(self, step: str | None) -> None:
+        await self.persist(lambda: self.ports.store.unsafe(self.job.id, self.job.fence, step))
+        self.unsafe = step
+        if step is None and self._release_asked:
+            self.stop(StopCause.RELEASE)
+
+    async def notify(self, key: str, title: str, body: str) -> None:
+        if len(title.encode()) + len(body.encode()) > self.limits.notification_bytes:
+            raise BadState(
+                f"notification {key!r}: title and body may have {self.limits.notification_bytes} bytes"
+            )
+        request = Notify(
+            id=self.ports.seams.new_id(),
+            job_id=self.job.id,
+            fence=self.job.fence,
+            key=key,
+            title=title,
+            body=body,
+        )
+        await self.persist(lambda: self.ports.store.notify(request))
+
+    def progress(self, done: float, total: float | None, note: str | None) -> None:
+        note = note if note is None else note[: self.limits.note_chars]
+        self.ports.progress(self.job.user, Progress(self.job.id, self.job.attempt, done, total, note))

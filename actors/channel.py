@@ -1,0 +1,422 @@
+"""The subscriber channel of one session: cursors, never a queue of output. No ``await``.
+
+A channel holds one feed cursor and one cursor for each attached output, so a slow session costs
+O(1): when it can be written again, ``take`` gives it one larger range. Lifecycle of an attachment::
+
+    loading → live → (ended | gone)
+                ↓ ↑ attach
+             rewound          the client has been told to drop what is beyond ``keep``
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Protocol
+
+import attrs
+
+from trouper.actors.feed import FeedWindow
+from trouper.actors.options import ChannelLimits
+from trouper.actors.outputs import OutputHead, Outputs
+from trouper.store.protocol import Changes, Snapshot
+from trouper.store.records import Entry, JobState, entry_bytes
+
+END_BYTES = 64
+"""What an ``EndItem`` counts in ``sent``: its hash. So the ack of an end differs from any before."""
+
+_READ_ENTRIES = 4096  # entries looked at in one go; the byte limit cuts finer
+
+Part = str | tuple[str, str]
+
+
+@attrs.frozen
+class FeedSnapshot:
+    epoch: str
+    snapshot: Snapshot
+
+
+@attrs.frozen
+class FeedChanges:
+    epoch: str
+    changes: Changes
+
+
+@attrs.frozen
+class ProgressItem:
+    job_id: str
+    attempt: int
+    done: float
+    total: float | None
+    note: str | None
+
+
+@attrs.frozen
+class RewindItem:
+    job_id: str
+    attempt: int
+    keep: int
+
+
+@attrs.frozen
+class OutputItem:
+    job_id: str
+    attempt: int
+    start: int
+    end: int
+    parts: list[Part]
+    """Neighbouring texts joined into one, events as (name, JSON text)."""
+    sent: int
+
+
+@attrs.frozen
+class EndItem:
+    job_id: str
+    attempt: int
+    entries: int
+    sha256: str | None
+    state: JobState
+    sent: int
+
+
+@attrs.frozen
+class GoneItem:
+    job_id: str
+    reason: str
+
+
+ChannelItem = FeedSnapshot | FeedChanges | ProgressItem | RewindItem | OutputItem | EndItem | GoneItem
+
+
+class TooManyAttached(ValueError):
+    """The session has attached as many outputs as it may."""
+
+
+class ChannelOwner(Protocol):
+    """The user's notifier, as a channel asks it for what needs the store."""
+
+    def feed_wanted(self, channel: SubscriberChannel) -> None: ...
+    def seen(self, channel: SubscriberChannel, job_id: str) -> None: ...
+
+
+class _Phase(enum.Enum):
+    LIVE = enum.auto()
+    REWOUND = enum.auto()
+
+
+@attrs.define
+class _Attachment:
+    head: OutputHead
+    attempt: int
+    n: int
+    phase: _Phase = _Phase.LIVE
+    progress: object = None
+
+
+@attrs.frozen
+class ChannelStatistics:
+    """``in_flight_bytes`` of at most ``window_bytes``; ``attached`` of at most ``attachments``."""
+
+    attached: int
+    dirty: int
+    sent_bytes: int
+    in_flight_bytes: int
+    feed_seq: int | None
+    visible: bool
+
+
+class SubscriberChannel:
+    """One session's view. Made by ``Runtime.open_session``, which also closes it."""
+
+    def __init__(
+        self,
+        session_id: str,
+        user: str,
+        *,
+        epoch: str,
+        cursor: tuple[str, int] | None,
+        visible: bool,
+        wants_feed: bool,
+        outputs: Outputs,
+        owner: ChannelOwner,
+        limits: ChannelLimits,
+        trusted: bool = False,
+    ) -> None:
+        self.session_id = session_id
+        self.user = user
+        self.epoch = epoch
+        self.cursor = cursor
+        """The feed cursor as (epoch, seq); None: holds nothing."""
+        self.wants_feed = wants_feed
+        self.visible = visible
+        self.on_ready: Callable[[], None] | None = None
+        self.closed = False
+        self._outputs = outputs
+        self._owner = owner
+        self._limits = limits
+        self._trusted = trusted
+        self._window: FeedWindow | None = None
+        self._feed_slot: FeedSnapshot | FeedChanges | None = None
+        self._feed_asked = wants_feed
+        self._attached: dict[str, _Attachment] = {}
+        self._dirty: dict[str, None] = {}
+        self._sent = 0
+        self._acked = 0
+        self._unseen_ends: list[tuple[int, str]] = []
+
+    # --- what the session says ---
+
+    def attach(self, job_id: str, attempt: int, n: int) -> None:
+        """Want everything of a job's output after the cursor (``attempt``, ``n``).
+
+        Attaching again moves the cursor. Raises ``TooManyAttached``.
+        """
+        attachment = self._attached.get(job_id)
+        if attachment is None:
+            if len(self._attached) >= self._limits.attachments:
+                raise TooManyAttached(
+                    f"{len(self._attached)} outputs are attached: legal are {self._limits.attachments}"
+                )
+            attachment = _Attachment(self._outputs.watch(job_id, self), attempt, n)
+            self._attached[job_id] = attachment
+        else:
+            attachment.attempt, attachment.n = attempt, n
+            attachment.phase = _Phase.LIVE
+        self.output_changed(job_id)
+
+    def detach(self, job_id: str) -> None:
+        if self._attached.pop(job_id, None) is not None:
+            self._dirty.pop(job_id, None)
+            self._outputs.unwatch(job_id, self)
+
+    def ack(self, sent: int, feed: int) -> None:
+        """The session has applied output up to ``sent`` (and the feed up to ``feed``).
+
+        Raises ``ValueError`` for a ``sent`` that goes back or was never sent.
+        """
+        if not self._acked <= sent <= self._sent:
+            raise ValueError(f"ack of sent={sent}: legal are {self._acked} to {self._sent}")
+        self._acked = sent
+        while self._unseen_ends and self._unseen_ends[0][0] <= sent:
+            _, job_id = self._unseen_ends.pop(0)
+            if self.visible:  # judged now, when the ack arrives (N5)
+                self._owner.seen(self, job_id)
+        if self._dirty:
+            self._ready()
+
+    def set_visible(self, visible: bool) -> None:
+        self.visible = visible
+
+    def resync(self, epoch: str, seq: int) -> None:
+        """The session holds the feed up to ``seq`` and wants to go on from there."""
+        self.cursor = (epoch, seq)
+        self._feed_slot = None
+        self._ask_feed()
+
+    # --- what the notifier and the outputs say ---
+
+    def feed_opened(self, window: FeedWindow, slot: FeedSnapshot | FeedChanges | None) -> None:
+        """The answer to a wish for the feed: from now on deltas come from ``window``."""
+        self._window = window
+        self._feed_slot = slot
+        self._feed_asked = False
+        self._ready()
+
+    def feed_changed(self) -> None:
+        self._ready()
+
+    def reopen(self) -> None:
+        """The notifier is a new one: ask again for whatever the one before was asked for."""
+        if self.wants_feed:
+            self._feed_asked = False
+            self._ask_feed()
+        for job_id, attachment in self._attached.items():
+            attachment.head.page_failed()
+            self._outputs.want_row(attachment.head, self.user)
+            self.output_changed(job_id)
+
+    def output_changed(self, job_id: str) -> None:
+        if job_id in self._attached:
+            self._dirty[job_id] = None
+            self._ready()
+
+    def _ready(self) -> None:
+        if self.on_ready is not None and not self.closed:
+            self.on_ready()
+
+    # --- what is due ---
+
+    @property
+    def pending(self) -> bool:
+        """Whether ``take`` would give something now."""
+        return self._feed_due() or bool(self._dirty and (self._room() > 0 or self._any_control()))
+
+    def take(self, max_bytes: int) -> list[ChannelItem]:
+        """What is due now, in wire order: feed, then outputs in turn.
+
+        At most ``max_bytes`` of output payload (one entry always fits), within the window. An empty
+        list: nothing is due; ``on_ready`` tells when something is.
+        """
+        items: list[ChannelItem] = []
+        if (feed := self._take_feed()) is not None:
+            items.append(feed)
+        budget = min(max_bytes, self._room())
+        for job_id in list(self._dirty):
+            attachment = self._attached.get(job_id)
+            if attachment is None:
+                self._dirty.pop(job_id, None)
+                continue
+            before = self._sent
+            done = self._take_output(attachment, budget, items)
+            budget -= self._sent - before
+            self._dirty.pop(job_id, None)
+            if not done and job_id in self._attached:
+                self._dirty[job_id] = None  # to the end of the line: outputs take turns
+        return items
+
+    def _room(self) -> int:
+        return self._limits.window_bytes - (self._sent - self._acked)
+
+    def _any_control(self) -> bool:
+        """Whether an item that needs no room is due on a dirty output."""
+        return any(
+            (a.attempt != a.head.attempt and a.head.loaded)
+            or a.head.missing
+            or a.progress is not a.head.progress
+            for a in (self._attached[job_id] for job_id in self._dirty if job_id in self._attached)
+        )
+
+    # --- the feed ---
+
+    def _feed_due(self) -> bool:
+        if not self.wants_feed or self._feed_asked:
+            return False
+        if self._feed_slot is not None or self._window is None or self._window.seq is None:
+            return self._feed_slot is not None
+        return self.cursor is not None and self._window.seq > self.cursor[1]
+
+    def _ask_feed(self) -> None:
+        if not self._feed_asked:
+            self._feed_asked = True
+            self._owner.feed_wanted(self)
+
+    def _take_feed(self) -> FeedSnapshot | FeedChanges | None:
+        if not self._feed_due():
+            return None
+        item, self._feed_slot = self._feed_slot, None
+        if item is None:
+            assert self._window is not None and self.cursor is not None
+            changes = self._window.since(self.cursor[1])
+            if changes is None:
+                self._ask_feed()
+                return None
+            item = FeedChanges(self.epoch, changes)
+        seq = item.snapshot.seq if isinstance(item, FeedSnapshot) else item.changes.seq
+        self.cursor = (self.epoch, seq)
+        return item
+
+    # --- outputs ---
+
+    def _take_output(self, attachment: _Attachment, budget: int, items: list[ChannelItem]) -> bool:
+        """Add what is due of one output to ``items``. False: more is due as soon as there is room."""
+        head = attachment.head
+        if head.missing or (head.job is not None and not self._may_read(head)):
+            items.append(GoneItem(head.job_id, "unknown"))
+            self.detach(head.job_id)
+            return True
+        if not head.loaded or attachment.phase is _Phase.REWOUND:
+            return True  # the head's arrival, or the client's attach, marks it dirty again
+        if head.attempt != attachment.attempt or attachment.n > head.entries:
+            keep = head.keep_for(attachment.attempt, attachment.n)
+            items.append(RewindItem(head.job_id, head.attempt, keep))
+            attachment.phase = _Phase.REWOUND
+            return True
+        self._take_progress(attachment, items)
+        while attachment.n < head.entries:
+            if budget <= 0:
+                return False
+            entries = head.read(attachment.n, min(_READ_ENTRIES, self._frame_limit(attachment)))
+            if entries is None:
+                self._outputs.want_page(head, attachment.n, self.user)
+                return True
+            budget -= self._take_range(attachment, entries, budget, items)
+        if head.ended:
+            return self._take_end(attachment, budget, items)
+        return True
+
+    def _may_read(self, head: OutputHead) -> bool:
+        return self._trusted or (head.job is not None and head.job.user == self.user)
+
+    def _frame_limit(self, attachment: _Attachment) -> int:
+        """Entries up to the latest savepoint, if it is ahead: no frame spans it (O3)."""
+        head = attachment.head
+        left = head.entries - attachment.n
+        savepoint = head.log.savepoint if head.log is not None else head.job.savepoint if head.job else 0
+        return min(left, savepoint - attachment.n) if attachment.n < savepoint else left
+
+    def _take_range(
+        self, attachment: _Attachment, entries: list[Entry], budget: int, items: list[ChannelItem]
+    ) -> int:
+        """Add one frame of as many of ``entries`` as fit the budget (at least one); its payload."""
+        parts: list[Part] = []
+        texts: list[str] = []
+        size = taken = 0
+        for entry in entries:
+            entry_size = entry_bytes(entry)
+            if taken and size + entry_size > budget:
+                break
+            size += entry_size
+            taken += 1
+            if isinstance(entry, str):
+                texts.append(entry)
+                continue
+            if texts:
+                parts.append("".join(texts))
+                texts = []
+            parts.append(entry)
+        if texts:
+            parts.append("".join(texts))
+        start, attachment.n = attachment.n, attachment.n + taken
+        self._sent += size
+        items.append(
+            OutputItem(attachment.head.job_id, attachment.attempt, start, attachment.n, parts, self._sent)
+        )
+        return size
+
+    def _take_progress(self, attachment: _Attachment, items: list[ChannelItem]) -> None:
+        progress = attachment.head.progress
+        if progress is None or progress is attachment.progress:
+            return
+        attachment.progress = progress
+        items.append(
+            ProgressItem(progress.job_id, progress.attempt, progress.done, progress.total, progress.note)
+        )
+
+    def _take_end(self, attachment: _Attachment, budget: int, items: list[ChannelItem]) -> bool:
+        if budget <= 0:
+            return False
+        job = attachment.head.job
+        assert job is not None
+        self._sent += END_BYTES
+        items.append(EndItem(job.id, job.attempt, job.entries, job.sha256, job.state, self._sent))
+        self._unseen_ends.append((self._sent, job.id))
+        self.detach(job.id)
+        return True
+
+    # --- the end ---
+
+    def close(self) -> None:
+        """Let go of every output. Called by whoever opened the channel."""
+        self.closed = True
+        for job_id in list(self._attached):
+            self.detach(job_id)
+
+    def statistics(self) -> ChannelStatistics:
+        return ChannelStatistics(
+            attached=len(self._attached),
+            dirty=len(self._dirty),
+            sent_bytes=self._sent,
+            in_flight_bytes=self._sent - self._acked,
+            feed_seq=self.cursor[1] if self.cursor else None,
+            visible=self.visible,
+        )

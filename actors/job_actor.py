@@ -1,0 +1,312 @@
+"""The job actor: runs one attempt of a job and records how it ended.
+
+The user's function runs in a task of the actor's nursery, in a scope of its own; the actor itself
+only takes orders (``Stop``) and waits for the end. Why an attempt stops is recorded before its scope
+is cancelled, and what the function raised is recorded in the innermost ``except``, before any await
+(S3): so no cleanup can hide either.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+import attrs
+import orjson
+import trio
+
+from trouper.actors.actor import Actor, StopReason
+from trouper.actors.attempt import Attempt, AttemptPorts, StopCause
+from trouper.actors.job_context import JobContext, to_json
+from trouper.actors.job_errors import BadState
+from trouper.actors.job_spec import Again, BadArguments, Fail, JobSpec
+from trouper.actors.outputs import Outputs
+from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver
+from trouper.store.errors import StoreUnavailable
+from trouper.store.output_log import OutputHash
+from trouper.store.protocol import EndingKind, Finish, RefusalReason, Refused, Store
+from trouper.store.records import Job
+
+_HASH_PAGE_BYTES = 256 * 1024
+
+
+@attrs.frozen
+class Stop:
+    """Stop the attempt for this reason."""
+
+    reason: StopCause
+
+
+@attrs.frozen
+class Ended:
+    """The function's task has ended, and how is recorded."""
+
+
+@attrs.frozen
+class GraceOver:
+    """The function was told to stop and has not ended within its grace."""
+
+
+JobMessage = Stop | Ended | GraceOver
+
+
+@attrs.frozen
+class Ending:
+    """How an attempt ended, before the store has heard of it."""
+
+    kind: EndingKind
+    result: str | None = None
+    error: str | None = None
+    reason: str | None = None
+    retry_after_s: float | None = None
+    stuck: bool = False
+
+
+_BY_CAUSE = {
+    StopCause.CANCEL: Ending(EndingKind.CANCELLED, reason="user"),
+    StopCause.TIMEOUT: Ending(EndingKind.TIMED_OUT, reason="timeout"),
+    StopCause.RELEASE: Ending(EndingKind.RELEASED, reason="released"),
+}
+
+
+class JobActor(Actor[JobMessage]):
+    """The actor of one attempt. ``job`` is the claimed row; ``spec`` None: its name is not registered."""
+
+    def __init__(
+        self,
+        job: Job,
+        spec: JobSpec[Any, Any] | None,
+        ports: AttemptPorts,
+        outputs: Outputs,
+        reporter: Reporter,
+    ) -> None:
+        self.job = job
+        self._spec = spec
+        self._ports = ports
+        self._outputs = outputs
+        self._reporter = reporter
+        self._attempt: Attempt | None = None
+        self._scope = trio.CancelScope()
+        self._task: trio.lowlevel.Task | None = None
+        self._ending: Ending | None = None
+        self._ended = trio.Event()
+        """The function's task is over, and ``_ending`` says how (None: nothing is to be written)."""
+        self._settled = False
+
+    # --- the actor ---
+
+    async def started(self) -> None:
+        prefix = await hash_log(self._ports.store, self.job.id, self.job.entries)
+        self._attempt = Attempt(self.job, prefix, self._ports, self._stopping)
+        self._outputs.open_log(self.job, self._attempt.log)
+        self.context.nursery.start_soon(self._run)
+        if self.job.options.timeout_s is not None:
+            left_s = self.job.options.timeout_s - self.job.used_ms / 1000
+            self.context.nursery.start_soon(self._stop_after, left_s)
+
+    async def receive(self, message: JobMessage) -> None:
+        assert self._attempt is not None
+        match message:
+            case Stop(reason=reason):
+                self._attempt.stop(reason)
+            case Ended():
+                await self._settle()
+                self.context.stop()
+            case GraceOver():
+                await self._give_up()
+
+    async def stopped(self, reason: StopReason) -> None:
+        """Whatever is not recorded yet: an end that was not told, or, if the supervisor stops this
+        actor without having drained it, that the attempt is given back."""
+        if self._attempt is None:
+            return
+        try:
+            if reason is not StopReason.CRASHED and not self._settled:
+                if not self._ended.is_set() and self._attempt.unsafe is None:
+                    self._ending = _BY_CAUSE[StopCause.RELEASE]
+                await self._settle()
+        finally:
+            self._outputs.close_log(self._attempt.log)
+
+    # --- stopping ---
+
+    def _stopping(self) -> None:
+        """A reason has been recorded: cancel the function, and give it its grace."""
+        self._scope.cancel()
+        self.context.nursery.start_soon(self._watch_grace)
+
+    async def _watch_grace(self) -> None:
+        with trio.move_on_after(self._ports.limits.grace_s):
+            await self._ended.wait()
+            return
+        self.context.ref.tell(GraceOver())
+
+    async def _stop_after(self, seconds: float) -> None:
+        await trio.sleep(max(0.0, seconds))
+        assert self._attempt is not None
+        self._attempt.stop(StopCause.TIMEOUT)
+
+    # --- running the function ---
+
+    async def _run(self) -> None:
+        assert self._attempt is not None
+        self._task = trio.lowlevel.current_task()
+        ending: Ending | None = None
+        with self._scope:
+            try:
+                ending = self._returned(await self._call(JobContext(self._attempt)))
+            except (Exception, SystemExit, BaseExceptionGroup) as error:
+                crash, rest = _split(error)
+                ending = None if crash is None else self._crashed(crash)
+                if rest is not None:
+                    raise rest from None
+        self._ending = self._judge(ending)
+        self._ended.set()
+        self.context.ref.tell(Ended())
+
+    async def _call(self, ctx: JobContext) -> object:
+        if self._spec is None:
+            raise Fail(f"no job named {self.job.name!r} is registered here")
+        try:
+            arguments = self._spec.structure(orjson.loads(self.job.arguments))
+        except BadArguments as error:
+            raise Fail(f"stored arguments no longer fit: {error}") from None
+        return await self._spec.function(ctx, **arguments)
+
+    def _judge(self, ending: Ending | None) -> Ending | None:
+        """How the attempt ended: by the first reason that was recorded, else by what the task did."""
+        assert self._attempt is not None
+        reason = self._attempt.reason
+        return ending if reason is None else _BY_CAUSE.get(reason)
+
+    def _returned(self, value: object) -> Ending:
+        limit = self._ports.limits.result_bytes
+        try:
+            result = to_json(value, f"the result of job {self.job.name!r}")
+        except BadState as error:
+            return Ending(EndingKind.FAILED, error=str(error), reason="result")
+        if len(result.encode()) > limit:
+            error_text = (
+                f"the result of job {self.job.name!r} has {len(result)} characters: legal are {limit} bytes"
+            )
+            return Ending(EndingKind.FAILED, error=error_text, reason="result")
+        return Ending(EndingKind.RETURNED, result=result)
+
+    def _crashed(self, error: BaseException) -> Ending:
+        """An ending from what the function raised; the text is kept, the frames are not."""
+        found = _find(error, (Fail, Again))
+        text = _printable(f"{type(error).__name__}: {error}" if found is None else str(found))
+        text = text[: self._ports.limits.error_chars]
+        if isinstance(found, Fail):
+            return Ending(EndingKind.FAILED, error=text, reason="fail")
+        self._report(ReportKind.CRASH, text, Crash.of(error).text)
+        after = found.after if isinstance(found, Again) else None
+        return Ending(EndingKind.CRASHED, error=text, reason="crash", retry_after_s=after)
+
+    # --- recording the end ---
+
+    async def _settle(self) -> None:
+        """Tell the store how the attempt ended, until it has heard it. Repeating it is safe."""
+        assert self._attempt is not None
+        ending, log = self._ending, self._attempt.log
+        if self._settled or ending is None:
+            self._settled = True
+            return
+        entries, sha256, pause_s = log.entries, log.sha256(), 0.1
+        while True:
+            try:
+                result = await self._ports.store.finish(self._finish(ending, entries, sha256))
+            except StoreUnavailable:
+                await trio.sleep(pause_s)
+                pause_s = min(2 * pause_s, 2.0)
+                continue
+            if not (isinstance(result, Refused) and result.reason is RefusalReason.GAP):
+                break
+            # Part of the output was not accepted: what is committed is all there will be of it.
+            ending = Ending(
+                EndingKind.CRASHED, error="part of the output could not be stored", reason="output"
+            )
+            entries = result.entries
+            sha256 = (await hash_log(self._ports.store, self.job.id, entries)).hexdigest()
+        self._settled = True
+
+    def _finish(self, ending: Ending, entries: int, sha256: str) -> Finish:
+        assert self._attempt is not None
+        return Finish(
+            job_id=self.job.id,
+            fence=self.job.fence,
+            kind=ending.kind,
+            entries=entries,
+            sha256=sha256,
+            used_ms=self._attempt.used_ms(),
+            result=ending.result,
+            error=ending.error,
+            reason=ending.reason,
+            retry_after_s=ending.retry_after_s,
+            stuck=ending.stuck,
+            jitter=self._ports.seams.random.random(),
+        )
+
+    async def _give_up(self) -> None:
+        """The task does not end, and trio cannot kill it: end the job without it."""
+        assert self._attempt is not None
+        if self._ended.is_set() or self._attempt.reason is None:
+            return
+        stack = "" if self._task is None else _stack_of(self._task)
+        self._report(
+            ReportKind.STUCK,
+            f"job {self.job.id} has not ended {self._ports.limits.grace_s} s after its stop",
+            stack,
+        )
+        self._attempt.close()
+        by_reason = _BY_CAUSE.get(self._attempt.reason)
+        self._ending = None if by_reason is None else attrs.evolve(by_reason, stuck=True)
+        await self._settle()
+
+    def _report(self, kind: ReportKind, reason: str, detail: str) -> None:
+        path, at = f"runtime/core/jobs/{self.job.name}", self._ports.seams.wall()
+        deliver(self._reporter, Report(kind, path, self.job.id, self.job.attempt, reason, detail, at))
+
+
+async def hash_log(store: Store, job_id: str, entries: int) -> OutputHash:
+    """The hash over the first ``entries`` entries of a log; waits while the store is down."""
+    hasher = OutputHash()
+    start = 0
+    while start < entries:
+        try:
+            page = await store.read_output(job_id, start, _HASH_PAGE_BYTES)
+        except StoreUnavailable:
+            await trio.sleep(0.5)
+            continue
+        if page is None or not page.entries:
+            raise RuntimeError(f"the log of job {job_id} ends at entry {start}, not at {entries}")
+        for entry in page.entries[: entries - start]:
+            hasher.update(entry)
+        start += len(page.entries)
+    return hasher
+
+
+def _split(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """(what is a crash of the attempt, what must pass on). SystemExit is a crash here (S3)."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split((Exception, SystemExit))
+    return error, None
+
+
+def _find(error: BaseException, kinds: tuple[type[BaseException], ...]) -> BaseException | None:
+    """The first of ``kinds`` in an exception or a group that holds nothing else of interest."""
+    if isinstance(error, kinds):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for inner in error.exceptions if (found := _find(inner, kinds))), None)
+    return None
+
+
+def _printable(text: str) -> str:
+    """Without lone surrogates: an error's text goes into the database and over the wire."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _stack_of(task: trio.lowlevel.Task) -> str:
+    """Where a task stands, innermost last."""
+    return "".join(traceback.StackSummary.extract(task.iter_await_frames()).format())

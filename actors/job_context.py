@@ -1,0 +1,131 @@
+"""What a job function holds: ``ctx``. Everything it does to the world that watches goes through it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+import trio
+
+from trouper.actors.attempt import Attempt
+from trouper.actors.job_errors import BadState, OutputRefused
+from trouper.store.output_log import split_text
+
+
+def to_json(value: object, what: str) -> str:
+    """JSON text of ``value``. Raises ``BadState`` naming ``what`` if it has none."""
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError as error:
+        raise BadState(f"{what} is not JSON: {error}") from None
+
+
+class JobContext:
+    """The context of one attempt. Made by the runtime; the attempt ends when the function does.
+
+    **Cancellation**: a stop by a user, a time-out or a node that stops arrives as trio's
+    ``Cancelled`` at the next checkpoint. What was written before is kept and shown, up to the cut of a
+    later attempt.
+    """
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    @property
+    def job_id(self) -> str:
+        return self._attempt.job.id
+
+    @property
+    def user(self) -> str:
+        return self._attempt.job.user
+
+    @property
+    def thread(self) -> str | None:
+        """The conversation or page that the job belongs to; None if it was submitted without."""
+        return self._attempt.job.thread
+
+    @property
+    def attempt(self) -> int:
+        """The number of this attempt, from 1."""
+        return self._attempt.job.attempt
+
+    @property
+    def saved(self) -> Any:
+        """The state of the last savepoint, decoded; None if there is none."""
+        saved = self._attempt.job.saved
+        return None if saved is None else orjson.loads(saved)
+
+    def _called(self) -> None:
+        self._attempt.ports.seams.fault("ctx.call")
+
+    async def write(self, text: str) -> None:
+        """Append text to the output.
+
+        Watchers see it once it is committed, not before. Returns at once unless the store is behind
+        by ``pending_bytes``. Raises ``OutputRefused`` (a lone surrogate; nothing is written) and
+        ``OutputTooLarge``. **Cancellation**: the text is in the output all the same.
+        """
+        self._called()
+        if not isinstance(text, str):
+            raise OutputRefused(f"write takes text, got {type(text).__name__}")
+        try:
+            pieces = split_text(text)
+        except ValueError as error:
+            raise OutputRefused(str(error)) from None
+        await self._attempt.append([*pieces])
+
+    async def emit(self, name: str, data: object = None) -> None:
+        """Append a named event with JSON data (together up to 16 KiB). As ``write`` otherwise."""
+        self._called()
+        try:
+            encoded = orjson.dumps(data).decode()
+            name.encode()
+        except (TypeError, UnicodeEncodeError) as error:
+            raise OutputRefused(f"event {name!r} is not JSON: {error}") from None
+        self._attempt.check_event(name, encoded)
+        await self._attempt.append([(name, encoded)])
+
+    async def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
+        """Tell how far the job is, to those who watch now. Conflated, not stored, a checkpoint."""
+        self._called()
+        self._attempt.progress(done, total, note)
+        await trio.lowlevel.checkpoint()
+
+    async def savepoint(self, state: object) -> None:
+        """Commit all output so far together with ``state`` (JSON, up to ``saved_bytes``).
+
+        The next attempt finds the state in ``ctx.saved`` and its output cut to here. Raises
+        ``BadState``. **Cancellation**: the savepoint may or may not have been made.
+        """
+        self._called()
+        await self._attempt.savepoint(to_json(state, "the state to save"))
+
+    async def notify(self, *, key: str, title: str, body: str = "") -> None:
+        """Leave a notification for the user, once per ``key`` over all attempts. Raises ``BadState``."""
+        self._called()
+        if not 1 <= len(key) <= 200:
+            raise BadState(f"notification key {key!r}: legal are 1 to 200 characters")
+        for text in (key, title, body):
+            to_json(text, f"a text of notification {key!r}")
+        await self._attempt.notify(key, title, body)
+
+    @asynccontextmanager
+    async def unsafe(self, step: str) -> AsyncIterator[None]:
+        """Declare a step that must never be repeated once begun: ``async with ctx.unsafe("charge card")``.
+
+        If the process dies or an exception leaves the block, the step counts as under way, and the job
+        ends ``lost`` naming it instead of being retried. Steps do not nest.
+        """
+        self._called()
+        if self._attempt.unsafe is not None:
+            raise BadState(f"step {step!r} inside of step {self._attempt.unsafe!r}: unsafe steps do not nest")
+        if not 1 <= len(step) <= 100:
+            raise BadState(f"unsafe step {step!r}: legal are 1 to 100 characters")
+        to_json(step, "the name of an unsafe step")
+        await self._attempt.mark_unsafe(step)
+        yield
+        # Not in a finally: after an exception nobody knows how far the step came. Not shielded either:
+        # a step that ended but could not be recorded counts as under way, which is the safe side.
+        await self._attempt.mark_unsafe(None)

@@ -1,0 +1,184 @@
+"""The notifier: one actor for each user with connected sessions.
+
+It tells every session of its user what has changed, and does for their channels what needs the
+store: the feed from a cursor, older output, marks. It holds no truth: the store does. When its last
+channel is gone it is passivated, and a user without sessions loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from trouper.actors.actor import Actor
+from trouper.actors.attempt import Progress
+from trouper.actors.channel import FeedChanges, FeedSnapshot, SubscriberChannel
+from trouper.actors.feed import FeedWindow
+from trouper.actors.options import ChannelLimits
+from trouper.actors.outputs import Outputs
+from trouper.actors.subscribers import Subscribers
+from trouper.store.errors import StoreUnavailable
+from trouper.store.protocol import Store
+
+_RETRY_S = 1.0  # a store that is down is asked again after this
+
+
+@attrs.frozen
+class FeedMoved:
+    """The user's feed is at ``seq`` now. Conflated: only the latest counts."""
+
+    seq: int
+
+
+@attrs.frozen
+class OpenFeed:
+    """A channel wants the feed from its cursor."""
+
+    channel: SubscriberChannel
+
+
+@attrs.frozen
+class ReadOutput:
+    """Output that is not in memory is wanted: the row (``start`` -1) or a page from ``start``."""
+
+    job_id: str
+    start: int
+
+
+@attrs.frozen
+class OutputSeen:
+    """A visible session has acknowledged the end of a job's output."""
+
+    job_id: str
+
+
+@attrs.frozen
+class ChannelClosed:
+    """A channel is gone; the last one's going lets the notifier go."""
+
+
+NotifierMessage = FeedMoved | Progress | OpenFeed | ReadOutput | OutputSeen | ChannelClosed
+
+
+def conflation_key(message: NotifierMessage) -> object | None:
+    """Which waiting message a new one replaces: of feed moves and of a job's progress, the older."""
+    match message:
+        case FeedMoved() | ChannelClosed():
+            return type(message)
+        case Progress(job_id=job_id):
+            return (Progress, job_id)
+        case ReadOutput() | OutputSeen():
+            return message
+        case OpenFeed():
+            return (OpenFeed, message.channel.session_id)
+
+
+@attrs.frozen(kw_only=True)
+class NotifierPorts:
+    """What a notifier needs of the runtime around it."""
+
+    store: Store
+    outputs: Outputs
+    subscribers: Subscribers
+    limits: ChannelLimits
+
+
+class Notifier(Actor[NotifierMessage]):
+    """The actor of one user."""
+
+    def __init__(self, user: str, ports: NotifierPorts) -> None:
+        self.user = user
+        self._ports = ports
+        self._window = FeedWindow(ports.limits.feed_resume_rows)
+
+    def passivable(self) -> bool:
+        return not self._ports.subscribers.of(self.user)
+
+    async def started(self) -> None:
+        # After a crash the channels of the incarnation before are still open: serve them again.
+        for channel in self._ports.subscribers.of(self.user):
+            channel.reopen()
+
+    async def receive(self, message: NotifierMessage) -> None:
+        try:
+            await self._handle(message)
+        except StoreUnavailable:
+            self.context.nursery.start_soon(self._again, message)
+
+    async def _again(self, message: NotifierMessage) -> None:
+        await trio.sleep(_RETRY_S)
+        self.context.ref.tell(message)
+
+    async def _handle(self, message: NotifierMessage) -> None:
+        match message:
+            case FeedMoved(seq=seq):
+                await self._feed_moved(seq)
+            case Progress():
+                self._ports.outputs.progressed(message)
+            case OpenFeed(channel=channel):
+                if not channel.closed:
+                    await self._open_feed(channel)
+            case ReadOutput(job_id=job_id, start=start):
+                await self._read_output(job_id, start)
+            case OutputSeen(job_id=job_id):
+                await self._ports.store.mark(self.user, "seen", job_id=job_id)
+            case ChannelClosed():
+                pass  # the loop asks passivable() after each message
+
+    async def _feed_moved(self, seq: int) -> None:
+        if self._window.seq is None or seq <= self._window.seq:
+            return  # nobody has the feed open, or it is known already
+        changes = await self._ports.store.changes_since(
+            self.user, self._window.seq, self._ports.limits.feed_resume_rows
+        )
+        if changes is None:  # more at once than the window holds: whoever is behind gets a snapshot
+            snapshot = await self._ports.store.snapshot(self.user, self._ports.limits.snapshot_notifications)
+            self._window.start(snapshot.seq, snapshot.counts)
+        else:
+            self._window.merge(changes)
+        for channel in self._ports.subscribers.of(self.user):
+            channel.feed_changed()
+
+    async def _open_feed(self, channel: SubscriberChannel) -> None:
+        store, limits = self._ports.store, self._ports.limits
+        slot: FeedChanges | FeedSnapshot | None = None
+        if channel.cursor is not None and channel.cursor[0] == store.epoch:
+            changes = await store.changes_since(self.user, channel.cursor[1], limits.feed_resume_rows)
+            if changes is not None:
+                slot = FeedChanges(store.epoch, changes)
+        if slot is None:
+            slot = FeedSnapshot(store.epoch, await store.snapshot(self.user, limits.snapshot_notifications))
+        seq, counts = (
+            (slot.changes.seq, slot.changes.counts)
+            if isinstance(slot, FeedChanges)
+            else (slot.snapshot.seq, slot.snapshot.counts)
+        )
+        if self._window.seq is None:
+            self._window.start(seq, counts)
+        channel.feed_opened(self._window, slot)
+
+    async def _read_output(self, job_id: str, start: int) -> None:
+        outputs = self._ports.outputs
+        if start < 0:
+            outputs.loaded(job_id, await self._ports.store.output_head(job_id))
+            return
+        page = await self._ports.store.read_output(job_id, start, self._ports.limits.page_bytes)
+        head = outputs.get(job_id)
+        if head is not None:
+            head.page_failed() if page is None else head.add_page(page)
+            head.mark_watchers()
+
+
+class ChannelDesk:
+    """The ``ChannelOwner`` of the channels: turns their wishes into messages to the notifier."""
+
+    def __init__(self, tell: Callable[[str, NotifierMessage], object]) -> None:
+        self._tell = tell
+
+    def feed_wanted(self, channel: SubscriberChannel) -> None:
+        self._tell(channel.user, OpenFeed(channel))
+
+    def seen(self, channel: SubscriberChannel, job_id: str) -> None:
+        self._tell(channel.user, OutputSeen(job_id))

@@ -1,0 +1,53 @@
+"""The bounds of what runs: one frozen class, each with its unit."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class JobLimits:
+    """Bounds of each running job and of each session's channel."""
+
+    grace_s: float = 5.0
+    """How long a job may take to end once it was told to; then it is reported as stuck."""
+    pending_bytes: int = 256 * 1024
+    """Output that the store has not committed; ``write`` waits beyond it."""
+    tail_bytes: int = 256 * 1024
+    """Committed output of a running job that is kept in memory for those who read along."""
+    output_bytes: int = 64 * 1024 * 1024
+    """Output that one attempt may produce; the call that goes beyond raises ``OutputTooLarge``."""
+    saved_bytes: int = 1024 * 1024
+    """The JSON of a savepoint's state."""
+    result_bytes: int = 256 * 1024
+    """The JSON of what a job returns."""
+    error_chars: int = 2_000
+    """The text of an error kept with the row."""
+    notification_bytes: int = 4 * 1024
+    """Title and body of ``ctx.notify``, in UTF-8, together."""
+    note_chars: int = 200
+    """The note of ``ctx.progress``."""
+    store_patience_s: float = 30.0
+    """How long the store may be down before a running attempt is given back."""
+    writes_per_checkpoint: int = 64
+    """A ``write`` that runs on without waiting is a checkpoint at least every so often."""
+    checkpoint_s: float = 0.025
+    """… and at least after this time."""
+
+
+@attrs.frozen(kw_only=True)
+class ChannelLimits:
+    """Bounds of one session's channel and of one user's notifier."""
+
+    window_bytes: int = 256 * 1024
+    """Payload of output that may be sent and not yet acknowledged."""
+    attachments: int = 256
+    """Outputs that one session may attach."""
+    page_bytes: int = 256 * 1024
+    """One page of older output read from the store."""
+    pages: int = 4
+    """Pages kept for one watched job."""
+    feed_resume_rows: int = 500
+    """A session further behind than this gets a snapshot."""
+    snapshot_notifications: int = 50
+    """The newest notifications in a snapshot."""

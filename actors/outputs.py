@@ -1,0 +1,231 @@
+"""Where the outputs stand: one ``OutputHead`` for each job that runs here or that somebody watches.
+
+No ``await``. After each commit the heads move and mark the channels that watch them, without a
+message (the hot path). A range that is not in memory is asked for with ``on_page_wanted``; whoever
+serves that (the user's notifier) reads it from the store and gives it to ``add_page``.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol
+
+from trouper.actors.attempt import Progress
+from trouper.store.output_log import OutputLog
+from trouper.store.protocol import CommitNotice, OutputRange
+from trouper.store.protocol import OutputHead as StoredHead
+from trouper.store.records import Entry, Job, keep_after
+
+
+class Watcher(Protocol):
+    """A channel, as a head sees it."""
+
+    user: str
+
+    def output_changed(self, job_id: str) -> None: ...
+
+
+class OutputHead:
+    """The committed output of one job, as far as this node needs it.
+
+    ``loaded`` is False until the row is known: then ``attempt`` and ``entries`` mean nothing yet.
+    """
+
+    def __init__(self, job_id: str, pages_max: int) -> None:
+        self.job_id = job_id
+        self.job: Job | None = None
+        self.missing = False
+        """The store knows no such job."""
+        self.attempt = -1
+        self.entries = 0
+        self.log: OutputLog | None = None
+        self.progress: Progress | None = None
+        self.watchers: dict[Watcher, None] = {}
+        self._pages: OrderedDict[int, list[Entry]] = OrderedDict()
+        self._pages_max = pages_max
+        self._wanted: int | None = None
+
+    @property
+    def loaded(self) -> bool:
+        return self.job is not None
+
+    @property
+    def ended(self) -> bool:
+        return self.job is not None and self.job.state.terminal
+
+    def keep_for(self, attempt: int, entries: int) -> int:
+        """What a reader at a cursor of another attempt, or beyond the log, may keep (O3)."""
+        assert self.job is not None
+        if attempt == self.attempt and entries > self.entries:
+            return 0  # a cursor that this log never had
+        return keep_after(self.job.keeps, attempt, entries)
+
+    # --- moving ---
+
+    def row_changed(self, job: Job) -> None:
+        """Take over the row unless a newer one is known: reads and commits may arrive crossed."""
+        if self.job is not None and job.feed_seq <= self.job.feed_seq:
+            return
+        self.job = job
+        self.missing = False
+        if job.attempt > self.attempt:
+            self.attempt, self.entries = job.attempt, job.entries
+            self._pages.clear()
+            self._wanted = None
+            self.progress = None
+        elif job.state.terminal:
+            self.entries = max(self.entries, job.entries)
+
+    def grew(self, attempt: int, entries: int) -> None:
+        if attempt == self.attempt:
+            self.entries = max(self.entries, entries)
+        elif attempt > self.attempt:
+            self.attempt, self.entries = attempt, entries
+            self._pages.clear()
+
+    def mark_watchers(self) -> None:
+        for watcher in list(self.watchers):
+            watcher.output_changed(self.job_id)
+
+    # --- reading ---
+
+    def read(self, start: int, limit: int) -> list[Entry] | None:
+        """Committed entries from ``start``, at most ``limit``, at least one; None: not in memory."""
+        if self.log is not None and self.log.attempt == self.attempt:
+            entries = self.log.read(start, limit)
+            if entries:
+                return entries
+        for page_start, page in reversed(self._pages.items()):
+            if page_start <= start < page_start + len(page):
+                self._pages.move_to_end(page_start)
+                return page[start - page_start : start - page_start + limit]
+        return None
+
+    def want(self, start: int) -> bool:
+        """Whether a page from ``start`` must be asked for now (single-flight)."""
+        if self._wanted is not None:
+            return False
+        self._wanted = start
+        return True
+
+    def page_failed(self) -> None:
+        self._wanted = None
+
+    def add_page(self, page: OutputRange) -> None:
+        self._wanted = None
+        if page.attempt == self.attempt and page.entries:
+            self._put(page.start, list(page.entries))
+
+    def close_log(self) -> None:
+        """The attempt's actor is gone: keep its tail as a page for those who are reading it."""
+        if self.log is None:
+            return
+        start, entries = self.log.tail()
+        if entries and self.watchers and self.log.attempt == self.attempt:
+            self._put(start, entries)
+        self.log = None
+
+    def _put(self, start: int, entries: list[Entry]) -> None:
+        self._pages[start] = entries
+        self._pages.move_to_end(start)
+        while len(self._pages) > self._pages_max:
+            self._pages.popitem(last=False)
+
+
+class Outputs:
+    """The heads by job id. A head lives while its job runs here or a channel watches it.
+
+    ``on_page_wanted`` is called with (user of the channel that wants it, job id, start), where start
+    -1 asks for the row.
+    """
+
+    def __init__(self, pages_max: int, on_page_wanted: Callable[[str, str, int], None]) -> None:
+        self._heads: dict[str, OutputHead] = {}
+        self._pages_max = pages_max
+        self._on_page_wanted = on_page_wanted
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def get(self, job_id: str) -> OutputHead | None:
+        return self._heads.get(job_id)
+
+    def committed(self, notice: CommitNotice) -> None:
+        """The step after each commit: move the heads, mark the channels."""
+        touched: dict[str, OutputHead] = {}
+        for job in notice.jobs:
+            if (head := self._heads.get(job.id)) is not None:
+                head.row_changed(job)
+                touched[job.id] = head
+        for job_id, (attempt, entries) in notice.outputs.items():
+            if (head := self._heads.get(job_id)) is not None:
+                head.grew(attempt, entries)
+                touched[job_id] = head
+        for head in touched.values():
+            head.mark_watchers()
+
+    # --- the job actor's side ---
+
+    def open_log(self, job: Job, log: OutputLog) -> None:
+        head = self._head(job.id)
+        head.row_changed(job)
+        head.log = log
+
+    def close_log(self, log: OutputLog) -> None:
+        head = self._heads.get(log.job_id)
+        if head is not None and head.log is log:
+            head.close_log()
+            self._drop_if_idle(head)
+
+    def progressed(self, progress: Progress) -> None:
+        head = self._heads.get(progress.job_id)
+        if head is not None and head.attempt == progress.attempt:
+            head.progress = progress
+            head.mark_watchers()
+
+    # --- the channels' side ---
+
+    def watch(self, job_id: str, watcher: Watcher) -> OutputHead:
+        """The head of a job, with ``watcher`` among its own. If it is not loaded, it is asked for."""
+        head = self._head(job_id)
+        head.watchers[watcher] = None
+        self.want_row(head, watcher.user)
+        return head
+
+    def want_row(self, head: OutputHead, user: str) -> None:
+        if not head.loaded and head.want(-1):
+            self._on_page_wanted(user, head.job_id, -1)
+
+    def unwatch(self, job_id: str, watcher: Watcher) -> None:
+        head = self._heads.get(job_id)
+        if head is not None:
+            head.watchers.pop(watcher, None)
+            self._drop_if_idle(head)
+
+    def want_page(self, head: OutputHead, start: int, user: str) -> None:
+        if head.want(start):
+            self._on_page_wanted(user, head.job_id, start)
+
+    def loaded(self, job_id: str, stored: StoredHead | None) -> None:
+        """The answer to a wish for a row (``start`` -1)."""
+        head = self._heads.get(job_id)
+        if head is None:
+            return
+        head.page_failed()
+        if stored is None:
+            head.missing = True
+        else:
+            head.row_changed(stored.job)
+            head.grew(stored.job.attempt, stored.entries)
+        head.mark_watchers()
+
+    def _head(self, job_id: str) -> OutputHead:
+        head = self._heads.get(job_id)
+        if head is None:
+            head = self._heads[job_id] = OutputHead(job_id, self._pages_max)
+        return head
+
+    def _drop_if_idle(self, head: OutputHead) -> None:
+        if not head.watchers and head.log is None:
+            self._heads.pop(head.job_id, None)

@@ -1,0 +1,32 @@
+"""Which channels are open, by user: what a notifier finds again after a crash. No ``await``.
+
+The notifier is the one who serves the channels, but it holds no truth, not even of this: a channel
+belongs to its session, which puts it in here and takes it out.
+"""
+
+from __future__ import annotations
+
+from trouper.actors.channel import SubscriberChannel
+
+
+class Subscribers:
+    """The open channels of all users on this node."""
+
+    def __init__(self) -> None:
+        self._by_user: dict[str, dict[SubscriberChannel, None]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._by_user.values()))
+
+    def add(self, channel: SubscriberChannel) -> None:
+        self._by_user.setdefault(channel.user, {})[channel] = None
+
+    def discard(self, channel: SubscriberChannel) -> None:
+        channels = self._by_user.get(channel.user)
+        if channels is not None:
+            channels.pop(channel, None)
+            if not channels:
+                del self._by_user[channel.user]
+
+    def of(self, user: str) -> tuple[SubscriberChannel, ...]:
+        return tuple(self._by_user.get(user, ()))

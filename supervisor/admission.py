@@ -1,0 +1,96 @@
+"""From a call to an ``Admission``: what is checked before the store is asked. No ``await``."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import orjson
+
+from trouper.actors.job_spec import BadArguments, Call, JobSpec
+from trouper.store.protocol import Admission, Admitted, Conflict, QueueFull, ThreadBusy
+from trouper.store.records import Job
+from trouper.supervisor.options import RuntimeOptions
+from trouper.supervisor.refusals import KeyConflict, QueueIsFull, ThreadIsBusy, UnknownJob
+
+OnBusy = Literal["enqueue", "reject"]
+LABEL_CHARS_MAX = 200
+"""Users, threads and idempotency keys: 1 to 200 characters."""
+
+
+def fingerprint(name: str, thread: str | None, arguments: str) -> str:
+    """SHA-256 (hex) of the canonical JSON of [job name, thread, arguments] (J3)."""
+    content = orjson.dumps([name, thread, orjson.loads(arguments)], option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(content).hexdigest()
+
+
+def check_label(what: str, value: str) -> str:
+    """``value`` if it may name a user, a thread or a key. Raises ``BadArguments``."""
+    if not 1 <= len(value) <= LABEL_CHARS_MAX:
+        raise BadArguments(f"{what} {value!r}: legal are texts of 1 to {LABEL_CHARS_MAX} characters")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise BadArguments(f"{what} {value!r} has a lone surrogate: legal is valid Unicode") from None
+    return value
+
+
+def named_call(
+    specs: Mapping[str, JobSpec[Any, Any]], name: str, arguments: Mapping[str, Any], *, clients_only: bool
+) -> Call:
+    """A call by name. Raises ``UnknownJob`` and ``BadArguments``, naming what is legal."""
+    spec = specs.get(name)
+    if spec is None or (clients_only and not spec.client):
+        legal = sorted(n for n, s in specs.items() if s.client or not clients_only)
+        raise UnknownJob(f"job {name!r}: legal are {', '.join(legal) or 'none'}")
+    for argument in arguments:
+        if not isinstance(argument, str):
+            raise BadArguments(f"argument name {argument!r} of {name!r} is not text")
+    return spec.call(**arguments)
+
+
+def make_admission(
+    call: Call,
+    *,
+    job_id: str,
+    user: str,
+    thread: str | None,
+    idempotency_key: str | None,
+    on_busy: OnBusy,
+    options: RuntimeOptions,
+) -> Admission:
+    """The request for the store. Raises ``BadArguments``."""
+    if on_busy not in ("enqueue", "reject"):
+        raise BadArguments(f"on_busy={on_busy!r}: legal are 'enqueue' and 'reject'")
+    if len(call.arguments.encode()) > options.arguments_bytes:
+        raise BadArguments(
+            f"arguments of {call.spec.name!r}: legal are up to {options.arguments_bytes} bytes of JSON"
+        )
+    return Admission(
+        id=job_id,
+        user=check_label("user", user),
+        name=call.spec.name,
+        arguments=call.arguments,
+        fingerprint=fingerprint(call.spec.name, thread, call.arguments),
+        thread=None if thread is None else check_label("thread", thread),
+        idempotency_key=None if idempotency_key is None else check_label("idempotency key", idempotency_key),
+        options=call.spec.options,
+        on_busy=on_busy,
+        max_queued=options.max_queued,
+    )
+
+
+def admitted(result: Admitted | Conflict | ThreadBusy | QueueFull, admission: Admission) -> tuple[Job, bool]:
+    """(job, whether it is new), or the refusal as an error."""
+    match result:
+        case Admitted(job=job, created=created):
+            return job, created
+        case Conflict(job_id=job_id):
+            raise KeyConflict(
+                f"idempotency key {admission.idempotency_key!r} was used with other content, by job {job_id}"
+            )
+        case ThreadBusy(job_id=job_id):
+            raise ThreadIsBusy(f"thread {admission.thread!r} is busy with job {job_id}")
+        case QueueFull(limit=limit):
+            raise QueueIsFull(f"{limit} jobs are queued, which is the limit: try again later")

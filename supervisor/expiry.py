@@ -1,0 +1,135 @@
+"""Expiry: claims due rows and starts their actors; finishes attempts whose actor died unrecorded.
+
+Queue, delay, back-off and recovery after a process death are one thing to it: a claim of due rows. It
+is woken by commits that make something due, by the clock at the next due time, and, against clock
+jumps and lost wake-ups, every ``sweep_interval_s``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import attrs
+import trio
+
+from trouper.actors.actor import Actor
+from trouper.actors.job_actor import hash_log
+from trouper.store.errors import StoreUnavailable
+from trouper.store.protocol import EndingKind, Finish, Store
+from trouper.store.records import Job, JobState
+from trouper.store.seams import Seams
+from trouper.supervisor.options import RuntimeOptions
+
+_STORE_RETRY_S = 1.0
+
+
+@attrs.frozen
+class Due:
+    """There may be something to claim. Conflated."""
+
+
+@attrs.frozen
+class ActorGone:
+    """The actor of an attempt is gone: was the end of the attempt recorded?"""
+
+    job_id: str
+
+
+ExpiryMessage = Due | ActorGone
+
+
+def conflation_key(message: ExpiryMessage) -> object:
+    return message
+
+
+@attrs.frozen(kw_only=True)
+class ExpiryPorts:
+    """What it needs of the runtime around it."""
+
+    store: Store
+    seams: Seams
+    options: RuntimeOptions
+    running: Mapping[str, Any]
+    """Job id → actor, of the attempts that run here."""
+    start: Callable[[Job], Awaitable[None]]
+    """Start the actor of a claimed row; returns when it runs."""
+
+
+class Expiry(Actor[ExpiryMessage]):
+    """One actor for the runtime."""
+
+    def __init__(self, ports: ExpiryPorts) -> None:
+        self._ports = ports
+        self._timer = trio.CancelScope()
+
+    async def started(self) -> None:
+        self.context.nursery.start_soon(self._sweep_forever)
+        self.context.ref.tell(Due())
+
+    async def receive(self, message: ExpiryMessage) -> None:
+        try:
+            match message:
+                case Due():
+                    await self._claim()
+                case ActorGone(job_id=job_id):
+                    await self._bury(job_id)
+        except StoreUnavailable:
+            self.context.nursery.start_soon(self._tell_after, _STORE_RETRY_S, message)
+
+    # --- claiming ---
+
+    async def _claim(self) -> None:
+        room = self._ports.options.max_running - len(self._ports.running)
+        claims = await self._ports.store.claim(max(0, room))
+        for job in claims.started:
+            await self._ports.start(job)
+        self._timer.cancel()
+        if claims.next_due_at is not None:
+            delay_s = max(0.0, claims.next_due_at - self._ports.seams.wall())
+            self._timer = trio.CancelScope()
+            self.context.nursery.start_soon(self._wake, self._timer, delay_s)
+
+    async def _wake(self, timer: trio.CancelScope, delay_s: float) -> None:
+        with timer:
+            await trio.sleep(delay_s)
+            self.context.ref.tell(Due())
+
+    async def _tell_after(self, seconds: float, message: ExpiryMessage) -> None:
+        await trio.sleep(seconds)
+        self.context.ref.tell(message)
+
+    # --- attempts without an actor ---
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            await trio.sleep(self._ports.options.sweep_interval_s)
+            self.context.ref.tell(Due())
+            try:
+                for job in await self._ports.store.running():
+                    if job.id not in self._ports.running:
+                        self.context.ref.tell(ActorGone(job.id))
+            except StoreUnavailable:
+                continue
+
+    async def _bury(self, job_id: str) -> None:
+        """Finish an attempt whose actor died of a bug of ours without recording an end (J6)."""
+        if job_id in self._ports.running:
+            return
+        head = await self._ports.store.output_head(job_id)
+        if head is None or head.job.state is not JobState.RUNNING or job_id in self._ports.running:
+            return
+        hasher = await hash_log(self._ports.store, job_id, head.entries)
+        await self._ports.store.finish(
+            Finish(
+                job_id=job_id,
+                fence=head.job.fence,
+                kind=EndingKind.CRASHED,
+                entries=head.entries,
+                sha256=hasher.hexdigest(),
+                used_ms=head.job.used_ms,
+                error="the attempt's actor ended without recording how",
+                reason="actor_died",
+                jitter=self._ports.seams.random.random(),
+            )
+        )

@@ -1,0 +1,39 @@
+"""The bounds of a runtime, each with its unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from trouper.actors.options import ChannelLimits, JobLimits
+
+
+def _at_least_one(instance: object, attribute: attrs.Attribute[Any], value: int) -> None:
+    if value < 1:
+        raise ValueError(f"{attribute.name}={value!r}: legal are whole numbers from 1")
+
+
+@attrs.frozen(kw_only=True)
+class RuntimeOptions:
+    """What a runtime may use."""
+
+    max_running: int = attrs.field(default=200, validator=_at_least_one)
+    """Jobs that run at the same time."""
+    max_queued: int = attrs.field(default=10_000, validator=_at_least_one)
+    """Queued jobs, over all users; a submit beyond is refused."""
+    max_sessions: int = attrs.field(default=20_000, validator=_at_least_one)
+    """Open sessions, over all users; a further one is refused."""
+    arguments_bytes: int = attrs.field(default=32 * 1024, validator=_at_least_one)
+    """The JSON of one job's arguments."""
+    notifier_mailbox: int = attrs.field(default=1024, validator=_at_least_one)
+    """Messages that wait for one user's notifier."""
+    sweep_interval_s: float = 5.0
+    """How often it is checked that each running row has its actor, and that no clock jump hides a
+    due row."""
+    ask_timeout_s: float = 10.0
+    """How long opening a session may wait for the user's notifier."""
+    shutdown_total_s: float = 30.0
+    """One deadline for the ordered stop of the whole tree."""
+    jobs: JobLimits = JobLimits()
+    channels: ChannelLimits = ChannelLimits()

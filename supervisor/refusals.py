@@ -1,0 +1,51 @@
+"""Why a submit or a session is refused. Each has a ``code`` for the wire and says if trying again helps.
+
+TrouperError
+└── Refusal
+    ├── UnknownJob      no such name, or clients may not submit it
+    ├── ThreadIsBusy    on_busy="reject", and the thread has an active job
+    ├── KeyConflict     the idempotency key was used with other content
+    ├── QueueIsFull     as many jobs are queued as may be          (retryable)
+    ├── TooManySessions as many sessions are open as may be        (retryable)
+    └── Draining        the runtime is stopping                    (retryable)
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from trouper.store.errors import TrouperError
+
+
+class Refusal(TrouperError):
+    """Something asked for was refused; nothing was changed."""
+
+    code: ClassVar[str] = "refused"
+    retryable: ClassVar[bool] = False
+
+
+class UnknownJob(Refusal):
+    code = "unknown_job"
+
+
+class ThreadIsBusy(Refusal):
+    code = "thread_busy"
+
+
+class KeyConflict(Refusal):
+    code = "conflict"
+
+
+class QueueIsFull(Refusal):
+    code = "queue_full"
+    retryable = True
+
+
+class TooManySessions(Refusal):
+    code = "too_many_sessions"
+    retryable = True
+
+
+class Draining(Refusal):
+    code = "draining"
+    retryable = True

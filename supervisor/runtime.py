@@ -1,0 +1,374 @@
+"""The runtime: what an application opens, submits to and asks.
+
+``open_runtime`` builds the tree (see ``runtime_tree``), waits until it stands, and takes it down in
+order when its ``async with`` ends: nothing of it is left then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import attrs
+import orjson
+import trio
+from trouper.supervisor.child_spec import ChildSpec
+
+from trouper.actors.attempt import StopCause
+from trouper.actors.channel import ChannelItem, EndItem, GoneItem, OutputItem, RewindItem, SubscriberChannel
+from trouper.actors.job_actor import Stop
+from trouper.actors.job_spec import Call, JobSpec
+from trouper.actors.notifier import ChannelClosed, OpenFeed
+from trouper.actors.reports import Report, Reporter, log_report
+from trouper.store.options import StoreOptions
+from trouper.store.protocol import CancelAnswer, CancelResult, Mark, Store
+from trouper.store.records import Counts, Job, JobState, Notification, ThreadSummary
+from trouper.store.seams import Seams
+from trouper.supervisor.admission import OnBusy, admitted, check_label, make_admission, named_call
+from trouper.supervisor.options import RuntimeOptions
+from trouper.supervisor.refusals import Draining, TooManySessions, UnknownJob
+from trouper.supervisor.runtime_tree import RuntimeTree
+
+
+@attrs.frozen
+class Text:
+    """A piece of output text (neighbouring entries joined)."""
+
+    text: str
+
+
+@attrs.frozen
+class Event:
+    """A named event in the output, its data decoded."""
+
+    name: str
+    data: Any
+
+
+@attrs.frozen
+class Rewind:
+    """A later attempt has begun: of what was read, only the first ``keep`` entries stand."""
+
+    attempt: int
+    keep: int
+
+
+@attrs.frozen
+class End:
+    """The output is complete; ``sha256`` is over all of it."""
+
+    entries: int
+    sha256: str | None
+    state: JobState
+
+
+OutputPiece = Text | Event | Rewind | End
+
+
+class Runtime:
+    """A running runtime. Made by ``open_runtime``.
+
+    ``user=None`` in a method means a trusted caller; a job of another user is as good as none.
+    All methods raise ``StoreUnavailable`` while the store is down: nothing was done then.
+    """
+
+    def __init__(self, tree: RuntimeTree) -> None:
+        self._tree = tree
+        self.options = tree.options
+        self.seams = tree.seams
+
+    # --- submitting ---
+
+    async def submit(
+        self,
+        call: Call,
+        *,
+        user: str,
+        thread: str | None = None,
+        idempotency_key: str | None = None,
+        on_busy: OnBusy = "enqueue",
+    ) -> Job:
+        """Admit a job: when this returns, it is durable.
+
+        * ``call``: ``reply.call(prompt="hi")`` of a job that this runtime was opened with.
+        * ``thread``: jobs of one user and thread run one after the other.
+        * ``idempotency_key``: the same key with the same content gives the same job, ended or not.
+        * ``on_busy``: when the thread has an active job: ``"enqueue"`` behind it, or ``"reject"``.
+
+        Raises ``BadArguments``, ``UnknownJob``, ``KeyConflict``, ``ThreadIsBusy``, ``QueueIsFull``,
+        ``Draining``, ``StoreUnavailable``. **Cancellation**: the job may have been admitted; with an
+        idempotency key, submitting again finds out.
+        """
+        job, _ = await self._submit(call, user, thread, idempotency_key, on_busy)
+        return job
+
+    async def submit_named(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        user: str,
+        thread: str | None = None,
+        idempotency_key: str | None = None,
+        on_busy: OnBusy = "enqueue",
+        clients_only: bool = True,
+    ) -> tuple[Job, bool]:
+        """As ``submit``, by name, for a gateway: (job, whether it is new).
+
+        With ``clients_only`` only jobs declared ``client=True`` are known.
+        """
+        call = named_call(self._tree.specs, name, arguments, clients_only=clients_only)
+        return await self._submit(call, user, thread, idempotency_key, on_busy)
+
+    async def _submit(
+        self, call: Call, user: str, thread: str | None, idempotency_key: str | None, on_busy: OnBusy
+    ) -> tuple[Job, bool]:
+        if self._tree.stopping:
+            raise Draining("this runtime is stopping: try again in a moment")
+        if self._tree.specs.get(call.spec.name) is not call.spec:
+            raise UnknownJob(f"job {call.spec.name!r} is not one that this runtime was opened with")
+        admission = make_admission(
+            call,
+            job_id=self.seams.new_id(),
+            user=user,
+            thread=thread,
+            idempotency_key=idempotency_key,
+            on_busy=on_busy,
+            options=self.options,
+        )
+        return admitted(await self.store.admit(admission), admission)
+
+    # --- asking ---
+
+    @property
+    def store(self) -> Store:
+        """The store of the present boot."""
+        return self._tree.store
+
+    @property
+    def epoch(self) -> str:
+        return self.store.epoch
+
+    @property
+    def ready(self) -> bool:
+        """Whether it takes work now."""
+        return self._tree.ready
+
+    async def job(self, job_id: str, *, user: str | None = None) -> Job | None:
+        """The row as it is now, with the present count of entries; None if there is none."""
+        head = await self.store.output_head(job_id)
+        if head is None or (user is not None and head.job.user != user):
+            return None
+        return attrs.evolve(head.job, entries=head.entries)
+
+    async def jobs(
+        self, user: str, *, thread: str | None = None, before: str | None = None, limit: int = 50
+    ) -> tuple[Job, ...]:
+        """Jobs of a user, newest first; ``before`` a job id, exclusive."""
+        return await self.store.jobs(user, thread=thread, before=before, limit=limit)
+
+    async def threads(
+        self, user: str, *, before: str | None = None, limit: int = 50
+    ) -> tuple[ThreadSummary, ...]:
+        """Threads of a user, by their newest job, newest first; ``before`` a thread, exclusive."""
+        return await self.store.threads(user, before=before, limit=limit)
+
+    async def inbox(
+        self, user: str, *, before: str | None = None, limit: int = 50
+    ) -> tuple[Notification, ...]:
+        """Notifications that are not archived, newest first; ``before`` an id, exclusive."""
+        return await self.store.notifications(user, before=before, limit=limit)
+
+    async def mark(
+        self,
+        user: str,
+        mark: Mark,
+        *,
+        ids: Iterable[str] = (),
+        job_id: str | None = None,
+        upto_seq: int | None = None,
+    ) -> Counts:
+        """Mark notifications (those of ``ids``, of a job, or up to a feed seq); the counts after it."""
+        return await self.store.mark(user, mark, ids=tuple(ids), job_id=job_id, upto_seq=upto_seq)
+
+    async def wait(self, job_id: str) -> Job:
+        """Wait until a job has ended; its row. Raises ``UnknownJob``."""
+        with self._tree.waiting(job_id) as ended:
+            job = await self.store.job(job_id)
+            if job is None:
+                raise UnknownJob(f"there is no job {job_id!r}")
+            if not job.state.terminal:
+                await ended.wait()
+                job = await self.store.job(job_id)
+                assert job is not None
+            return job
+
+    # --- stopping a job ---
+
+    async def cancel(self, job_id: str, *, user: str | None = None) -> CancelResult:
+        """Cancel a job. When this returns, the intent is durable; the end follows on the feed.
+
+        ``accepted``, ``already_ended`` or ``unknown`` (also for a job of another user).
+        """
+        result = await self.store.cancel(job_id, user)
+        if result.answer is CancelAnswer.ACCEPTED:
+            ref = self._tree.running.get(job_id)
+            if ref is not None:
+                ref.tell(Stop(StopCause.CANCEL))
+        return result
+
+    # --- reading along ---
+
+    async def read(self, job_id: str, *, attempt: int = 0, n: int = 0) -> AsyncIterator[OutputPiece]:
+        """The output of a job from the cursor (``attempt``, ``n``), as it comes, until its ``End``.
+
+        After a ``Rewind`` what follows continues at ``keep``. Use with ``contextlib.aclosing``. Raises
+        ``UnknownJob``. **Resources**: closes its session when it ends or is closed.
+        """
+        job = await self.store.job(job_id)
+        if job is None:
+            raise UnknownJob(f"there is no job {job_id!r}")
+        async with self._open(job.user, visible=False, feed=None, wants_feed=False) as channel:
+            channel.attach(job_id, attempt, n)
+            async for item in items_of(channel):
+                match item:
+                    case OutputItem():
+                        channel.ack(item.sent, 0)
+                        for part in item.parts:
+                            yield (
+                                Text(part) if isinstance(part, str) else Event(part[0], orjson.loads(part[1]))
+                            )
+                    case RewindItem(attempt=now, keep=keep):
+                        channel.attach(job_id, now, keep)
+                        yield Rewind(now, keep)
+                    case EndItem():
+                        yield End(item.entries, item.sha256, item.state)
+                        return
+                    case GoneItem():
+                        raise UnknownJob(f"the output of job {job_id!r} is gone")
+                    case _:
+                        pass
+
+    async def text(self, job_id: str) -> str:
+        """All text that is committed now, events left out. Raises ``UnknownJob``."""
+        texts: list[str] = []
+        start = 0
+        while True:
+            page = await self.store.read_output(job_id, start, self.options.channels.page_bytes)
+            if page is None:
+                raise UnknownJob(f"there is no job {job_id!r}")
+            if not page.entries:
+                return "".join(texts)
+            texts.extend(entry for entry in page.entries if isinstance(entry, str))
+            start += len(page.entries)
+
+    # --- sessions ---
+
+    @asynccontextmanager
+    async def open_session(
+        self, user: str, *, visible: bool = True, feed: tuple[str, int] | None = None
+    ) -> AsyncIterator[SubscriberChannel]:
+        """Open a session of ``user``: its channel, with the feed from the cursor ``feed``.
+
+        ``visible``: a person can see it now. Raises ``TooManySessions``, ``BadArguments``.
+        **Resources**: the channel is closed at the end.
+        """
+        check_label("user", user)
+        async with self._open(user, visible=visible, feed=feed, wants_feed=True) as channel:
+            yield channel
+
+    @asynccontextmanager
+    async def _open(
+        self, user: str, *, visible: bool, feed: tuple[str, int] | None, wants_feed: bool
+    ) -> AsyncIterator[SubscriberChannel]:
+        tree = self._tree
+        if len(tree.subscribers) >= self.options.max_sessions:
+            raise TooManySessions(f"{self.options.max_sessions} sessions are open, which is the limit")
+        channel = SubscriberChannel(
+            self.seams.new_id(),
+            user,
+            epoch=self.epoch,
+            cursor=feed,
+            visible=visible,
+            wants_feed=wants_feed,
+            outputs=tree.outputs,
+            owner=tree.desk,
+            limits=self.options.channels,
+        )
+        tree.subscribers.add(channel)
+        try:
+            if wants_feed:
+                tree.tell_notifier(user, OpenFeed(channel))
+            yield channel
+        finally:
+            channel.close()
+            tree.subscribers.discard(channel)
+            tree.notifiers.tell_if_active(user, ChannelClosed())
+
+    # --- gateways ---
+
+    async def run_gateway(self, spec: ChildSpec) -> None:
+        """Run ``spec`` as a child of the ``gateways`` supervisor, until it ends.
+
+        **Cancellation**: the child is stopped in order first.
+        """
+        await self._tree.run_gateway(spec)
+
+    def report(self, report: Report) -> None:
+        """Hand a report to the runtime's one listener."""
+        self._tree.reporter(report)
+
+    def statistics(self) -> dict[str, Any]:
+        """Counters, and the use of each bound."""
+        return self._tree.statistics()
+
+
+async def items_of(channel: SubscriberChannel, max_bytes: int = 64 * 1024) -> AsyncIterator[ChannelItem]:
+    """The items of a channel as they come due, for a reader in this process."""
+    ready = trio.Event()
+
+    def wake() -> None:
+        ready.set()
+
+    channel.on_ready = wake
+    while True:
+        items = channel.take(max_bytes)
+        for item in items:
+            yield item
+        if not items:
+            await ready.wait()
+            ready = trio.Event()
+
+
+@asynccontextmanager
+async def open_runtime(
+    url: str = "memory:",
+    *,
+    jobs: Iterable[JobSpec[Any, Any]],
+    options: RuntimeOptions = RuntimeOptions(),
+    store_options: StoreOptions = StoreOptions(),
+    seams: Seams | None = None,
+    on_report: Reporter = log_report,
+) -> AsyncIterator[Runtime]:
+    """Open a runtime on the store at ``url``.
+
+    * ``url``: ``memory:``, ``sqlite:///chat.db`` (relative) or ``sqlite:////var/chat.db``.
+    * ``jobs``: what may be submitted; attempts that an earlier process left are claimed at once.
+    * ``seams``: clock, ids, randomness, threads; the real ones by default.
+    * ``on_report``: called with a ``Report`` for each crash, restart, give-up, stuck task.
+
+    Raises ``StoreRefused`` and its kinds, ``ValueError`` for two jobs of one name.
+
+    **Cancellation** and the end of the block: sessions and gateways are stopped first, running jobs
+    are released (queued again, for the next start), the store is closed. All within
+    ``shutdown_total_s``. **Resources**: nothing is left afterwards: no task, thread, timer, file.
+    """
+    specs: dict[str, JobSpec[Any, Any]] = {}
+    for spec in jobs:
+        if spec.name in specs:
+            raise ValueError(f"two jobs are named {spec.name!r}: legal is one of each name")
+        specs[spec.name] = spec
+    tree = RuntimeTree(url, specs, options, store_options, Seams() if seams is None else seams, on_report)
+    async with tree.open():
+        yield Runtime(tree)

@@ -1,0 +1,276 @@
+"""The runtime's tree, and what its parts share.
+
+::
+
+    runtime                     rest_for_one
+    ├── store                   the writer and its one thread
+    ├── core                    one_for_one
+    │   ├── notifiers           keyed: one per user with sessions; passivated
+    │   ├── jobs                dynamic: one job actor per running attempt (temporary)
+    │   └── expiry              claims due rows, recovery
+    └── gateways                dynamic: listeners
+
+The heads of outputs, the open channels and the waiters are not actors: they are looked at in the step
+after each commit, without a message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import trio
+from trouper.supervisor.child_spec import ChildContext, ChildSpec, Restart, actor_child
+from trouper.supervisor.dynamic import ChildExit, DynamicSupervisor
+from trouper.supervisor.intensity import Intensity
+from trouper.supervisor.keyed import KeyedSupervisor
+from trouper.supervisor.strategy import Strategy
+from trouper.supervisor.supervisor import Supervisor
+
+from trouper.actors.attempt import AttemptPorts, Progress, StopCause
+from trouper.actors.job_actor import JobActor, JobMessage, Stop
+from trouper.actors.job_spec import JobSpec
+from trouper.actors.mailbox import Mailbox, Overflow
+from trouper.actors.notifier import (
+    ChannelDesk,
+    FeedMoved,
+    Notifier,
+    NotifierMessage,
+    NotifierPorts,
+    ReadOutput,
+)
+from trouper.actors.notifier import conflation_key as notifier_key
+from trouper.actors.outputs import Outputs
+from trouper.actors.ref import ActorRef
+from trouper.actors.reports import Reporter
+from trouper.actors.subscribers import Subscribers
+from trouper.store.options import StoreOptions
+from trouper.store.protocol import CommitNotice, Store
+from trouper.store.records import Job
+from trouper.store.seams import Seams
+from trouper.store.urls import create_store
+from trouper.supervisor.expiry import ActorGone, Due, Expiry, ExpiryPorts
+from trouper.supervisor.expiry import conflation_key as expiry_key
+from trouper.supervisor.options import RuntimeOptions
+
+_SETTLE_S = 5.0  # a job's grace, and then this long for its end to be recorded
+
+
+class RuntimeTree:
+    """Builds the tree and ties its parts together. Internal: applications hold a ``Runtime``."""
+
+    def __init__(
+        self,
+        url: str,
+        specs: Mapping[str, JobSpec[Any, Any]],
+        options: RuntimeOptions,
+        store_options: StoreOptions,
+        seams: Seams,
+        reporter: Reporter,
+    ) -> None:
+        self.specs = specs
+        self.options = options
+        self.seams = seams
+        self.reporter = reporter
+        self.stopping = False
+        self.ready = False
+        self.running: dict[str, ActorRef[JobMessage]] = {}
+        """Job id → actor, of the attempts that run here."""
+        self.subscribers = Subscribers()
+        self.outputs = Outputs(options.channels.pages, self._page_wanted)
+        self.desk = ChannelDesk(self.tell_notifier)
+        self.store: Store = create_store(url, seams, store_options)
+        self.store.listen(self._committed)
+        self._waiters: dict[str, dict[trio.Event, None]] = {}
+        self._gateways_over: dict[str, trio.Event] = {}
+        self._idle = trio.Event()
+        self._build()
+
+    def _build(self) -> None:
+        options = self.options
+        self.notifiers: KeyedSupervisor[NotifierMessage] = KeyedSupervisor(
+            "notifiers",
+            self._make_notifier,
+            mailbox=lambda: Mailbox(options.notifier_mailbox, Overflow.CONFLATE, conflate_key=notifier_key),
+            max_active=options.max_sessions,
+            seams=self.seams,
+            reporter=self.reporter,
+        )
+        self.jobs = DynamicSupervisor(
+            "jobs",
+            max_children=2 * options.max_running,  # tasks that would not end still take a place
+            seams=self.seams,
+            reporter=self.reporter,
+            on_exit=self._job_actor_gone,
+        )
+        expiry_spec, self.expiry = actor_child(
+            "expiry", self._make_expiry, mailbox=Mailbox(1024, Overflow.CONFLATE, conflate_key=expiry_key)
+        )
+        core = Supervisor(
+            "core",
+            [self.notifiers.child_spec(), self.jobs.child_spec(), expiry_spec],
+            strategy=Strategy.ONE_FOR_ONE,
+            intensity=Intensity(5, 10.0),
+            seams=self.seams,
+            reporter=self.reporter,
+        )
+        self.gateways = DynamicSupervisor(
+            "gateways", max_children=64, seams=self.seams, reporter=self.reporter, on_exit=self._gateway_gone
+        )
+        self.root = Supervisor(
+            "runtime",
+            [ChildSpec("store", self._run_store), core.child_spec(), self.gateways.child_spec()],
+            strategy=Strategy.REST_FOR_ONE,
+            intensity=Intensity(3, 30.0),
+            shutdown_total_s=options.shutdown_total_s,
+            seams=self.seams,
+            reporter=self.reporter,
+        )
+
+    # --- open and close ---
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[None]:
+        """Start the tree, and at the end drain it and stop it in order."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.root.run)
+            self.ready = True
+            try:
+                yield
+            finally:
+                self.ready = False
+                self.stopping = True
+                with trio.CancelScope(shield=True):
+                    await self._drain()
+                nursery.cancel_scope.cancel()
+
+    async def _drain(self) -> None:
+        """Have every running attempt given back, while sessions still watch; bounded."""
+        for ref in list(self.running.values()):
+            ref.tell(Stop(StopCause.RELEASE))
+        with trio.move_on_after(self.options.jobs.grace_s + _SETTLE_S):
+            while self.running:
+                self._idle = trio.Event()
+                await self._idle.wait()
+
+    # --- the children ---
+
+    async def _run_store(self, context: ChildContext) -> None:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.store.run)
+            context.started()
+            await context.stopping.wait()
+            nursery.cancel_scope.cancel()
+
+    def _make_notifier(self, user: str) -> Notifier:
+        ports = NotifierPorts(
+            store=self.store,
+            outputs=self.outputs,
+            subscribers=self.subscribers,
+            limits=self.options.channels,
+        )
+        return Notifier(user, ports)
+
+    def _make_expiry(self) -> Expiry:
+        ports = ExpiryPorts(
+            store=self.store,
+            seams=self.seams,
+            options=self.options,
+            running=self.running,
+            start=self._start_job,
+        )
+        return Expiry(ports)
+
+    async def _start_job(self, job: Job) -> None:
+        ports = AttemptPorts(
+            store=self.store, seams=self.seams, limits=self.options.jobs, progress=self._progressed
+        )
+        spec, ref = actor_child(
+            f"{job.id}#{job.attempt}",
+            lambda: JobActor(job, self.specs.get(job.name), ports, self.outputs, self.reporter),
+            restart=Restart.TEMPORARY,
+            shutdown_s=self.options.jobs.grace_s,
+            start_timeout_s=self.options.jobs.store_patience_s,
+        )
+        self.running[job.id] = ref
+        await self.jobs.start_child(spec)
+
+    async def run_gateway(self, spec: ChildSpec) -> None:
+        """Run ``spec`` under ``gateways`` until it ends; a cancellation stops it in order first."""
+        over = trio.Event()
+        self._gateways_over[spec.name] = over
+        try:
+            await self.gateways.start_child(spec)
+            await over.wait()
+        finally:
+            self._gateways_over.pop(spec.name, None)
+            with trio.CancelScope(shield=True):
+                await self.gateways.terminate_child(spec.name)
+
+    # --- what happens ---
+
+    def _committed(self, notice: CommitNotice) -> None:
+        """The step after each commit."""
+        self.outputs.committed(notice)
+        for user, seq in notice.feeds.items():
+            self.notifiers.tell_if_active(user, FeedMoved(seq))
+        for job in notice.jobs:
+            if job.state.terminal:
+                for event in self._waiters.get(job.id, ()):
+                    event.set()
+            if job.stuck and self.running.pop(job.id, None) is not None:
+                self._check_idle()  # its task goes on, but its place is free
+        if notice.due:
+            self.expiry.tell(Due())
+
+    def _job_actor_gone(self, exit: ChildExit) -> None:
+        job_id = exit.name.rpartition("#")[0]
+        ref = self.running.get(job_id)
+        if ref is None or ref.name != exit.name:
+            return  # a stuck task has ended at last; its place was given away long ago
+        del self.running[job_id]
+        self.expiry.tell(ActorGone(job_id))
+        self.expiry.tell(Due())
+        self._check_idle()
+
+    def _check_idle(self) -> None:
+        if not self.running:
+            self._idle.set()
+
+    def _gateway_gone(self, exit: ChildExit) -> None:
+        if (over := self._gateways_over.get(exit.name)) is not None:
+            over.set()
+
+    def tell_notifier(self, user: str, message: NotifierMessage) -> None:
+        """Give a message to the user's notifier, starting it if need be."""
+        self.notifiers.ref(user).tell(message)
+
+    def _page_wanted(self, user: str, job_id: str, start: int) -> None:
+        self.tell_notifier(user, ReadOutput(job_id, start))
+
+    def _progressed(self, user: str, progress: Progress) -> None:
+        self.notifiers.tell_if_active(user, progress)
+
+    @contextmanager
+    def waiting(self, job_id: str) -> Iterator[trio.Event]:
+        """An event that is set when the job ends."""
+        event = trio.Event()
+        events = self._waiters.setdefault(job_id, {})
+        events[event] = None
+        try:
+            yield event
+        finally:
+            del events[event]
+            if not events and self._waiters.get(job_id) is events:
+                del self._waiters[job_id]
+
+    def statistics(self) -> dict[str, Any]:
+        """Counters, and the use of each bound."""
+        return {
+            "running": {"now": len(self.running), "max": self.options.max_running},
+            "sessions": {"now": len(self.subscribers), "max": self.options.max_sessions},
+            "outputs": len(self.outputs),
+            "store": dict(self.store.statistics()),
+            "ready": self.ready,
+        }

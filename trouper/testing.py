@@ -1,0 +1,96 @@
+"""For those who test their own jobs: run one without a server, crashes included.
+
+The job runs on a real runtime with a store in memory: what it may and may not do is not imitated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import orjson
+
+from trouper.actors.job_spec import Backoff, JobSpec
+from trouper.store.records import Entry, JobState
+from trouper.store.seams import Seams
+from trouper.supervisor.runtime import Runtime, open_runtime
+
+
+class SimulatedCrash(Exception):
+    """What ``run_job(…, crash_at=n)`` raises inside the job, before its n-th call of ``ctx``."""
+
+
+@attrs.frozen(kw_only=True)
+class JobResult:
+    """What became of a job: its output is the committed log, as every reader has it in the end."""
+
+    text: str
+    events: list[tuple[str, Any]]
+    """(name, data) of each event."""
+    state: JobState
+    attempts: int
+    """How many attempts were begun."""
+    result: Any
+    """What the job returned; None unless completed."""
+    error: str | None
+    notifications: list[tuple[str, str]]
+    """(title, body) of each notification, oldest first; that of the ending is one of them."""
+
+
+def _crash_seam(crash_at: int | None) -> Callable[[str], None]:
+    calls = 0
+
+    def fault(site: str) -> None:
+        nonlocal calls
+        if site == "ctx.call":
+            calls += 1
+            if calls == crash_at:
+                raise SimulatedCrash(f"before call {crash_at} of ctx")
+
+    return fault
+
+
+async def _log_of(runtime: Runtime, job_id: str) -> list[Entry]:
+    """The whole committed log."""
+    entries: list[Entry] = []
+    while (page := await runtime.store.read_output(job_id, len(entries), 1024 * 1024)) and page.entries:
+        entries.extend(page.entries)
+    return entries
+
+
+async def run_job(
+    spec: JobSpec[Any, Any],
+    /,
+    *,
+    crash_at: int | None = None,
+    user: str = "tester",
+    thread: str | None = None,
+    **arguments: Any,
+) -> JobResult:
+    """Run a job to its end and tell what came of it.
+
+    * ``crash_at``: raise ``SimulatedCrash`` before this call of ``ctx`` (from 1) in attempt 1. Whether
+      the job is retried is its declaration's to say; back-off is left out.
+    * ``arguments``: those of the job.
+
+    Raises ``BadArguments``. **Cancellation**: the job is given up. **Resources**: nothing is left.
+    """
+    if crash_at is not None and crash_at < 1:
+        raise ValueError(f"crash_at={crash_at!r}: legal are whole numbers from 1")
+    spec = attrs.evolve(spec, retry=attrs.evolve(spec.retry, backoff=Backoff(base=0)))
+    seams = Seams(fault=_crash_seam(crash_at))
+    async with open_runtime("memory:", jobs=[spec], seams=seams, on_report=lambda _: None) as runtime:
+        job = await runtime.submit(spec.call(**arguments), user=user, thread=thread)
+        job = await runtime.wait(job.id)
+        entries = await _log_of(runtime, job.id)
+        inbox = await runtime.inbox(user)
+    return JobResult(
+        text="".join(entry for entry in entries if isinstance(entry, str)),
+        events=[(entry[0], orjson.loads(entry[1])) for entry in entries if not isinstance(entry, str)],
+        state=job.state,
+        attempts=job.attempt,
+        result=None if job.result is None else orjson.loads(job.result),
+        error=job.error,
+        notifications=[(n.title, n.body) for n in reversed(inbox)],
+    )
