@@ -1,0 +1,444 @@
+"""The subscriber channel and the output heads, driven by hand: no runtime, no store, no ``await``."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trouper.actors.attempt import Progress
+from trouper.actors.channel import (
+    END_BYTES,
+    EndItem,
+    FeedChanges,
+    FeedSnapshot,
+    GoneItem,
+    OutputItem,
+    ProgressItem,
+    RewindItem,
+    SubscriberChannel,
+    TooManyAttached,
+)
+from trouper.actors.feed import FeedWindow
+from trouper.actors.options import ChannelLimits
+from trouper.actors.outputs import Outputs
+from trouper.store.protocol import Changes, CommitNotice, OutputHead, OutputRange, Snapshot
+from trouper.store.records import Counts, Entry, Job, JobState, entry_bytes
+
+
+class Owner:
+    """A notifier that only remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.feeds_wanted = 0
+        self.seen_jobs: list[str] = []
+
+    def feed_wanted(self, channel: SubscriberChannel) -> None:
+        self.feeds_wanted += 1
+
+    def seen(self, channel: SubscriberChannel, job_id: str) -> None:
+        self.seen_jobs.append(job_id)
+
+
+class World:
+    """One job of ada's with its committed log, the outputs of a node, and who reads pages."""
+
+    def __init__(self, limits: ChannelLimits = ChannelLimits()) -> None:
+        self.limits = limits
+        self.wanted: list[tuple[str, str, int]] = []
+        self.outputs = Outputs(limits.pages, lambda *wish: self.wanted.append(wish))
+        self.owner = Owner()
+        self.log: list[Entry] = []
+        self.committed = 0
+        self.others: dict[str, OutputHead] = {}
+        self.job = Job(id="j", user="ada", name="reply", feed_seq=1)
+
+    def channel(self, user: str = "ada", *, visible: bool = True) -> SubscriberChannel:
+        return SubscriberChannel(
+            f"s-{user}",
+            user,
+            epoch="e",
+            cursor=None,
+            visible=visible,
+            wants_feed=False,
+            outputs=self.outputs,
+            owner=self.owner,
+            limits=self.limits,
+        )
+
+    def change(self, **fields: object) -> None:
+        self.job = attrs.evolve(self.job, feed_seq=self.job.feed_seq + 1, **fields)  # type: ignore[arg-type]
+        self._commit(jobs=(self.job,))
+
+    def claim(self, keep: int) -> None:
+        del self.log[keep:]
+        self.committed = keep
+        self.change(
+            state=JobState.RUNNING, attempt=self.job.attempt + 1, entries=keep, keeps=(*self.job.keeps, keep)
+        )
+
+    def append(self, *entries: Entry) -> None:
+        self.log.extend(entries)
+        self.committed = len(self.log)
+        self._commit(outputs={"j": (self.job.attempt, len(self.log))})
+
+    def end(self, state: JobState = JobState.COMPLETED) -> None:
+        self.change(state=state, entries=len(self.log), sha256="f" * 64)
+
+    def _commit(self, jobs: tuple[Job, ...] = (), outputs: dict[str, tuple[int, int]] | None = None) -> None:
+        self.outputs.committed(CommitNotice(outputs or {}, jobs, {}, False))
+
+    def serve_pages(self) -> None:
+        """Answer every wish, as a notifier would from the store."""
+        while self.wanted:
+            _, job_id, start = self.wanted.pop(0)
+            head = self.outputs.get(job_id)
+            if head is None:
+                continue
+            if start < 0:
+                rows = {"j": OutputHead(self.job, self.committed), **self.others}
+                self.outputs.loaded(job_id, rows.get(job_id))
+            else:
+                head.add_page(OutputRange(self.job.attempt, start, tuple(self.log[start : self.committed])))
+                head.mark_watchers()
+
+    def take(self, channel: SubscriberChannel, max_bytes: int = 64 * 1024) -> list[object]:
+        """All that comes, pages served as they are wanted."""
+        items: list[object] = []
+        for _ in range(1000):
+            self.serve_pages()
+            more = channel.take(max_bytes)
+            items.extend(more)
+            if not more and not self.wanted:
+                return items
+        raise AssertionError("the channel never comes to rest")
+
+
+def outputs_of(items: list[object]) -> list[OutputItem]:
+    return [item for item in items if isinstance(item, OutputItem)]
+
+
+@pytest.mark.clause("O2")
+def test_a_late_reader_gets_the_complete_gap_in_one_range() -> None:
+    world = World()
+    world.claim(0)
+    world.append("a", "b", ("source", "{}"), "c")
+    channel = world.channel()
+    channel.attach("j", 1, 1)
+    assert outputs_of(world.take(channel)) == [
+        OutputItem("j", 1, 1, 4, ["b", ("source", "{}"), "c"], entry_bytes("bc") + len("source{}"))
+    ]
+
+
+@pytest.mark.clause("O2")
+def test_nothing_is_taken_before_it_is_committed() -> None:
+    world = World()
+    world.claim(0)
+    channel = world.channel()
+    channel.attach("j", 1, 0)
+    world.log.append("written, not committed")
+    assert world.take(channel) == []
+
+
+@pytest.mark.clause("O3")
+def test_a_cursor_of_an_older_attempt_is_rewound_and_waits_for_the_new_attach() -> None:
+    world = World()
+    world.claim(0)
+    world.append("a", "b", "c")
+    channel = world.channel()
+    channel.attach("j", 1, 0)
+    world.take(channel)
+    world.claim(2)
+    world.append("C", "D")
+    assert world.take(channel) == [RewindItem("j", 2, 2)]
+    channel.attach("j", 2, 2)
+    assert [item.parts for item in outputs_of(world.take(channel))] == [["CD"]]
+
+
+@pytest.mark.clause("O3")
+def test_a_cursor_keeps_no_more_than_every_later_attempt_kept() -> None:
+    world = World()
+    world.claim(0)
+    world.append(*"abcdef")
+    world.claim(5)
+    world.claim(2)
+    world.claim(2)
+    channel = world.channel()
+    channel.attach("j", 1, 4)
+    assert world.take(channel) == [RewindItem("j", 4, 2)]
+    channel.attach("j", 3, 1)
+    assert world.take(channel) == [RewindItem("j", 4, 1)]
+
+
+@pytest.mark.clause("O3")
+@pytest.mark.parametrize(("attempt", "n"), [(1, 99), (9, 1)])
+def test_a_cursor_that_the_log_never_had_keeps_nothing(attempt: int, n: int) -> None:
+    world = World()
+    world.claim(0)
+    world.append("a")
+    channel = world.channel()
+    channel.attach("j", attempt, n)
+    assert world.take(channel) == [RewindItem("j", 1, 0)]
+
+
+@pytest.mark.clause("O3")
+def test_no_frame_spans_the_latest_savepoint() -> None:
+    world = World()
+    world.claim(0)
+    world.append(*"abcdef")
+    world.change(savepoint=4, entries=6)
+    channel = world.channel()
+    channel.attach("j", 1, 0)
+    assert [(i.start, i.end) for i in outputs_of(world.take(channel))] == [(0, 4), (4, 6)]
+
+
+@pytest.mark.clause("O4")
+def test_a_session_that_does_not_ack_stops_at_its_window_and_goes_on_where_it_stopped() -> None:
+    world = World(ChannelLimits(window_bytes=1000))
+    world.claim(0)
+    channel = world.channel()
+    channel.attach("j", 1, 0)
+    for _ in range(100):
+        world.append("x" * 100)
+    got = outputs_of(world.take(channel))
+    assert got[-1].sent == 1000
+    assert channel.statistics().in_flight_bytes == 1000
+    channel.ack(1000, 0)
+    more = outputs_of(world.take(channel))
+    assert (more[0].start, more[-1].sent) == (got[-1].end, 2000)
+
+
+@pytest.mark.clause("O4")
+def test_a_slow_session_holds_cursors_only_however_much_is_produced() -> None:
+    world = World()
+    world.claim(0)
+    channel = world.channel()
+    channel.attach("j", 1, 0)
+    world.take(channel)
+    before = channel.statistics()
+    for _ in range(10_000):
+        world.append("token ")
+    assert attrs.evolve(channel.statistics(), dirty=before.dirty) == before
+
+
+@pytest.mark.clause("O6")
+def test_the_end_comes_last_and_once_and_detaches() -> None:
+    world = World()
+    world.claim(0)
+    world.append("ab")
+    channel = world.channel()
+    channel.attach("j", 1, 0)
+    world.end()
+    items = world.take(channel)
+    assert items[-1] == EndItem("j", 1, 1, "f" * 64, JobState.COMPLETED, 2 + END_BYTES)
+    assert [type(item) for item in items] == [OutputItem, EndItem]
+    assert channel.statistics().attached == 0
+
+
+@pytest.mark.clause("N5")
+@pytest.mark.parametrize("visible", [True, False])
+def test_an_end_is_seen_only_by_the_ack_of_a_session_that_is_visible_then(visible: bool) -> None:
+    world = World()
+    world.claim(0)
+    world.append("ab")
+    channel = world.channel(visible=not visible)
+    channel.attach("j", 1, 0)
+    world.end()
+    sent = world.take(channel)[-1].sent  # type: ignore[attr-defined]
+    channel.ack(2, 0)  # of the output, not of the end
+    assert world.owner.seen_jobs == []
+    channel.set_visible(visible)
+    channel.ack(sent, 0)
+    assert world.owner.seen_jobs == (["j"] if visible else [])
+
+
+def test_an_ack_of_what_was_never_sent_is_refused_naming_what_is_legal() -> None:
+    channel = World().channel()
+    with pytest.raises(ValueError, match="legal are 0 to 0"):
+        channel.ack(1, 0)
+
+
+@pytest.mark.clause("E1")
+def test_the_output_of_another_user_is_gone_as_if_there_were_none() -> None:
+    world = World()
+    world.claim(0)
+    world.append("secret")
+    channel = world.channel("eve")
+    channel.attach("j", 0, 0)
+    channel.attach("nonsense", 0, 0)
+    assert world.take(channel) == [GoneItem("j", "unknown"), GoneItem("nonsense", "unknown")]
+
+
+@pytest.mark.clause("E2")
+def test_a_session_may_attach_only_so_many_outputs() -> None:
+    world = World(ChannelLimits(attachments=1))
+    channel = world.channel()
+    channel.attach("j", 0, 0)
+    channel.attach("j", 0, 0)
+    with pytest.raises(TooManyAttached, match="legal are 1"):
+        channel.attach("k", 0, 0)
+
+
+def test_the_last_progress_is_sent_at_attach_and_then_the_latest_only() -> None:
+    world = World()
+    world.claim(0)
+    first = world.channel()
+    first.attach("j", 1, 0)
+    world.take(first)
+    world.outputs.progressed(Progress("j", 1, 1, 3, None))
+    world.outputs.progressed(Progress("j", 1, 2, 3, "two"))
+    second = world.channel()
+    second.attach("j", 1, 0)
+    expected = [ProgressItem("j", 1, 2, 3, "two")]
+    assert world.take(first) == expected
+    assert world.take(second) == expected
+    assert world.take(first) == []
+
+
+def test_outputs_take_turns_when_one_message_cannot_hold_them_all() -> None:
+    world = World()
+    world.claim(0)
+    world.append("x" * 5000, "y" * 5000)
+    other = Job(id="k", user="ada", name="reply", attempt=1, keeps=(0,), state=JobState.RUNNING, feed_seq=1)
+    channel = world.channel()
+    channel.attach("j", 1, 0)
+    channel.attach("k", 1, 0)
+    world.others["k"] = OutputHead(other, 1)
+    world.serve_pages()
+    head = world.outputs.get("k")
+    assert head is not None
+    head.add_page(OutputRange(1, 0, ("small",)))
+    while world.wanted:
+        world.serve_pages()
+        channel.take(0)
+    frames = [outputs_of(list(channel.take(5000))) for _ in range(3)]
+    assert [frame[0].job_id for frame in frames] == ["j", "k", "j"]
+
+
+@pytest.mark.clause("E2")
+def test_a_head_is_dropped_with_its_last_watcher() -> None:
+    world = World()
+    world.claim(0)
+    channel = world.channel()
+    channel.attach("j", 0, 0)
+    assert len(world.outputs) == 1
+    channel.close()
+    assert len(world.outputs) == 0
+
+
+# --- the feed ---
+
+
+def job_at(seq: int, id: str = "j") -> Job:
+    return Job(id=id, user="ada", name="reply", feed_seq=seq)
+
+
+def feed_channel(cursor: tuple[str, int] | None) -> tuple[SubscriberChannel, Owner]:
+    world = World()
+    channel = world.channel()
+    channel.wants_feed = True
+    channel.cursor = cursor
+    return channel, world.owner
+
+
+@pytest.mark.clause("N3")
+def test_a_session_gets_its_snapshot_and_then_each_change_from_its_cursor() -> None:
+    channel, _ = feed_channel(None)
+    window = FeedWindow(10)
+    window.start(5, Counts())
+    channel.feed_opened(window, FeedSnapshot("e", Snapshot(5, (), (), Counts())))
+    assert channel.take(1) == [FeedSnapshot("e", Snapshot(5, (), (), Counts()))]
+    window.merge(Changes(5, 6, (job_at(6),), (), Counts(1, 1)))
+    window.merge(Changes(6, 7, (job_at(7),), (), Counts(2, 2)))
+    assert channel.take(1) == [FeedChanges("e", Changes(5, 7, (job_at(7),), (), Counts(2, 2)))]
+    assert channel.take(1) == []
+
+
+@pytest.mark.clause("N3")
+def test_a_session_further_behind_than_the_window_asks_the_store() -> None:
+    channel, owner = feed_channel(("e", 0))
+    window = FeedWindow(2)
+    window.start(0, Counts())
+    channel.feed_opened(window, None)
+    for seq in range(1, 5):
+        window.merge(Changes(seq - 1, seq, (job_at(seq, f"j{seq}"),), (), Counts()))
+    assert channel.take(1) == []
+    assert owner.feeds_wanted == 1
+
+
+@given(st.lists(st.integers(0, 5), max_size=30), st.integers(0, 40))
+def test_a_window_gives_the_latest_state_of_each_row_after_a_cursor(rows: list[int], cursor: int) -> None:
+    window = FeedWindow(4)
+    window.start(0, Counts())
+    latest: dict[str, int] = {}
+    for seq, row in enumerate(rows, start=1):
+        window.merge(Changes(seq - 1, seq, (job_at(seq, str(row)),), (), Counts()))
+        latest[str(row)] = seq
+    changes = window.since(cursor)
+    if changes is None:
+        assert cursor > len(rows) or cursor < window.floor
+        return
+    assert {job.id: job.feed_seq for job in changes.jobs} == {
+        id: seq for id, seq in latest.items() if seq > cursor
+    }
+
+
+# --- everything together, against the plainest model ---
+
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.integers(1, 400)),
+        st.tuples(st.just("claim"), st.integers(0, 10)),
+        st.tuples(st.just("take"), st.integers(1, 900)),
+        st.tuples(st.just("ack"), st.just(0)),
+        st.tuples(st.just("reconnect"), st.just(0)),
+    ),
+    max_size=40,
+)
+
+
+@pytest.mark.clause("O2", "O3")
+@settings(max_examples=150, deadline=None)
+@given(_STEPS)
+def test_what_a_session_holds_is_a_prefix_of_the_log_whatever_happens(steps: list[tuple[str, int]]) -> None:
+    world = World(ChannelLimits(window_bytes=1000))
+    world.claim(0)
+    channel = world.channel()
+    channel.attach("j", 0, 0)
+    attempt, frames = 0, [(0, "")]
+
+    def apply(items: list[object]) -> None:
+        nonlocal attempt, frames
+        for item in items:
+            match item:
+                case RewindItem(attempt=now, keep=keep):
+                    frames = [frame for frame in frames if frame[0] <= keep]
+                    attempt = now
+                    channel.attach("j", now, frames[-1][0])
+                case OutputItem(attempt=of, start=start, end=end, parts=parts):
+                    assert (of, start) == (attempt, frames[-1][0])
+                    frames.append((end, frames[-1][1] + "".join(map(str, parts))))
+
+    for step, number in steps:
+        match step:
+            case "append":
+                world.append(f"{len(world.log)}.{world.job.attempt} ".ljust(number))
+            case "claim":
+                world.claim(min(number, len(world.log)))
+            case "take":
+                world.serve_pages()
+                apply(list(channel.take(number)))
+            case "ack":
+                channel.ack(channel.statistics().sent_bytes, 0)
+            case _:
+                channel.close()
+                channel = world.channel()
+                channel.attach("j", attempt, frames[-1][0])
+        n, text = frames[-1]
+        if attempt == world.job.attempt:
+            assert text == "".join(map(str, world.log[:n]))
+    for _ in range(200):
+        channel.ack(channel.statistics().sent_bytes, 0)
+        apply(world.take(channel))
+    assert frames[-1][1] == "".join(map(str, world.log))
