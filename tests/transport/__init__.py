@@ -1,0 +1,1 @@
+"""Wire, sessions, gateway and clients."""

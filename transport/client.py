@@ -1,0 +1,376 @@
+"""The Python client: ``async with connect("ws://127.0.0.1:8000") as client``.
+
+It connects, and connects again, by itself; resumes the feed and every output at its cursor; sends
+unanswered commands again. What it knows is in ``client_core``, how it talks in ``client_link``.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, Literal
+
+import attrs
+import orjson
+import trio
+
+from trouper.store.seams import Seams
+from trouper.transport.client_commands import Commands
+from trouper.transport.client_core import ClientCore
+from trouper.transport.client_errors import ClientStopped, CommandRefused
+from trouper.transport.client_events import Broken, FeedChanged, ItemRefused, OutputChanged, Replied, Welcomed
+from trouper.transport.client_feed import FeedState
+from trouper.transport.client_items import Transcript
+from trouper.transport.client_link import Dial, Frames, Link, LinkEnd, Target, load_trio_websocket
+from trouper.transport.client_options import MAX_CLIENT_MESSAGE_BYTES, ClientOptions
+from trouper.transport.client_streams import Changes, Output
+from trouper.transport.client_views import WireItem
+
+
+@attrs.frozen(kw_only=True)
+class Connection:
+    """How the client stands with its server."""
+
+    state: Literal["connecting", "connected", "waiting", "stopped"]
+    """``waiting``: for the next try, ``retry_in_s`` after the last end."""
+    session: str | None = None
+    user: str | None = None
+    code: int | None = None
+    """The close code of the last connection that ended; None if it had none."""
+    reason: str = ""
+    """Why the last connection ended."""
+    failures: int = 0
+    """Connections in a row that ended without a welcome."""
+    retry_in_s: float | None = None
+
+
+class _Answer:
+    """Where a command's caller waits."""
+
+    def __init__(self) -> None:
+        self.come = trio.Event()
+        self.reply: Replied | None = None
+
+
+def _messages(items: Sequence[dict[str, Any]]) -> list[str]:
+    """Items packed into as few messages as the protocol's limit allows, in order."""
+    messages: list[str] = []
+    batch: list[bytes] = []
+    size = 2
+    for item in items:
+        encoded = orjson.dumps(item)
+        if batch and size + len(encoded) + 1 > MAX_CLIENT_MESSAGE_BYTES:
+            messages.append(b"[%b]".__mod__(b",".join(batch)).decode())
+            batch, size = [], 2
+        batch.append(encoded)
+        size += len(encoded) + 1
+    if batch:
+        messages.append(b"[%b]".__mod__(b",".join(batch)).decode())
+    return messages
+
+
+class Client(Commands):
+    """A session with a gateway. Made by ``connect``; lives as long as its ``async with``."""
+
+    def __init__(
+        self,
+        core: ClientCore,
+        target: Target,
+        headers: Sequence[tuple[str, str]],
+        dial: Dial,
+        seams: Seams,
+        options: ClientOptions,
+    ) -> None:
+        self._core = core
+        self._target = target
+        self._headers = headers
+        self._dial = dial
+        self._new_id = seams.new_id
+        self._options = options
+        self._link: Link | None = None
+        self._connection = Connection(state="connecting")
+        self._connection_changed = trio.lowlevel.ParkingLot()
+        self._may_command = trio.Semaphore(options.max_pending_commands)
+        self._answers: dict[str, _Answer] = {}
+        self._outputs: dict[str, Output] = {}
+        self._changes: set[Changes] = set()
+        self._refused_items = 0
+        self.last_refusal: str | None = None
+        """The latest ``error`` item of the server's, if there was one."""
+        self.frames = Frames()
+        self.stopped: ClientStopped | None = None
+        """Why no connection will be made any more; None while one will."""
+
+    def _new_key(self) -> str:
+        return self._new_id()
+
+    async def _ask(self, kind: str, fields: Mapping[str, Any], **optional: Any) -> WireItem:
+        fields = {**fields, **{name: value for name, value in optional.items() if value is not None}}
+        try:
+            size = len(orjson.dumps(fields))
+        except TypeError as error:  # not JSON, or a lone surrogate
+            raise CommandRefused(f"{kind}: this cannot be sent as JSON: {error}") from None
+        if size > MAX_CLIENT_MESSAGE_BYTES - 256:  # the rest is the envelope's
+            raise CommandRefused(
+                f"{kind}: {size} bytes of JSON; a message may hold {MAX_CLIENT_MESSAGE_BYTES}"
+            )
+        async with self._may_command:
+            if self.stopped is not None:
+                raise self.stopped
+            id = self._core.command(kind, fields)
+            answer = self._answers[id] = _Answer()
+            try:
+                self.wake()
+                await answer.come.wait()
+            finally:
+                del self._answers[id]
+                self._core.abandon(id)
+        if answer.reply is None:
+            assert self.stopped is not None
+            raise self.stopped
+        if answer.reply.error is not None:
+            raise answer.reply.error
+        assert answer.reply.ok is not None
+        return answer.reply.ok
+
+    # --- output and feed ------------------------------------------------------------------------
+
+    def output(self, job_id: str, attempt: int = 0, n: int = 0) -> Output:
+        """The output of a job after the cursor (``attempt``, ``n`` entries held), now and as it comes.
+
+        Attached at once. Raises ``OutputRefused`` if this client has this output open already or has
+        ``max_outputs`` open; ``ValueError`` for an impossible cursor.
+
+        **Resources**: see ``Output``; ``async with contextlib.aclosing(client.output(id)) as items``.
+        """
+        if self.stopped is not None:
+            raise self.stopped
+        state = self._core.open_output(job_id, attempt, n)
+        output = self._outputs[job_id] = Output(self, self._core, state)
+        self.wake()
+        return output
+
+    async def text(self, job_id: str) -> str:
+        """All the text of a job, when it has ended; its hash was verified. It is held in memory.
+
+        **Cancellation**: nothing of it is kept.
+        """
+        transcript = Transcript()
+        async with aclosing(self.output(job_id)) as items:
+            async for item in items:
+                transcript.add(item)
+        return transcript.text
+
+    @property
+    def feed(self) -> FeedState:
+        """Jobs, notifications and counts as last heard of; empty until the first welcome."""
+        return self._core.feed
+
+    def changes(self) -> Changes:
+        """Changes of the feed, conflated; the first is the feed as it is."""
+        changes = Changes(self, self._core, self._changes.discard)
+        self._changes.add(changes)
+        return changes
+
+    def set_visible(self, visible: bool) -> None:
+        """Whether a person can see this session now: only then does output that was received count
+        as seen."""
+        self._core.set_visible(visible)
+        self.wake()
+
+    # --- the connection -------------------------------------------------------------------------
+
+    @property
+    def connection(self) -> Connection:
+        return self._connection
+
+    async def wait_connected(self) -> Connection:
+        """Wait until the server has welcomed this client. Raises ``ClientStopped``."""
+        await trio.lowlevel.checkpoint()
+        while self._connection.state != "connected":
+            if self.stopped is not None:
+                raise self.stopped
+            await self._connection_changed.park()
+        return self._connection
+
+    async def wait_connection_changed(self) -> Connection:
+        """Wait for the next change of ``connection`` and return it as it is then."""
+        await self._connection_changed.park()
+        return self._connection
+
+    async def drop_connection(self) -> None:
+        """Cut the connection without a word, as a network does; the client then comes back by
+        itself. For tests and demonstrations."""
+        if self._link is not None:
+            await self._link.drop()
+
+    def statistics(self) -> dict[str, int]:
+        """The use of each bound, and what happened so far."""
+        return {**self._core.statistics(), **attrs.asdict(self.frames), "items_refused": self._refused_items}
+
+    def wake(self) -> None:
+        """Have the writer look whether there is something to send."""
+        if self._link is not None and self._core.pending:
+            self._link.wake()
+
+    # --- what the link asks ---------------------------------------------------------------------
+
+    @property
+    def silence_s(self) -> float | None:
+        return self._core.silence_s
+
+    def opened(self) -> None:
+        self._core.opened()
+
+    def outgoing(self) -> list[str]:
+        return _messages(self._core.take())
+
+    def received(self, message: str | bytes) -> str | None:
+        if isinstance(message, bytes):
+            return "the server sent a binary message"
+        try:
+            items = orjson.loads(message)
+        except orjson.JSONDecodeError as error:
+            return f"the server sent what is not JSON: {error}"
+        for event in self._core.received(items):
+            match event:
+                case Welcomed(session, user):
+                    self._connection = Connection(state="connected", session=session, user=user)
+                    self._connection_changed.unpark_all()
+                case Replied():
+                    self._answered(event)
+                case FeedChanged():
+                    for changes in self._changes:
+                        changes.changed.unpark_all()
+                case OutputChanged(state):
+                    output = self._outputs.get(state.job_id)
+                    if output is not None:
+                        output.changed.unpark_all()
+                case ItemRefused(code, text):
+                    self._refused_items += 1
+                    self.last_refusal = f"{code}: {text}"
+                case Broken(reason):
+                    return reason
+        return None
+
+    def _answered(self, reply: Replied) -> None:
+        answer = self._answers.get(reply.id)
+        if answer is not None:
+            answer.reply = reply
+            answer.come.set()
+
+    # --- living and ending ----------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Connect, again and again, until the server does not want it. Started by ``connect``."""
+        while True:
+            self._link = Link(self._target, self._headers, self._dial, self._options, self.frames)
+            self._become(Connection(state="connecting", failures=self._core.failures))
+            end = await self._link.run(self)
+            self._link = None
+            delay_s = self._core.closed(end.code)
+            if delay_s is None:
+                self._stop(ClientStopped(end.code, end.reason), end)
+                return
+            self._become(
+                Connection(
+                    state="waiting",
+                    code=end.code,
+                    reason=end.reason,
+                    failures=self._core.failures,
+                    retry_in_s=delay_s,
+                )
+            )
+            await trio.sleep(delay_s)
+
+    def _become(self, connection: Connection) -> None:
+        self._connection = connection
+        self._connection_changed.unpark_all()
+
+    def _stop(self, why: ClientStopped, end: LinkEnd) -> None:
+        """Nobody is to wait for what will not come."""
+        if self.stopped is not None:
+            return
+        self.stopped = why
+        self._become(Connection(state="stopped", code=end.code, reason=end.reason))
+        for answer in self._answers.values():
+            answer.come.set()
+        for output in self._outputs.values():
+            output.changed.unpark_all()
+        for changes in self._changes:
+            changes.changed.unpark_all()
+
+    async def aclose(self) -> None:
+        """Send what is left and close cleanly, within ``close_timeout_s``; then cut. Done by the
+        ``async with`` at its end.
+
+        **Cancellation**: not a cancellation point; it is bounded.
+        """
+        with trio.move_on_after(self._options.close_timeout_s) as closing:
+            closing.shield = True
+            if self._link is not None:
+                await self._link.aclose()
+        self._stop(ClientStopped(None, "the client was closed"), LinkEnd(1000, "the client was closed"))
+
+
+@asynccontextmanager
+async def connect(
+    url: str,
+    *,
+    token: str | None = None,
+    headers: Iterable[tuple[str, str]] = (),
+    seams: Seams | None = None,
+    options: ClientOptions | None = None,
+    feed: bool = True,
+    visible: bool = True,
+    ssl_context: ssl.SSLContext | None = None,
+    dial: Dial | None = None,
+) -> AsyncIterator[Client]:
+    """A client of the gateway at ``url`` (``ws://host:port``; ``wss``, ``http`` and ``https`` too).
+
+    It does not wait for the connection: commands do, and ``Client.wait_connected``.
+
+    * ``token``: for a gateway that asks for one; it goes in the first message, never in the URL.
+    * ``headers``: of the handshake, such as a cookie (an ``Origin`` is then added by itself).
+    * ``seams``: ids and randomness. ``options``: every bound and time.
+    * ``feed``: keep the rows of the feed in ``Client.feed``; without, only its cursor.
+    * ``visible``: a person can see this session.
+    * ``ssl_context``: for ``wss``; the default trusts what the system trusts.
+    * ``dial``: opens the byte stream instead of a TCP connection to the URL's host.
+
+    Raises ``ValueError`` for a URL that is none, ``MissingLibrary`` without trio-websocket.
+
+    **Cancellation**: closed as at its end, within ``close_timeout_s``. **Resources**: at the end of
+    the ``async with`` nothing is left; iterators that are still open raise ``ClientStopped``.
+    """
+    load_trio_websocket()
+    target = Target.parse(url)
+    options = options or ClientOptions()
+    seams = seams or Seams()
+    sent_headers = list(headers)
+    names = {name.lower() for name, _ in sent_headers}
+    if "cookie" in names and "origin" not in names:
+        sent_headers.append(("Origin", target.origin))  # a gateway refuses cookies of other origins
+    core = ClientCore(
+        options=options, uniform=seams.random.uniform, token=token, visible=visible, feed_rows=feed
+    )
+
+    async def dial_target() -> trio.abc.Stream:
+        return await target.dial(ssl_context)
+
+    client = Client(core, target, sent_headers, dial or dial_target, seams, options)
+    failure: BaseException | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.run)
+            try:
+                yield client
+            except (Exception, KeyboardInterrupt, SystemExit) as error:
+                failure = error  # comes out as it went in, not wrapped by a nursery that is ours
+            finally:
+                await client.aclose()
+                nursery.cancel_scope.cancel()
+    finally:
+        if failure is not None:
+            raise failure
