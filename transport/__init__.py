@@ -1,1 +1,19 @@
-"""placeholder"""
+"""How it reaches people: the wire, sessions, and a gateway for them on one port.
+
+In reading order; docs/protocol.md is the specification.
+
+* The wire: ``codes`` (close and error codes), ``messages`` (every item as a class), ``codec`` (text to
+  items and back, strictly), ``views`` (the store's rows as items).
+* A session: ``options`` (every bound), ``session`` (the protocol's state, no ``await``), ``ports`` (what
+  is asked of the runtime), ``commands`` (carried out against it), ``auth`` (whose session it is).
+* Timing and bytes: ``ticker`` (one task that flushes all sessions), ``alarms`` (one task for beats and
+  silences), ``outbox`` (a byte queue and the only task that sends).
+* The port: ``http`` (requests and responses), ``origin`` (same-origin check), ``static`` (files),
+  ``site`` (what is answered where), ``websocket`` (one connection), ``gateway`` (``serve``).
+* The Python client: ``client`` (its front), ``client_options``, ``client_link`` (one WebSocket),
+  ``client_core`` (its protocol's state, no ``await``), ``client_events``, ``client_feed``,
+  ``client_output``, ``client_items``, ``client_streams`` (its iterators), ``client_commands``,
+  ``client_views``, ``client_errors``; ``hashing`` (verifies an output). The browser's is
+  ``browser/trouper.js``.
+* ``errors``: what can go wrong.
+"""

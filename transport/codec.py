@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import attrs
 import cattrs
@@ -22,9 +22,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from trouper.transport import messages
 from trouper.transport.errors import MessageTooLarge, ProtocolBroken
-from trouper.transport.messages import CLIENT_ITEMS, SERVER_ITEMS, Item, JsonObject, OutOfRange, Part, Unacceptable
-
-T = TypeVar("T")
+from trouper.transport.messages import CLIENT_ITEMS, Item, JsonObject, OutOfRange, Part, Unacceptable
 
 _JSON_NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
 
@@ -48,6 +46,11 @@ def _strict(kind: type, accepts: tuple[type, ...]) -> Callable[[Any, Any], Any]:
     return hook
 
 
+def _is_array(kind: Any) -> bool:
+    """Whether ``kind`` is ``tuple[X, ...]``."""
+    return bool(get_origin(kind) == tuple and get_args(kind)[1:] == (...,))  # noqa: E721
+
+
 def _object(value: Any, _: Any) -> JsonObject:
     if type(value) is not dict:
         raise _WrongType(f"is {_said(value)}; legal is an object")
@@ -59,14 +62,6 @@ def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
         raise _WrongType(f"is {_said(value)}; legal is an array")
     element = get_args(kind)[0]
     return tuple(_converter.structure(each, element) for each in value)
-
-
-def _part(value: Any, _: Any) -> Part:
-    if type(value) is str:
-        return value
-    if type(value) is list and len(value) == 2 and all(type(each) is str for each in value):
-        return (value[0], value[1])
-    raise _WrongType(f"is {_said(value)}; legal is a string or an array of two strings")
 
 
 def _renames(cls: type) -> dict[str, Any]:
@@ -84,14 +79,11 @@ def _make_converter() -> cattrs.Converter:
     converter.register_structure_hook(int, _strict(int, (int,)))
     converter.register_structure_hook(float, _strict(float, (float, int)))
     converter.register_structure_hook_func(lambda kind: kind == JsonObject, _object)
-    converter.register_structure_hook_func(lambda kind: kind == Part, _part)
-    converter.register_structure_hook_func(
-        lambda kind: get_origin(kind) is tuple and get_args(kind)[1:] == (...,), _tuple
-    )
+    converter.register_structure_hook_func(lambda kind: _is_array(kind), _tuple)
     converter.register_unstructure_hook_func(lambda kind: kind == Part, lambda part: part)
 
     def structure(cls: type) -> Callable[[Any, Any], Any]:
-        generated = make_dict_structure_fn(cls, converter, **_renames(cls))
+        generated: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, converter, **_renames(cls))
 
         def hook(value: Any, kind: Any) -> Any:
             if type(value) is not dict:
@@ -109,7 +101,6 @@ def _make_converter() -> cattrs.Converter:
 
 _converter = _make_converter()
 _CLIENT: Mapping[str, type[Item]] = {item.t: item for item in CLIENT_ITEMS}
-_SERVER: Mapping[str, type[Item]] = {item.t: item for item in SERVER_ITEMS}
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -129,31 +120,6 @@ def decode_client(text: str | bytes, *, max_bytes: int) -> list[Item]:
             raise ProtocolBroken(f"t is {_said(tag)}; legal are {', '.join(_CLIENT)}")
         items.append(_item(cls, value))
     return items
-
-
-def decode_server(text: str | bytes, *, max_bytes: int) -> list[Item]:
-    """The items of a server's message, for a client; those of unknown types are left out.
-
-    Raises ``ProtocolBroken``.
-    """
-    items: list[Item] = []
-    for value in _array(text, max_bytes):
-        cls = _SERVER.get(_tag(value))
-        if cls is not None:
-            items.append(structure(value, cls))
-    return items
-
-
-def structure(value: Any, cls: type[T]) -> T:
-    """``value`` (parsed JSON) as ``cls``, one of the classes of ``messages``.
-
-    Raises ``ProtocolBroken`` naming the field, for shapes and values alike.
-    """
-    try:
-        return _converter.structure(value, cls)
-    except (BaseValidationError, _WrongType, OutOfRange) as error:
-        name = getattr(cls, "t", "") or cls.__name__
-        raise ProtocolBroken("; ".join(text for _, text in _faults(error, name))) from error
 
 
 def _array(text: str | bytes, max_bytes: int) -> list[Any]:
@@ -219,6 +185,17 @@ def _place(error: BaseException) -> str:
 
 
 # --- writing ------------------------------------------------------------------------------------
+
+
+def encode_row(row: object) -> orjson.Fragment:
+    """A row of a list, as JSON that is put into its reply as it is; its size is ``len(.contents)``.
+
+    Raises ``ProtocolBroken`` as ``encode_item`` does.
+    """
+    try:
+        return orjson.Fragment(orjson.dumps(_converter.unstructure(row)))
+    except orjson.JSONEncodeError as error:
+        raise ProtocolBroken(f"{type(row).__name__} cannot be written as JSON: {error}") from error
 
 
 def encode_item(item: Item) -> bytes:

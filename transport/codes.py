@@ -29,11 +29,6 @@ class CloseCode(enum.IntEnum):
     PROTOCOL = 4503
     TOO_LARGE = 4504
 
-    @property
-    def come_back(self) -> bool:
-        """Whether a client connects again by itself."""
-        return 4000 <= self < 4500
-
 
 class ErrorCode(enum.StrEnum):
     """The ``code`` of an error reply or of an ``error`` item."""

@@ -26,7 +26,7 @@ class MissingExtra(TransportError, ImportError):
 
     def __init__(self, library: str) -> None:
         super().__init__(
-            f"{library} is not installed; the gateway and the client need the extra: pip install 'trouper[websocket]'"
+            f"{library} is not installed; the gateway needs an extra: pip install 'trouper[websocket]'"
         )
 
 

@@ -382,6 +382,3 @@ CLIENT_ITEMS: tuple[type[Item], ...] = (
     Hello, Beat, Attach, Detach, Ack, Resync, Visible,
     Submit, Cancel, Mark, GetJob, ListJobs, ListThreads, ListNotifications,
 )  # fmt: skip
-SERVER_ITEMS: tuple[type[Item], ...] = (
-    Welcome, Beat, Reply, Snapshot, Feed, Progress, Rewind, Output, OutputEnd, Gone, Fault,
-)  # fmt: skip

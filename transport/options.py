@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from trouper.transport.errors import GatewayError
@@ -10,7 +12,7 @@ ENTRY_BYTES = 16 * 1024
 """The largest entry of an output (UTF-8 bytes); one whole entry always fits into a message."""
 
 
-def _positive(instance: object, attribute: attrs.Attribute[float], value: float) -> None:
+def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value > 0:
         raise GatewayError(f"GatewayOptions.{attribute.name} is {value!r}; legal is a number above 0")
 
@@ -41,8 +43,9 @@ class GatewayOptions:
     """… and when this many replies are owed, the connection is closed with 4009."""
     max_early_items: int = _count(512)
     """Items that a client sends behind its hello before it is welcomed; beyond: closed with 4009."""
-    window_bytes: int = _count(256 * 1024)
-    """Output payload in flight without an ack, told in ``welcome``; the channel keeps to it."""
+    max_reply_bytes: int = _count(1024 * 1024)
+    """The rows of one list reply, encoded; a longer list is cut (one row always fits). While more than
+    this waits to be sent, no further command of the session is carried out."""
 
     tick_s: float = _number(0.025)
     """Output of a busy session goes once per tick."""
@@ -73,3 +76,8 @@ class GatewayOptions:
     """Between two requests on a connection that is kept alive."""
     response_s: float = _number(30.0)
     """For a handler of ``routes`` to answer, and again for the peer to take the response."""
+
+    content_security_policy: str = (
+        "default-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+    )
+    """Sent with every response that does not bring its own."""

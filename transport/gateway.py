@@ -1,0 +1,322 @@
+"""``serve``: one port for the page, the health checks and the sessions of a runtime.
+
+A gateway is a child of the runtime's ``gateways`` supervisor. Inside it a nursery holds one task for
+each connection, whose boundary catches everything, so that no peer can end its neighbours. (A
+supervised child for each connection would restart nothing: a connection is never started again.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import attrs
+import trio
+
+from trouper.actors.reports import Crash, Report, ReportKind
+from trouper.supervisor.child_spec import ChildContext, ChildSpec, Restart
+from trouper.supervisor.runtime import Runtime
+from trouper.transport.alarms import Alarms
+from trouper.transport.auth import Authenticate
+from trouper.transport.codes import SUBPROTOCOL, CloseCode
+from trouper.transport.http import BadRequest, HttpConnection, Request
+from trouper.transport.options import GatewayOptions
+from trouper.transport.ports import GatewayRuntime
+from trouper.transport.session import SessionState
+from trouper.transport.site import WEBSOCKET_PATH, Routes, Site, upgrade_refusal
+from trouper.transport.ticker import Ticker, TickerStatistics
+from trouper.transport.websocket import ConnectionPorts, WebSocketConnection
+
+
+@attrs.frozen(kw_only=True)
+class GatewayStatistics:
+    """The use of a gateway's bounds, and its counters."""
+
+    connections: int
+    """TCP connections open now, of at most ``max_connections``."""
+    refused_connections: int
+    sessions: int
+    """WebSocket connections that were welcomed and are open."""
+    waiting_sessions: int
+    """… and those that were not welcomed yet."""
+    pending_bytes: int
+    """In all outboxes together: at most one message each."""
+    reply_bytes: int
+    owed_replies: int
+    sent_bytes: int
+    """Handed to the network by WebSocket connections, those that ended included."""
+    requests: int
+    """HTTP requests answered."""
+    ticker: TickerStatistics
+
+
+class Gateway:
+    """A running gateway; ``serve`` gives it to its ``task_status``."""
+
+    def __init__(
+        self,
+        runtime: GatewayRuntime,
+        site: Site,
+        authenticate: Authenticate,
+        options: GatewayOptions,
+        *,
+        name: str,
+        host: str,
+        wall: Callable[[], float],
+        window_bytes: int,
+    ) -> None:
+        self.name = name
+        self.host = host
+        self.port = 0
+        self._listeners: list[trio.SocketListener] = []
+        self._runtime = runtime
+        self._site = site
+        self._options = options
+        self._wall = wall
+        self._ticker = Ticker(options.tick_s, options.max_tick_s)
+        self._alarms = Alarms()
+        self._ports = ConnectionPorts(
+            runtime=runtime,
+            authenticate=authenticate,
+            options=options,
+            window_bytes=window_bytes,
+            ticker=self._ticker,
+            alarms=self._alarms,
+            on_crash=self.report_crash,
+        )
+        self._websockets: set[WebSocketConnection] = set()
+        self._idle_scopes: set[trio.CancelScope] = set()
+        self._stopping = False
+        self._connections = self._refused = self._requests = self._ended_bytes = 0
+
+    async def listen(self, port: int) -> None:
+        """Open the listeners; ``port`` 0 takes a free one. Raises ``OSError``."""
+        listeners = await trio.open_tcp_listeners(port, host=self.host)
+        if port == 0:
+            # A name with several addresses would get a port of its own for each of them.
+            for listener in listeners[1:]:
+                await listener.aclose()
+            del listeners[1:]
+        self._listeners = listeners
+        self.port = listeners[0].socket.getsockname()[1]
+
+    async def aclose(self) -> None:
+        """Close listeners that ``run`` never took. Safe to call again."""
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            await trio.aclose_forcefully(listener)
+
+    async def run(self, started: Callable[[], None], stopping: trio.Event) -> None:
+        """Serve until ``stopping`` is set, then close every session with 4001, within ``stop_s``.
+
+        **Cancellation**: the same, at once. **Resources**: the listeners are closed.
+        """
+        self._stopping = False
+        if not self._listeners:  # started again after a crash: the port stays the same
+            await self.listen(self.port)
+        listeners, self._listeners = self._listeners, []
+        async with trio.open_nursery() as guard:
+            scope = trio.CancelScope(shield=True)
+            accepting = trio.CancelScope()
+            guard.start_soon(self._watch, stopping, accepting, scope)
+            # Shielded, because a connection can be closed in order only while its tasks run. The
+            # watch is outside of the shield and gives it its deadline.
+            with scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._ticker.run)
+                    nursery.start_soon(self._alarms.run)
+                    async with trio.open_nursery() as connections:
+                        with accepting:
+                            started()
+                            await trio.serve_listeners(self._serve, listeners, handler_nursery=connections)
+                    nursery.cancel_scope.cancel()
+            guard.cancel_scope.cancel()
+
+    async def _watch(
+        self, stopping: trio.Event, accepting: trio.CancelScope, scope: trio.CancelScope
+    ) -> None:
+        try:
+            await stopping.wait()
+        finally:
+            self._stopping = True
+            accepting.cancel()
+            scope.deadline = trio.current_time() + self._options.stop_s
+            for idle in self._idle_scopes:
+                idle.cancel()
+            for websocket in self._websockets:
+                websocket.close(CloseCode.DRAIN, "the server is stopping")
+
+    # --- one connection ---
+
+    async def _serve(self, stream: trio.SocketStream) -> None:
+        """The boundary: nothing but cancellation and interrupts gets out of here."""
+        self._connections += 1
+        try:
+            if self._connections > self._options.max_connections:
+                self._refused += 1
+                await self._refuse(stream)
+            else:
+                await self._serve_http(stream)
+        except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            pass  # the peer went away, or does not take what it asked for
+        except* Exception as group:
+            self.report_crash("connection", group)
+        finally:
+            self._connections -= 1
+            await trio.aclose_forcefully(stream)
+
+    async def _refuse(self, stream: trio.SocketStream) -> None:
+        """503, unless there are so many that even this is too much."""
+        if self._connections > 2 * self._options.max_connections:
+            return
+        http = HttpConnection(stream, self._options, peer="", wall=self._wall)
+        busy = BadRequest(503, f"{self._options.max_connections} connections are open, which is the limit")
+        await http.respond_and_close(busy, self._site.security_headers)
+
+    async def _serve_http(self, stream: trio.SocketStream) -> None:
+        http = HttpConnection(stream, self._options, peer=_peer(stream), wall=self._wall)
+        try:
+            while (request := await self._next_request(http)) is not None:
+                if request.path == WEBSOCKET_PATH:
+                    refusal = upgrade_refusal(request, SUBPROTOCOL)
+                    if refusal is None:
+                        await self._serve_websocket(http.upgrade(), request)
+                        return
+                    response = self._site.secured(refusal)
+                else:
+                    response = await self._site.answer(request)
+                self._requests += 1
+                if not await http.respond(request, response):
+                    return
+        except BadRequest as bad:
+            await http.respond_and_close(bad, self._site.security_headers)
+
+    async def _next_request(self, http: HttpConnection) -> Request | None:
+        """None when there is none, or when the gateway stops, which waits for no request."""
+        request = None
+        with trio.CancelScope() as scope:
+            self._idle_scopes.add(scope)
+            try:
+                request = await http.read_head()
+                if request is not None and request.path != WEBSOCKET_PATH:
+                    request = attrs.evolve(request, body=await http.read_body())
+            finally:
+                self._idle_scopes.discard(scope)
+        return None if self._stopping else request
+
+    async def _serve_websocket(self, stream: trio.abc.Stream, request: Request) -> None:
+        websocket = WebSocketConnection(stream, request, self._ports)
+        self._websockets.add(websocket)
+        try:
+            await websocket.run()
+        finally:
+            self._websockets.discard(websocket)
+            self._ended_bytes += websocket.statistics().sent_bytes
+
+    # --- what is told of it ---
+
+    def statistics(self) -> GatewayStatistics:
+        """What it holds now, and what it did so far."""
+        each = [websocket.statistics() for websocket in self._websockets]
+        welcomed = sum(one.state is SessionState.OPEN for one in each)
+        return GatewayStatistics(
+            connections=self._connections,
+            refused_connections=self._refused,
+            sessions=welcomed,
+            waiting_sessions=len(each) - welcomed,
+            pending_bytes=sum(one.pending_bytes for one in each),
+            reply_bytes=sum(one.reply_bytes for one in each),
+            owed_replies=sum(one.owed_replies for one in each),
+            sent_bytes=self._ended_bytes + sum(one.sent_bytes for one in each),
+            requests=self._requests,
+            ticker=self._ticker.statistics(),
+        )
+
+    def report_crash(self, what: str, error: Exception) -> None:
+        """Tell the runtime's reporter of a failure that ended no more than ``what``."""
+        crash = Crash.of(error)
+        self._runtime.report(
+            Report(
+                kind=ReportKind.CRASH,
+                path=f"runtime/gateways/{self.name}",
+                child=what,
+                incarnation=0,
+                reason=crash.summary,
+                detail=crash.text,
+                at=self._wall(),
+            )
+        )
+
+
+def _peer(stream: trio.SocketStream) -> str:
+    try:
+        return str(stream.socket.getpeername()[0])
+    except OSError:
+        return ""  # it is gone already
+
+
+async def serve(
+    runtime: Runtime,
+    *,
+    port: int,
+    host: str = "127.0.0.1",
+    authenticate: Authenticate,
+    static: str | Path | None = None,
+    routes: Routes | None = None,
+    options: GatewayOptions = GatewayOptions(),
+    task_status: trio.TaskStatus[Gateway] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve ``runtime`` on one port until cancelled or until the runtime stops.
+
+    * ``port``: 0 takes a free one; ``task_status`` is given a ``Gateway`` with ``.port``.
+    * ``authenticate(hello)``: the name of the user, or None; synchronous or asynchronous.
+    * ``static``: a directory; ``GET /`` is its ``index.html``.
+    * ``routes``: (method in capitals, path) → handler of a ``Request``, which gives a ``Response``.
+    * ``options``: every bound, with its unit.
+
+    Answers also ``/healthz``, ``/readyz``, ``/ws`` and ``/_trouper/trouper.js`` (the browser client).
+
+    Raises ``OSError`` if it cannot listen, ``GatewayError`` for a static directory or a route that is
+    not legal. **Cancellation**: sessions are closed with 4001 within ``stop_s``, then the rest is cut.
+    **Resources**: listeners and connections are closed when this returns.
+    """
+    gateway: Gateway
+
+    def crashed(request: Request, error: Exception) -> None:
+        gateway.report_crash(f"{request.method} {request.path}", error)
+
+    site = Site(static, routes, ready=lambda: runtime.ready, options=options, on_crash=crashed)
+    gateway = Gateway(
+        runtime,
+        site,
+        authenticate,
+        options,
+        name=f"gateway-{runtime.seams.new_id()}",
+        host=host,
+        wall=runtime.seams.wall,
+        window_bytes=runtime.options.channels.window_bytes,
+    )
+    await gateway.listen(port)
+    told = False
+
+    async def child(context: ChildContext) -> None:
+        def started() -> None:
+            nonlocal told
+            context.started()
+            if not told:
+                told = True
+                task_status.started(gateway)
+
+        await gateway.run(started, context.stopping)
+
+    try:
+        await runtime.run_gateway(
+            ChildSpec(
+                name=gateway.name,
+                start=child,
+                restart=Restart.TRANSIENT,
+                shutdown_s=2 * options.stop_s,
+            )
+        )
+    finally:
+        await gateway.aclose()

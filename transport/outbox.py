@@ -1,0 +1,224 @@
+"""What a connection has to send: a byte queue and one task that drains it.
+
+Only the drain task awaits ``send_all``, so nobody else can be cancelled half-way through a frame and
+leave a mixed stream behind. ``offer`` is synchronous. trio-websocket is handed an ``OutboxStream``,
+whose frames go through the same outbox: a pong behind the frame under way (only the newest is kept,
+and its sender never waits, so a reader that answers pings is never held up by a slow peer), a close
+behind everything, after which offers are refused. If the drain is cancelled or fails with bytes
+pending, the stream is somewhere inside a frame: the connection is aborted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from trouper.transport.codes import CloseCode, close_reason
+
+_TEXT, _CLOSE, _PONG = 0x81, 0x88, 0x8A  # first bytes: FIN and opcode
+_TOO_BIG = (1009).to_bytes(2, "big")
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A whole unmasked WebSocket text frame, as servers send them. ``payload`` is UTF-8."""
+    return _header(_TEXT, len(payload)) + payload
+
+
+def close_frame(code: int, reason: str) -> bytes:
+    """An unmasked WebSocket close frame."""
+    payload = code.to_bytes(2, "big") + close_reason(reason).encode()
+    return _header(_CLOSE, len(payload)) + payload
+
+
+def _header(first: int, length: int) -> bytes:
+    if length < 126:
+        return bytes((first, length))
+    if length < 65536:
+        return bytes((first, 126)) + length.to_bytes(2, "big")
+    return bytes((first, 127)) + length.to_bytes(8, "big")
+
+
+@attrs.frozen
+class OutboxStatistics:
+    """``pending_bytes``: queued or being sent; ``sent_bytes``: handed to the transport so far."""
+
+    pending_bytes: int
+    sent_bytes: int
+    closed: bool
+    aborted: bool
+
+
+class Outbox:
+    """Bounded by its users: one message (offered only when ``idle``), one pong, one close frame.
+
+    ``on_idle`` is called, synchronously, each time that everything was sent.
+    **Resources**: the outbox aborts ``stream`` but never closes it in an orderly way.
+    """
+
+    def __init__(self, stream: trio.abc.SendStream, on_idle: Callable[[], None] = lambda: None) -> None:
+        self._stream = stream
+        self._on_idle = on_idle
+        self._queue: deque[bytes] = deque()
+        self._pong: bytes | None = None
+        self._under_way = 0
+        self._under_way_is_queued = False
+        self._sent_bytes = 0
+        self._queued = 0
+        self._completed = 0
+        self._closing = False
+        self._ended = False
+        self._aborted = False
+        self._work = trio.lowlevel.ParkingLot()
+        self._progress = trio.lowlevel.ParkingLot()
+
+    @property
+    def idle(self) -> bool:
+        """Whether a frame that is offered now is the next to be sent."""
+        return not (self._queue or self._under_way)
+
+    def offer(self, frame: bytes) -> bool:
+        """Send ``frame`` when the stream takes it. False: it was refused, the outbox is closed (or not
+        idle, which its user should have asked)."""
+        if self._closing or self._ended or not self.idle:
+            return False
+        self._push(frame)
+        return True
+
+    def pong(self, frame: bytes) -> None:
+        """Send a pong behind the frame under way; a pong that still waits is replaced."""
+        if not self._ended:
+            self._pong = frame
+            self._work.unpark_all()
+
+    async def write(self, data: bytes) -> None:
+        """Send ``data`` behind everything and wait until the stream has taken it.
+
+        Raises ``trio.BrokenResourceError`` if it never will. **Cancellation**: only the waiting ends.
+        """
+        if self._ended:
+            raise trio.BrokenResourceError("the outbox has ended")
+        self._push(data)
+        ticket = self._queued
+        while self._completed < ticket and not self._ended:
+            await self._progress.park()
+        if self._completed < ticket:
+            raise trio.BrokenResourceError("the connection ended before this was sent")
+
+    async def finish(self, frame: bytes, timeout_s: float) -> None:
+        """Send a last frame, refuse offers from now on, and wait at most ``timeout_s`` seconds; a
+        stream that does not take it is aborted. Raises ``trio.BrokenResourceError`` then."""
+        self._closing = True
+        with trio.move_on_after(timeout_s) as scope:
+            await self.write(frame)
+        if scope.cancelled_caught:
+            await self._abort()
+            raise trio.BrokenResourceError(f"the peer did not take the close frame within {timeout_s} s")
+
+    async def run(self) -> None:
+        """Drain the outbox until the stream fails. **Cancellation**: aborts the stream if anything
+        was not sent."""
+        try:
+            while True:
+                data = self._next()
+                if data is None:
+                    await self._work.park()
+                    continue
+                await self._stream.send_all(data)
+                self._sent_bytes += len(data)
+                self._completed += self._under_way_is_queued
+                self._under_way = 0
+                self._progress.unpark_all()
+                if self.idle and not (self._closing or self._ended):
+                    self._on_idle()
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._abort()
+        finally:
+            self._ended = True
+            self._progress.unpark_all()
+            if self._under_way or self._queue or self._pong is not None:
+                await self._abort()
+
+    def _push(self, data: bytes) -> None:
+        self._queue.append(data)
+        self._queued += 1
+        self._work.unpark_all()
+
+    def _next(self) -> bytes | None:
+        if self._pong is not None:
+            data, self._pong = self._pong, None
+            self._under_way_is_queued = False
+        elif self._queue:
+            data = self._queue.popleft()
+            self._under_way_is_queued = True
+        else:
+            return None
+        self._under_way = len(data)
+        return data
+
+    async def _abort(self) -> None:
+        self._ended = self._aborted = True
+        self._queue.clear()
+        self._pong = None
+        self._under_way = 0
+        self._progress.unpark_all()
+        await trio.aclose_forcefully(self._stream)
+
+    def statistics(self) -> OutboxStatistics:
+        pending = self._under_way + sum(map(len, self._queue)) + len(self._pong or b"")
+        return OutboxStatistics(pending, self._sent_bytes, self._closing or self._ended, self._aborted)
+
+
+class OutboxStream(trio.abc.Stream):
+    """The stream that trio-websocket is handed: reading goes to the real one, writing to the outbox.
+
+    ``on_heard`` is called for whatever arrives, frames of control included; ``on_closed`` when
+    trio-websocket has closed the stream.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        stream: trio.abc.Stream,
+        *,
+        close_timeout_s: float,
+        on_heard: Callable[[], None],
+        on_closed: Callable[[], None],
+    ) -> None:
+        self._outbox = outbox
+        self._stream = stream
+        self._close_timeout_s = close_timeout_s
+        self._on_heard = on_heard
+        self._on_closed = on_closed
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        frame = bytes(data)
+        first = frame[0] if frame else 0
+        if first == _PONG:
+            self._outbox.pong(frame)
+            await trio.lowlevel.checkpoint()
+        elif first == _CLOSE:
+            if frame[2:4] == _TOO_BIG:
+                # trio-websocket's own answer to a message beyond its bound; our protocol has a code
+                # for it that tells clients not to come back and try again.
+                frame = close_frame(CloseCode.TOO_LARGE, "the message is too large")
+            await self._outbox.finish(frame, self._close_timeout_s)
+        else:
+            await self._outbox.write(frame)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._stream.receive_some(max_bytes)
+        if data:
+            self._on_heard()
+        return data
+
+    async def aclose(self) -> None:
+        try:
+            await self._stream.aclose()
+        finally:
+            self._on_closed()

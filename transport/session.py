@@ -1,0 +1,312 @@
+"""The protocol of one session as a plain class: messages in, messages and actions out. No ``await``.
+
+A shell (the WebSocket connection) gives it what arrives, carries out the actions that it returns,
+and takes the next message when the connection can be written. What waits in here is bounded: one
+slot for a beat, the replies that are owed, and what came before the welcome; output is the channel's
+and is a cursor, never a queue.
+
+    state      hello      welcomed   end
+    WAITING    OPENING    –          CLOSED
+    OPENING    –          OPEN       CLOSED
+    OPEN       –          –          CLOSED
+    CLOSED     –          –          CLOSED
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import attrs
+
+from trouper.actors.channel import ChannelItem, TooManyAttached
+from trouper.transport import messages
+from trouper.transport.codec import decode_client, encode_item, join_items
+from trouper.transport.codes import CloseCode, ErrorCode, close_reason
+from trouper.transport.errors import ProtocolBroken, TransportError
+from trouper.transport.messages import Command, Item
+from trouper.transport.options import ENTRY_BYTES, GatewayOptions
+from trouper.transport.views import channel_item
+
+
+class SessionState(enum.Enum):
+    """Where a session stands."""
+
+    WAITING = "waiting for hello"
+    OPENING = "being authenticated and opened"
+    OPEN = "open"
+    CLOSED = "closed"
+
+
+class SessionEvent(enum.Enum):
+    """What moves a session."""
+
+    HELLO = "hello"
+    WELCOMED = "welcomed"
+    END = "end"
+
+
+_NEXT: Mapping[tuple[SessionState, SessionEvent], SessionState] = {
+    (SessionState.WAITING, SessionEvent.HELLO): SessionState.OPENING,
+    (SessionState.OPENING, SessionEvent.WELCOMED): SessionState.OPEN,
+    (SessionState.WAITING, SessionEvent.END): SessionState.CLOSED,
+    (SessionState.OPENING, SessionEvent.END): SessionState.CLOSED,
+    (SessionState.OPEN, SessionEvent.END): SessionState.CLOSED,
+    (SessionState.CLOSED, SessionEvent.END): SessionState.CLOSED,
+}
+
+
+class IllegalSessionEvent(TransportError):
+    """A bug of ours: the event is not legal in the state; the message names both."""
+
+
+class Channel(Protocol):
+    """What a session asks of its ``SubscriberChannel``."""
+
+    on_ready: Callable[[], None] | None
+
+    def attach(self, job_id: str, attempt: int, n: int) -> None: ...
+    def detach(self, job_id: str) -> None: ...
+    def ack(self, sent: int, feed: int) -> None: ...
+    def set_visible(self, visible: bool) -> None: ...
+    def resync(self, epoch: str, seq: int) -> None: ...
+    def take(self, max_bytes: int) -> list[ChannelItem]: ...
+    @property
+    def pending(self) -> bool: ...
+
+
+# --- what the shell is asked to do ----------------------------------------------------------------
+
+
+@attrs.frozen
+class Authenticate:
+    """Find out who it is, open a channel, and call ``opened``; or close."""
+
+    hello: messages.Hello
+
+
+@attrs.frozen
+class CarryOut:
+    """Carry out a command, in the order of these actions, and call ``replied``."""
+
+    command: Command
+
+
+@attrs.frozen
+class Close:
+    """Close the connection with this code and reason. Nothing follows it."""
+
+    code: CloseCode
+    reason: str
+
+
+Action = Authenticate | CarryOut | Close
+
+_BEAT = encode_item(messages.Beat())
+
+
+class Session:
+    """One session, from the upgrade to its end.
+
+    ``on_due`` is called, synchronously, whenever ``take_message`` may have something to give.
+    """
+
+    def __init__(self, options: GatewayOptions, on_due: Callable[[], None]) -> None:
+        self.state = SessionState.WAITING
+        self._options = options
+        self._on_due = on_due
+        self._channel: Channel | None = None
+        self._early: list[Item] = []
+        self._beat_due = False
+        self._replies: deque[bytes] = deque()
+        self._reply_bytes = 0
+        self._under_way = 0
+
+    # --- what arrives ---
+
+    def receive(self, text: str | bytes) -> list[Action]:
+        """A message of the client. What breaks the protocol comes back as ``Close``."""
+        actions: list[Action] = []
+        if self.state is SessionState.CLOSED:
+            return actions
+        try:
+            if isinstance(text, bytes):
+                raise ProtocolBroken("a binary message; legal are text messages")
+            for item in decode_client(text, max_bytes=self._options.max_inbound_bytes):
+                self._item(item, actions)
+        except ProtocolBroken as error:
+            self._close(error.code, str(error), actions)
+        return actions
+
+    def opened(self, channel: Channel, welcome: messages.Welcome) -> list[Action]:
+        """The client is who it says, and ``channel`` is its view: welcome it, then go on with what
+        came behind its hello."""
+        self._move(SessionEvent.WELCOMED)
+        self._channel = channel
+        channel.on_ready = self._on_due
+        self._push(welcome)
+        actions: list[Action] = []
+        early, self._early = self._early, []
+        try:
+            for item in early:
+                self._item(item, actions)
+        except ProtocolBroken as error:
+            self._close(error.code, str(error), actions)
+        return actions
+
+    def replied(self, reply: messages.Reply) -> None:
+        """A command was carried out."""
+        self._under_way -= 1
+        if self.state is SessionState.OPEN:
+            self._push(reply)
+
+    def beat(self) -> None:
+        """It is time for a beat. One that is still unsent is enough."""
+        if self.state is SessionState.OPEN:
+            self._beat_due = True
+            self._on_due()
+
+    def end(self) -> None:
+        """The connection is at its end, whatever the reason: nothing is taken or given any more."""
+        self._move(SessionEvent.END)
+        if self._channel is not None:
+            self._channel.on_ready = None
+            self._channel = None
+        self._early.clear()
+        self._replies.clear()
+        self._reply_bytes = 0
+
+    # --- what goes out ---
+
+    def take_message(self) -> bytes | None:
+        """All that is due, as one message: beat and replies, then feed, then outputs.
+
+        None if nothing is. At most ``max_message_bytes``, except that one whole item always fits.
+        """
+        if self.state is not SessionState.OPEN:
+            return None
+        parts: list[bytes] = []
+        if self._beat_due:
+            self._beat_due = False
+            parts.append(_BEAT)
+        limit = self._options.max_message_bytes
+        size = 0
+        while self._replies and (size == 0 or size + len(self._replies[0]) <= limit):
+            reply = self._replies.popleft()
+            parts.append(reply)
+            size += len(reply)
+        self._reply_bytes -= size
+        assert self._channel is not None
+        due = self._channel.take(max(limit - size, ENTRY_BYTES))
+        parts.extend(encode_item(channel_item(item)) for item in due)
+        return join_items(parts) if parts else None
+
+    @property
+    def pending(self) -> bool:
+        """Whether ``take_message`` would give something now."""
+        if self.state is not SessionState.OPEN or self._channel is None:
+            return False
+        return self._beat_due or bool(self._replies) or self._channel.pending
+
+    @property
+    def owed(self) -> int:
+        """Replies owed: commands under way, and answers not yet taken."""
+        return self._under_way + len(self._replies)
+
+    @property
+    def reply_bytes(self) -> int:
+        """The replies that wait to be taken, in bytes."""
+        return self._reply_bytes
+
+    # --- inside ---
+
+    def _item(self, item: Item, actions: list[Action]) -> None:
+        if self.state is SessionState.WAITING:
+            if not isinstance(item, messages.Hello):
+                raise ProtocolBroken(_not_hello(item))
+            self._move(SessionEvent.HELLO)
+            actions.append(Authenticate(item))
+        elif self.state is SessionState.OPENING:
+            if len(self._early) >= self._options.max_early_items:
+                limit = self._options.max_early_items
+                self._close(CloseCode.FLOOD, f"more than {limit} items before the welcome", actions)
+            else:
+                self._early.append(item)
+        elif self.state is SessionState.OPEN:
+            self._open_item(item, actions)
+
+    def _open_item(self, item: Item, actions: list[Action]) -> None:
+        assert self._channel is not None
+        match item:
+            case messages.Beat():
+                pass  # that something was heard is all it says
+            case messages.Ack():
+                try:
+                    self._channel.ack(item.sent, item.feed)
+                except ValueError as error:
+                    raise ProtocolBroken(str(error)) from error
+            case messages.Attach():
+                try:
+                    self._channel.attach(item.job, item.attempt, item.n)
+                except TooManyAttached as error:
+                    self._answer(messages.Fault(ErrorCode.BAD_REQUEST, f"attach: {error}"), actions)
+            case messages.Detach():
+                self._channel.detach(item.job)
+            case messages.Visible():
+                self._channel.set_visible(item.visible)
+            case messages.Resync():
+                self._channel.resync(item.feed.epoch, item.feed.seq)
+            case messages.Unacceptable(_, None, message):
+                self._answer(messages.Fault(ErrorCode.BAD_REQUEST, message), actions)
+            case messages.Unacceptable(_, str(id), message):
+                self._answer(_refusal(id, ErrorCode.BAD_REQUEST, message), actions)
+            case Command():
+                self._command(item, actions)
+            case messages.Hello():
+                raise ProtocolBroken("a second hello; legal is one, as the first item")
+            case _:
+                raise ProtocolBroken(f"{item.t} is not for a client to send")
+
+    def _command(self, command: Command, actions: list[Action]) -> None:
+        limit = self._options.max_pending_commands
+        if self.owed >= limit:
+            message = f"{self.owed} commands are pending; legal are {limit}"
+            self._answer(_refusal(command.id, ErrorCode.BUSY, message), actions)
+        else:
+            self._under_way += 1
+            actions.append(CarryOut(command))
+
+    def _answer(self, item: Item, actions: list[Action]) -> None:
+        """Answer at once, without anything to carry out; at the second bound it is a flood."""
+        if self.owed >= self._options.flood_commands:
+            self._close(CloseCode.FLOOD, f"{self.owed} answers are owed and not taken", actions)
+        else:
+            self._push(item)
+
+    def _push(self, item: Item) -> None:
+        encoded = encode_item(item)
+        self._replies.append(encoded)
+        self._reply_bytes += len(encoded)
+        self._on_due()
+
+    def _close(self, code: CloseCode, reason: str, actions: list[Action]) -> None:
+        self.end()
+        actions.append(Close(code, close_reason(reason)))
+
+    def _move(self, event: SessionEvent) -> None:
+        after = _NEXT.get((self.state, event))
+        if after is None:
+            raise IllegalSessionEvent(f"{event.value!r} is not legal in the state {self.state.value!r}")
+        self.state = after
+
+
+def _not_hello(item: Item) -> str:
+    if isinstance(item, messages.Unacceptable):
+        return item.message
+    return f"{item.t} before hello; the first item is hello"
+
+
+def _refusal(id: str, code: ErrorCode, message: str) -> messages.Reply:
+    return messages.Reply(id, error=messages.ErrorBody(code, message, code.retryable))
