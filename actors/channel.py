@@ -268,10 +268,12 @@ class SubscriberChannel:
                 continue
             before = self._sent
             done = self._take_output(attachment, budget, items)
+            if not done and self._sent == before:
+                continue  # it had no room: it keeps its place in the line
             budget -= self._sent - before
             self._dirty.pop(job_id, None)
-            if not done and job_id in self._attached:
-                self._dirty[job_id] = None  # to the end of the line: outputs take turns
+            if not done:
+                self._dirty[job_id] = None  # it had its turn
         return items
 
     def _room(self) -> int:
