@@ -1,0 +1,62 @@
+"""What ``python -m examples.chat`` can be told: by its command line, and by the environment.
+
+The environment says where a model is (``OPENAI_BASE_URL`` …) and what tests want
+(``TROUPER_CHAT_…``); everything else is an option of the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+DEFAULT_DATABASE = "chat.db"
+
+
+@attrs.frozen
+class Settings:
+    """The command line."""
+
+    host: str
+    port: int
+    """0: any free one, which is printed."""
+    database: Path
+    demo: bool
+    kill_at: tuple[str, int] | None
+    """A named fault point and its occurrence, at which the process kills itself; for tests."""
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}: legal are 0 (any free one) to 65535")
+    return int(text)
+
+
+def _fault_point(text: str) -> tuple[str, int]:
+    site, colon, occurrence = text.rpartition(":")
+    if not site or not colon or not occurrence.isdigit() or int(occurrence) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: legal is SITE:N, N from 1, as output.committed:3")
+    return site, int(occurrence)
+
+
+def parse(argv: Sequence[str]) -> Settings:
+    """The settings, or exit with a usage message."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.chat",
+        description="A chat whose work outlives the tab: reports, questions, and a model if there is one.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=_port, default=8000, help="0 for any free one (default: %(default)s)")
+    parser.add_argument(
+        "--database", type=Path, default=Path(DEFAULT_DATABASE), help="the SQLite file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--demo",
+        action="store_true",
+        help="buttons that cut the connection and kill the server, and the frames",
+    )
+    parser.add_argument("--kill-at", type=_fault_point, default=None, help=argparse.SUPPRESS)
+    options = parser.parse_args(argv)
+    return Settings(options.host, options.port, options.database, options.demo, options.kill_at)
