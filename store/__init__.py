@@ -14,5 +14,8 @@ Reading order:
 * ``transactions`` (admit, claim, append, finish …) and ``queries``, written once over the tables
 * ``engine``      the ``Store``'s methods over an engine that carries out transactions and reads
 * ``memory``      the store without a file, on ``memory_tables``
+* ``schema``      the SQLite tables and their version; ``sqlite_open`` opens them, ``file_lock`` owns them
+* ``sqlite_rows``, ``sqlite_tables``, ``sqlite_log``  the rows, and the output in journal and blocks
+* ``sqlite_batch`` one commit on the store's thread; ``sqlite_writer`` group commit; ``sqlite`` the store
 * ``urls``        ``memory:`` and ``sqlite:///chat.db`` to an opened engine
 """

@@ -1,0 +1,303 @@
+"""The output of running jobs in SQLite: one journal row a commit, folded into blocks per job.
+
+A row per job and commit would cost half a core at a thousand jobs. So a commit writes one journal
+row with all jobs' new entries, and a job's entries are written as a block of its own once there is
+enough of them; a journal row goes when all of it lies in blocks. What is not folded yet is held in
+memory too (the *tail*), so that neither folding nor reading looks at the journal: it is read once,
+at the next open.
+
+What memory holds must follow the transaction: every change leaves a step in ``_undo``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+
+import attrs
+import orjson
+
+from trouper.store.errors import StoreCorrupt
+from trouper.store.options import StoreOptions
+from trouper.store.output_log import OutputHash
+from trouper.store.records import Entry, Job, entry_bytes
+from trouper.store.tables import Head, decode_entries, encode_entries
+
+
+@attrs.define(eq=False)
+class LogHead(Head):
+    """A running job's log: its first ``folded`` entries lie in blocks, the rest is ``tail``."""
+
+    ord: int
+    folded: int
+    tail: list[Entry] = attrs.field(factory=list)
+    tail_bytes: int = 0
+    """The size of the tail's encoding."""
+    first_seq: int = 0
+    """The journal row that holds the first entry of the tail."""
+    items: list[bytes] = attrs.field(factory=list)
+    """What is new in this commit, for its journal row."""
+
+
+class SqliteLog:
+    """Heads, journal and blocks. Lives on the store's thread."""
+
+    def __init__(self, connection: sqlite3.Connection, options: StoreOptions) -> None:
+        self._db = connection
+        self._options = options
+        self._heads: dict[str, LogHead] = {}
+        self._unfolded: dict[str, LogHead] = {}
+        """Heads with a tail, in the order of ``first_seq``."""
+        self._touched: dict[str, LogHead] = {}
+        self._seq = 0
+        self._oldest = 1
+        self._undo: list[Callable[[], None]] = []
+        self.blocks_written = 0
+
+    # --- following the transaction ---
+
+    def mark(self) -> int:
+        """A place to roll back to."""
+        return len(self._undo)
+
+    def roll_back(self, mark: int = 0) -> None:
+        """Undo what was done in memory since ``mark``."""
+        while len(self._undo) > mark:
+            self._undo.pop()()
+        # Put in order again, once, whatever was undone.
+        unfolded = [head for head in self._heads.values() if head.tail]
+        unfolded.sort(key=lambda head: head.first_seq)
+        self._unfolded = {head.job_id: head for head in unfolded}
+
+    def committed(self) -> None:
+        """The transaction is durable: there is no way back."""
+        self._undo.clear()
+        self._touched.clear()
+
+    def _remember(self, head: LogHead) -> None:
+        before = attrs.asdict(head, recurse=False)
+        tail, items = len(head.tail), len(head.items)
+
+        def undo() -> None:
+            for name, value in before.items():
+                setattr(head, name, value)
+            del head.tail[tail:], head.items[items:]
+
+        self._undo.append(undo)
+
+    # --- heads ---
+
+    def head(self, job_id: str) -> LogHead | None:
+        return self._heads.get(job_id)
+
+    def set_used_ms(self, head: LogHead, used_ms: int) -> None:
+        if head.used_ms != used_ms:
+            self._remember(head)
+            head.used_ms = used_ms
+
+    def begin(self, ord: int, job: Job) -> None:
+        """Open a head at ``job.entries``, all of which must lie in blocks, and cut what is beyond."""
+        self._cut(ord, job.entries)
+        head = LogHead(
+            job_id=job.id,
+            attempt=job.attempt,
+            fence=job.fence,
+            entries=job.entries,
+            used_ms=job.used_ms,
+            ord=ord,
+            folded=job.entries,
+        )
+        self._heads[job.id] = head
+        self._undo.append(lambda: self._drop(head))
+
+    def settle(self, job_id: str) -> None:
+        """Fold what there is and close the head."""
+        head = self._heads.get(job_id)
+        if head is not None:
+            self._fold(head)
+            self._drop(head)
+            self._undo.append(lambda: self._heads.__setitem__(job_id, head))
+
+    def _drop(self, head: LogHead) -> None:
+        self._heads.pop(head.job_id, None)
+        self._unfolded.pop(head.job_id, None)
+
+    def append(self, head: LogHead, entries: Sequence[Entry], body: bytes, used_ms: int) -> None:
+        """Add entries to a tail, and to the journal row of this commit."""
+        self._remember(head)
+        place = orjson.dumps((head.ord, head.attempt, head.entries, used_ms))
+        head.items.append(b"%b,%b]" % (place[:-1], body))
+        if not head.tail:
+            head.first_seq = self._seq + 1
+            self._unfolded[head.job_id] = head
+        head.tail.extend(entries)
+        head.tail_bytes += len(body)
+        head.entries += len(entries)
+        head.used_ms = used_ms
+        self._touched[head.job_id] = head
+
+    # --- the end of a commit ---
+
+    def flush(self) -> None:
+        """Write this commit's journal row, and fold what has become enough or old."""
+        touched = list(self._touched.values())
+        for head in touched:
+            if head.tail_bytes >= self._options.block_bytes:
+                self._fold(head)
+        items = [item for head in touched for item in head.items]
+        seq = self._seq
+        if items:
+            seq += 1
+            self._db.execute(
+                "INSERT INTO journal (seq, body) VALUES (?, ?)", (seq, b"[%b]" % b",".join(items))
+            )
+        for head in touched:
+            head.items = []  # a failed commit puts them back: each was remembered when it was touched
+        oldest = self._trim(seq)
+        if (seq, oldest) != (self._seq, self._oldest):
+            before = self._seq, self._oldest
+            self._seq, self._oldest = seq, oldest
+            self._undo.append(lambda: self._go_back(*before))
+
+    def _go_back(self, seq: int, oldest: int) -> None:
+        self._seq, self._oldest = seq, oldest
+
+    def _trim(self, seq: int) -> int:
+        """Keep the journal short; give the oldest row that is left."""
+        while self._unfolded:
+            straggler = next(iter(self._unfolded.values()))
+            if straggler.first_seq > seq - self._options.journal_rows_max:
+                break
+            self._fold(straggler)
+        oldest = next(iter(self._unfolded.values()), None)
+        needed = seq + 1 if oldest is None else oldest.first_seq
+        # Rows go several at a time, or when none is needed any more.
+        if needed == self._oldest or (
+            self._unfolded and needed - self._oldest < self._options.journal_rows_max // 8
+        ):
+            return self._oldest
+        self._db.execute("DELETE FROM journal WHERE seq < ?", (needed,))
+        return needed
+
+    def _fold(self, head: LogHead) -> None:
+        if not head.tail:
+            return
+        self._remember(head)
+        body = encode_entries(head.tail)
+        if not self._grow_last_block(head, body):
+            self._db.execute(
+                'INSERT INTO blocks (job, start, "end", body) VALUES (?, ?, ?, ?)',
+                (head.ord, head.folded, head.entries, body),
+            )
+            self.blocks_written += 1
+        self._db.execute(
+            "UPDATE jobs SET entries = ?, used_ms = ? WHERE ord = ?", (head.entries, head.used_ms, head.ord)
+        )
+        head.folded = head.entries
+        head.tail, head.items = [], []
+        head.tail_bytes = 0
+        self._unfolded.pop(head.job_id, None)
+
+    def _grow_last_block(self, head: LogHead, body: bytes) -> bool:
+        """Put ``body`` to the end of the last block if both are small: a slow job would leave a
+        trail of crumbs else."""
+        room = self._options.block_bytes - len(body)
+        if room <= 0 or head.folded == 0:
+            return False
+        last = self._db.execute(
+            'SELECT start, body FROM blocks WHERE job = ? AND "end" = ? AND length(body) <= ?',
+            (head.ord, head.folded, room),
+        ).fetchone()
+        if last is None or bytes(last[1][-1:]) != b"]" or len(last[1]) < 3:
+            return False
+        self._db.execute(
+            'UPDATE blocks SET "end" = ?, body = ? WHERE job = ? AND start = ?',
+            (head.entries, b"%b,%b" % (last[1][:-1], body[1:]), head.ord, last[0]),
+        )
+        return True
+
+    # --- blocks ---
+
+    def _cut(self, ord: int, keep: int) -> None:
+        """Cut a log without a head to ``keep`` entries."""
+        (end,) = self._db.execute('SELECT MAX("end") FROM blocks WHERE job = ?', (ord,)).fetchone()
+        if (end or 0) < keep:
+            raise StoreCorrupt(f"the output of a job ends at {end or 0}, before its savepoint at {keep}")
+        spanning = self._db.execute(
+            'SELECT start, body FROM blocks WHERE job = ? AND start < ? AND "end" > ?', (ord, keep, keep)
+        ).fetchone()
+        if spanning is not None:
+            start, body = spanning
+            body = encode_entries(_decode(body)[: keep - start])
+            self._db.execute(
+                'UPDATE blocks SET "end" = ?, body = ? WHERE job = ? AND start = ?', (keep, body, ord, start)
+            )
+        self._db.execute("DELETE FROM blocks WHERE job = ? AND start >= ?", (ord, keep))
+
+    def _blocks(self, ord: int, start: int) -> Iterator[tuple[int, list[Entry]]]:
+        """The blocks from the one with entry ``start``; raises ``StoreCorrupt`` at a damaged one."""
+        expected: int | None = None
+        for at, end, body in self._db.execute(
+            'SELECT start, "end", body FROM blocks WHERE job = ? AND "end" > ? ORDER BY start', (ord, start)
+        ):
+            entries = _decode(body)
+            follows = at <= start if expected is None else at == expected
+            if not follows or at + len(entries) != end:
+                raise StoreCorrupt(f"the output of a job is damaged at entry {at}")
+            expected = end
+            yield at, entries
+
+    def read(self, ord: int, job_id: str, start: int, max_bytes: int) -> list[Entry]:
+        page: list[Entry] = []
+        size = 0
+        for entry in self._entries(ord, self._heads.get(job_id), start):
+            size += entry_bytes(entry)
+            if page and size > max_bytes:
+                break
+            page.append(entry)
+        return page
+
+    def _entries(self, ord: int, head: LogHead | None, start: int) -> Iterator[Entry]:
+        if head is None or start < head.folded:
+            end = start
+            for at, entries in self._blocks(ord, start):
+                yield from entries[max(0, start - at) :]
+                end = at + len(entries)
+            if head is not None and end != head.folded:
+                raise StoreCorrupt(f"the output of a job ends at {end}, not at {head.folded}")
+        if head is not None:
+            yield from head.tail[max(0, start - head.folded) :]
+
+    def hash(self, ord: int) -> tuple[int, str]:
+        """(entries, SHA-256) of a log without a head; what cannot be read is cut and set aside."""
+        output_hash = OutputHash()
+        count = 0
+        try:
+            for _, entries in self._blocks(ord, 0):
+                for entry in entries:
+                    output_hash.update(entry)
+                count += len(entries)
+        except StoreCorrupt as error:
+            self._db.execute(
+                "INSERT INTO set_aside (source, detail, body) SELECT 'blocks', ?, body FROM blocks"
+                " WHERE job = ? AND start >= ?",
+                (f"job {ord} from entry {count}: {error}", ord, count),
+            )
+            self._db.execute("DELETE FROM blocks WHERE job = ? AND start >= ?", (ord, count))
+        return count, output_hash.hexdigest()
+
+    def statistics(self) -> dict[str, int]:
+        return {
+            "heads": len(self._heads),
+            "unfolded_bytes": sum(head.tail_bytes for head in list(self._unfolded.values())),
+            "journal_rows": max(0, self._seq - self._oldest + 1),
+            "journal_rows_max": self._options.journal_rows_max,
+            "blocks_written": self.blocks_written,
+        }
+
+
+def _decode(body: bytes) -> list[Entry]:
+    try:
+        return decode_entries(body)
+    except (ValueError, TypeError) as error:
+        raise StoreCorrupt(f"a block of output cannot be read: {error}") from error

@@ -1,0 +1,172 @@
+"""Rows of SQLite to records and back.
+
+A database file is input: any column may hold anything. A row that cannot be read as it was meant is
+given with what can be read and the reason ``undecodable``, so that lists, feeds and claims go on
+(E1); a claim ends such a job instead of running it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+import orjson
+
+from trouper.store.records import Job, JobOptions, JobState, Notification
+from trouper.store.rules import UNDECODABLE
+
+Column: TypeAlias = str | int | float | bytes | None
+
+JOB_FIELDS = tuple(field.name for field in attrs.fields(Job))
+JOB_COLUMNS = ", ".join(JOB_FIELDS)
+NOTIFICATION_FIELDS = tuple(field.name for field in attrs.fields(Notification))
+NOTIFICATION_COLUMNS = ", ".join(NOTIFICATION_FIELDS)
+
+
+# --- columns to values; each raises ValueError ---------------------------------------------------
+
+
+def _text(value: Column) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{type(value).__name__} instead of text")
+    return value
+
+
+def _whole(value: Column) -> int:
+    if not isinstance(value, int):
+        raise ValueError(f"{type(value).__name__} instead of an integer")
+    return value
+
+
+def _real(value: Column) -> float:
+    if not isinstance(value, float | int):
+        raise ValueError(f"{type(value).__name__} instead of a number")
+    return float(value)
+
+
+def _flag(value: Column) -> bool:
+    return bool(_whole(value))
+
+
+def _state(value: Column) -> JobState:
+    return JobState(_text(value))
+
+
+def _keeps(value: Column) -> tuple[int, ...]:
+    loaded = orjson.loads(_text(value))
+    if not isinstance(loaded, list) or not all(isinstance(keep, int) for keep in loaded):
+        raise ValueError("not an array of integers")
+    return tuple(loaded)
+
+
+def _options(value: Column) -> JobOptions:
+    loaded = orjson.loads(_text(value))
+    if not isinstance(loaded, dict):
+        raise ValueError("not an object")
+    defaults = attrs.asdict(JobOptions())
+    if not loaded.keys() <= defaults.keys():
+        raise ValueError(f"unknown options {sorted(loaded.keys() - defaults.keys())}")
+    for name, default in defaults.items():
+        given = loaded.setdefault(name, default)
+        if name == "timeout_s":
+            legal = given is None or isinstance(given, float | int)
+        elif isinstance(default, tuple):
+            legal = isinstance(given, list | tuple) and all(isinstance(item, str) for item in given)
+        elif isinstance(default, float):
+            legal = isinstance(given, float | int)
+        else:
+            legal = isinstance(given, type(default))
+        if not legal:
+            raise ValueError(f"option {name} is {given!r}")
+    return JobOptions(**{**loaded, "notify_on": tuple(loaded["notify_on"])})
+
+
+def _or_none(read: Callable[[Column], Any]) -> Callable[[Column], Any]:
+    return lambda value: None if value is None else read(value)
+
+
+_BY_TYPE: dict[Any, Callable[[Column], Any]] = {
+    "str": _text,
+    "int": _whole,
+    "float": _real,
+    "bool": _flag,
+    "JobState": _state,
+    "JobOptions": _options,
+    "tuple[int, ...]": _keeps,
+}
+
+
+def _readers(cls: type[attrs.AttrsInstance]) -> tuple[Callable[[Column], Any], ...]:
+    readers = []
+    for field in attrs.fields(cls):
+        name, _, optional = str(field.type).partition(" | ")
+        readers.append(_or_none(_BY_TYPE[name]) if optional else _BY_TYPE[name])
+    return tuple(readers)
+
+
+_JOB_READERS = _readers(Job)
+_NOTIFICATION_READERS = _readers(Notification)
+
+_JOB_FALLBACKS: dict[str, Any] = {"id": "", "user": "", "name": "", "state": JobState.LOST}
+_NOTIFICATION_FALLBACKS: dict[str, Any] = {"id": "", "user": "", "job": "", "kind": "message"}
+
+
+def _read(
+    fields: Sequence[str],
+    readers: Sequence[Callable[[Column], Any]],
+    row: Sequence[Column],
+    fallbacks: dict[str, Any],
+) -> tuple[dict[str, Any], list[str]]:
+    """What can be read of a row, and what is wrong with the rest of it."""
+    values: dict[str, Any] = {}
+    wrong: list[str] = []
+    for name, read, column in zip(fields, readers, row, strict=True):
+        try:
+            values[name] = read(column)
+        except ValueError as error:  # JSON's and an unknown state's too
+            wrong.append(f"{name}: {error}")
+            if name in fallbacks:
+                values[name] = fallbacks[name]
+    return values, wrong
+
+
+def read_job(row: Sequence[Column]) -> Job:
+    """The job of a row of ``JOB_COLUMNS``, set aside if it is damaged."""
+    values, wrong = _read(JOB_FIELDS, _JOB_READERS, row, _JOB_FALLBACKS)
+    if wrong:
+        values["reason"] = UNDECODABLE
+        values["error"] = f"the row of this job is damaged: {'; '.join(wrong)}"
+    return Job(**values)
+
+
+def read_notification(row: Sequence[Column]) -> Notification:
+    """The notification of a row of ``NOTIFICATION_COLUMNS``, set aside if it is damaged."""
+    values, wrong = _read(NOTIFICATION_FIELDS, _NOTIFICATION_READERS, row, _NOTIFICATION_FALLBACKS)
+    if wrong:
+        values["title"] = "(a notification that cannot be read)"
+        values["body"] = f"its row is damaged: {'; '.join(wrong)}"
+    return Notification(**values)
+
+
+# --- values to columns ---------------------------------------------------------------------------
+
+
+def job_columns(job: Job) -> list[Column]:
+    """The columns of ``JOB_COLUMNS``."""
+    columns: list[Column] = []
+    for name in JOB_FIELDS:
+        value = getattr(job, name)
+        if name == "options":
+            value = orjson.dumps(attrs.asdict(value)).decode()
+        elif name == "keeps":
+            value = orjson.dumps(value).decode()
+        elif isinstance(value, JobState):
+            value = value.value
+        columns.append(value)
+    return columns
+
+
+def notification_columns(notification: Notification) -> list[Column]:
+    """The columns of ``NOTIFICATION_COLUMNS``."""
+    return [getattr(notification, name) for name in NOTIFICATION_FIELDS]

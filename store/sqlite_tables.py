@@ -1,0 +1,261 @@
+"""The rows in SQLite. Everything here runs on the store's thread, inside its transaction."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+import attrs
+import orjson
+
+from trouper.store.protocol import Mark
+from trouper.store.records import Counts, Entry, Job, JobState, Notification
+from trouper.store.schema import ACTIVE
+from trouper.store.sqlite_log import LogHead, SqliteLog
+from trouper.store.sqlite_rows import (
+    JOB_COLUMNS,
+    JOB_FIELDS,
+    NOTIFICATION_COLUMNS,
+    NOTIFICATION_FIELDS,
+    Column,
+    job_columns,
+    notification_columns,
+    read_job,
+    read_notification,
+)
+from trouper.store.tables import Head, ThreadRow
+
+Row = TypeVar("Row")
+
+_INSERT_JOB = f"INSERT INTO jobs ({JOB_COLUMNS}) VALUES ({', '.join('?' * len(JOB_FIELDS))})"
+_UPDATE_JOB = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in JOB_FIELDS)} WHERE id = ?"
+_INSERT_NOTIFICATION = (
+    f"INSERT INTO notifications ({NOTIFICATION_COLUMNS}) VALUES ({', '.join('?' * len(NOTIFICATION_FIELDS))})"
+)
+
+# A thread is held by what runs, and for a job that has not begun by what waits for another attempt.
+_NEXT_DUE = (
+    f"SELECT {JOB_COLUMNS} FROM jobs AS due INDEXED BY jobs_queued WHERE state = 'queued' AND run_at <= ?"
+    " AND (thread IS NULL OR NOT EXISTS (SELECT 1 FROM jobs AS other INDEXED BY jobs_active"
+    f" WHERE other.user = due.user AND other.thread = due.thread AND {ACTIVE} AND other.id <> due.id"
+    " AND (other.state = 'running' OR (other.attempt > 0 AND due.attempt = 0)))) ORDER BY ord LIMIT 1"
+)
+
+_MARKS: dict[str, str] = {
+    "seen": "seen_at = ?",
+    "read": "read_at = ?, seen_at = COALESCE(seen_at, ?)",
+    "archived": "archived_at = ?, seen_at = COALESCE(seen_at, ?)",
+}
+
+_COUNT = {
+    JobState.QUEUED: "SELECT COUNT(*) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued'",
+    JobState.RUNNING: "SELECT COUNT(*) FROM jobs INDEXED BY jobs_running WHERE state = 'running'",
+}
+
+
+class SqliteTables:
+    """``Tables`` over one connection and its ``SqliteLog``."""
+
+    def __init__(self, connection: sqlite3.Connection, log: SqliteLog) -> None:
+        self._db = connection
+        self._log = log
+
+    # --- feeds ---
+
+    def feed(self, user: str) -> tuple[int, int]:
+        row = self._db.execute("SELECT feed_seq, floor_seq FROM users WHERE user = ?", (user,)).fetchone()
+        return (row[0], row[1]) if row else (0, 0)
+
+    def set_feed_seq(self, user: str, seq: int) -> None:
+        self._db.execute(
+            "INSERT INTO users (user, feed_seq, floor_seq) VALUES (?, ?, 0)"
+            " ON CONFLICT (user) DO UPDATE SET feed_seq = excluded.feed_seq",
+            (user, seq),
+        )
+
+    # --- jobs ---
+
+    def _jobs(self, where: str, parameters: Sequence[Column] = ()) -> list[Job]:
+        return self._read_jobs(self._db.execute(f"SELECT {JOB_COLUMNS} FROM jobs {where}", parameters))
+
+    def _read_jobs(self, rows: Iterable[Sequence[Column]]) -> list[Job]:
+        jobs = []
+        for row in rows:
+            job = read_job(row)
+            head = self._log.head(job.id)
+            if head is not None:
+                job = attrs.evolve(job, entries=head.entries, used_ms=head.used_ms)
+            jobs.append(job)
+        return jobs
+
+    def job(self, job_id: str) -> Job | None:
+        return _one(self._jobs("WHERE id = ?", (job_id,)))
+
+    def job_by_key(self, user: str, key: str) -> Job | None:
+        return _one(self._jobs("WHERE user = ? AND idempotency_key = ?", (user, key)))
+
+    def insert_job(self, job: Job) -> None:
+        self._db.execute(_INSERT_JOB, job_columns(job))
+
+    def update_job(self, job: Job) -> None:
+        if self._db.execute(_UPDATE_JOB, (*job_columns(job), job.id)).rowcount != 1:
+            # A row whose id is damaged is found by other columns, but cannot be written.
+            raise sqlite3.DatabaseError(f"the row of job {job.id!r} is not there")
+        head = self._log.head(job.id)
+        if head is not None:
+            self._log.set_used_ms(head, job.used_ms)
+
+    def queued_up_to(self, limit: int) -> int:
+        inner = "SELECT 1 FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' LIMIT ?"
+        (count,) = self._db.execute(f"SELECT COUNT(*) FROM ({inner})", (limit,)).fetchone()
+        return int(count)
+
+    def thread_holder(self, user: str, thread: str) -> str | None:
+        row = self._db.execute(
+            f"SELECT id FROM jobs INDEXED BY jobs_active WHERE user = ? AND thread = ? AND {ACTIVE}"
+            " ORDER BY ord LIMIT 1",
+            (user, thread),
+        ).fetchone()
+        return row[0] if row else None
+
+    def next_orphan(self, boot: int) -> Job | None:
+        where = "INDEXED BY jobs_running WHERE state = 'running' AND boot IS NOT ? ORDER BY ord LIMIT 1"
+        return _one(self._jobs(where, (boot,)))
+
+    def next_due(self, now: float) -> Job | None:
+        return _one(self._read_jobs(self._db.execute(_NEXT_DUE, (now,))))
+
+    def next_due_at(self, now: float) -> float | None:
+        (run_at,) = self._db.execute(
+            "SELECT MIN(run_at) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' AND run_at > ?",
+            (now,),
+        ).fetchone()
+        return run_at if isinstance(run_at, float | int) else None
+
+    # --- notifications ---
+
+    def _notifications(self, where: str, parameters: Sequence[Column]) -> list[Notification]:
+        rows = self._db.execute(f"SELECT {NOTIFICATION_COLUMNS} FROM notifications {where}", parameters)
+        return [read_notification(row) for row in rows]
+
+    def notification(self, user: str, job: str, kind: str, key: str) -> Notification | None:
+        where = "WHERE user = ? AND job = ? AND kind = ? AND key = ?"
+        return _one(self._notifications(where, (user, job, kind, key)))
+
+    def insert_notification(self, notification: Notification) -> None:
+        self._db.execute(_INSERT_NOTIFICATION, notification_columns(notification))
+
+    def mark(
+        self,
+        user: str,
+        mark: Mark,
+        *,
+        ids: Sequence[str],
+        job_id: str | None,
+        upto_seq: int | None,
+        at: float,
+        seq: int,
+    ) -> int:
+        assignments = _MARKS[mark]
+        return self._db.execute(
+            f"UPDATE notifications SET {assignments}, feed_seq = ? WHERE user = ? AND {mark}_at IS NULL"
+            " AND (id IN (SELECT value FROM json_each(?)) OR job = ? OR feed_seq <= ?)",
+            (*[at] * assignments.count("?"), seq, user, orjson.dumps(ids).decode(), job_id, upto_seq),
+        ).rowcount
+
+    def counts(self, user: str) -> Counts:
+        unseen, unread = self._db.execute(
+            "SELECT (SELECT COUNT(*) FROM notifications WHERE user = ?1 AND seen_at IS NULL"
+            " AND archived_at IS NULL), (SELECT COUNT(*) FROM notifications WHERE user = ?1"
+            " AND read_at IS NULL AND archived_at IS NULL)",
+            (user,),
+        ).fetchone()
+        return Counts(unseen=unseen, unread=unread)
+
+    # --- logs ---
+
+    def _ord(self, job_id: str) -> int | None:
+        row = self._db.execute("SELECT ord FROM jobs WHERE id = ?", (job_id,)).fetchone()
+        return row[0] if row else None
+
+    def head(self, job_id: str) -> Head | None:
+        return self._log.head(job_id)
+
+    def append(self, head: Head, entries: Sequence[Entry], body: bytes, used_ms: int) -> None:
+        assert isinstance(head, LogHead)
+        self._log.append(head, entries, body, used_ms)
+
+    def begin_log(self, job: Job) -> None:
+        ord = self._ord(job.id)
+        assert ord is not None
+        self._log.begin(ord, job)
+
+    def settle_log(self, job: Job) -> None:
+        self._log.settle(job.id)
+
+    def read_log(self, job_id: str, start: int, max_bytes: int) -> list[Entry]:
+        ord = self._ord(job_id)
+        return [] if ord is None else self._log.read(ord, job_id, start, max_bytes)
+
+    def hash_log(self, job_id: str) -> tuple[int, str]:
+        ord = self._ord(job_id)
+        assert ord is not None
+        return self._log.hash(ord)
+
+    # --- lists ---
+
+    def jobs_of(self, user: str, thread: str | None, before: str | None, limit: int) -> list[Job]:
+        where, parameters = "WHERE user = ?", [user]
+        if thread is not None:
+            where += " AND thread = ?"
+            parameters.append(thread)
+        if before is not None:
+            where += " AND ord < (SELECT ord FROM jobs WHERE id = ? AND user = ?)"
+            parameters += [before, user]
+        return self._jobs(f"{where} ORDER BY ord DESC LIMIT {limit:d}", parameters)
+
+    def threads_of(self, user: str, before: str | None, limit: int) -> list[ThreadRow]:
+        having, parameters = "", [user]
+        if before is not None:
+            having = "HAVING MAX(ord) < (SELECT MAX(ord) FROM jobs WHERE user = ? AND thread = ?)"
+            parameters += [user, before]
+        rows = self._db.execute(
+            f"SELECT thread, jobs, active, (SELECT id FROM jobs WHERE ord = first),"
+            f" (SELECT id FROM jobs WHERE ord = last) FROM (SELECT thread, COUNT(*) AS jobs,"
+            f" SUM({ACTIVE}) AS active, MIN(ord) AS first, MAX(ord) AS last FROM jobs"
+            f" WHERE user = ? AND thread IS NOT NULL GROUP BY thread {having})"
+            f" ORDER BY last DESC LIMIT {limit:d}",
+            parameters,
+        )
+        return [ThreadRow(*row) for row in rows]
+
+    def notifications_of(self, user: str, before: str | None, limit: int) -> list[Notification]:
+        where, parameters = "WHERE user = ? AND archived_at IS NULL", [user]
+        if before is not None:
+            where += " AND ord < (SELECT ord FROM notifications WHERE id = ? AND user = ?)"
+            parameters += [before, user]
+        return self._notifications(f"{where} ORDER BY ord DESC LIMIT {limit:d}", parameters)
+
+    def active_jobs_of(self, user: str) -> list[Job]:
+        return self._jobs(f"INDEXED BY jobs_active WHERE user = ? AND {ACTIVE} ORDER BY ord", (user,))
+
+    def changed_jobs(self, user: str, seq: int, limit: int) -> list[Job]:
+        where = f"WHERE user = ? AND feed_seq > ? ORDER BY feed_seq, ord LIMIT {limit:d}"
+        return self._jobs(where, (user, seq))
+
+    def changed_notifications(self, user: str, seq: int, limit: int) -> list[Notification]:
+        where = f"WHERE user = ? AND feed_seq > ? ORDER BY feed_seq, ord LIMIT {limit:d}"
+        return self._notifications(where, (user, seq))
+
+    def running(self, boot: int) -> list[Job]:
+        where = "INDEXED BY jobs_running WHERE state = 'running' AND boot = ? ORDER BY ord"
+        return self._jobs(where, (boot,))
+
+    def count_state(self, state: JobState) -> int:
+        (count,) = self._db.execute(_COUNT[state]).fetchone()
+        return int(count)
+
+
+def _one(rows: list[Row]) -> Row | None:
+    return rows[0] if rows else None

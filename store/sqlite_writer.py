@@ -1,0 +1,208 @@
+"""Group commit: the side of the SQLite store that lives in trio's thread.
+
+One task builds batches and sends them to the store's thread, one at a time:
+
+* an operation goes at once, with all that waits beside it;
+* output alone goes once per tick, the first after a silence at once;
+* whatever goes takes along what every dirty source has (``take``).
+
+So a commit, which costs an fsync, is shared by all that came up while the last one was under way.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import outcome
+import trio
+
+from trouper.store.engine import tell
+from trouper.store.errors import StoreUnavailable
+from trouper.store.options import StoreOptions
+from trouper.store.protocol import Append, Appended, AppendFailed, CommitNotice, OutputSource, Refused
+from trouper.store.seams import BlockingThread, Seams
+from trouper.store.sqlite_batch import Batch, Operation, SqliteEngine, unavailable
+
+_DRAIN_ROUNDS = 100
+"""How often a closing store asks its sources for what is left."""
+
+
+class GroupCommit:
+    """Builds batches, has them committed and tells what became of them."""
+
+    def __init__(
+        self,
+        engine: SqliteEngine,
+        thread: BlockingThread,
+        seams: Seams,
+        options: StoreOptions,
+        listeners: list[Callable[[CommitNotice], None]],
+    ) -> None:
+        self._engine = engine
+        self._thread = thread
+        self._seams = seams
+        self._options = options
+        self._listeners = listeners
+        self._operations: deque[Operation] = deque()
+        self._reads: deque[Operation] = deque()
+        self._dirty: dict[OutputSource, None] = {}
+        self._wake = trio.Event()
+        self._output_due_at = -1.0
+        self._retry_s = 0.0
+        self._closed = False
+        self._faults: list[Exception] = []
+
+    # --- what callers do ---
+
+    def dirty(self, source: OutputSource) -> None:
+        if self._closed:
+            return
+        if not self._dirty:
+            self._wake.set()
+        self._dirty[source] = None
+
+    async def transact(self, call: Callable[[Any], Any], finish: bool) -> Any:
+        """**Cancellation**: withdrawn while it waits for a batch; in one, it is waited for."""
+        return await self._wait(self._operations, call, finish)
+
+    async def query(self, call: Callable[[Any], Any]) -> Any:
+        return await self._wait(self._reads, call, False)
+
+    async def _wait(self, queue: deque[Operation], call: Callable[[Any], Any], finish: bool) -> Any:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        if len(self._operations) + len(self._reads) >= self._options.operations_max:
+            raise StoreUnavailable(f"the store has {self._options.operations_max} operations waiting")
+        operation = Operation(call, trio.lowlevel.current_task(), finish)
+        queue.append(operation)
+        self._wake.set()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            if operation.handed_over:
+                return trio.lowlevel.Abort.FAILED
+            queue.remove(operation)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        return await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def statistics(self) -> dict[str, int]:
+        return {
+            "queued_operations": len(self._operations) + len(self._reads),
+            "queued_operations_max": self._options.operations_max,
+            "dirty_sources": len(self._dirty),
+        }
+
+    # --- the task ---
+
+    async def serve(self) -> None:
+        """Commit until cancelled. Raises what a listener, a source or a late fault point raised."""
+        while True:
+            await self._until_due()
+            await self._commit(self._build())
+            if self._faults:
+                raise ExceptionGroup("told of a commit, somebody failed", self._faults)
+
+    async def drain(self) -> None:
+        """Commit what is left, and refuse what comes. What fails now is not tried again."""
+        self._closed = True
+        self._retry_s = 0.0
+        try:
+            for _ in range(_DRAIN_ROUNDS):
+                if not (self._operations or self._reads or self._dirty) or self._retry_s:
+                    break
+                await self._commit(self._build())
+        finally:
+            self._dirty.clear()
+            for queue in (self._operations, self._reads):
+                while queue:
+                    self._wake_waiter(queue.popleft(), outcome.Error(unavailable("the store is closed")))
+
+    async def _until_due(self) -> None:
+        await trio.lowlevel.checkpoint()
+        while not (self._operations or self._reads):
+            delay = float("inf")
+            if self._dirty:
+                delay = self._output_due_at - trio.current_time()
+                if delay <= 0:
+                    return
+            self._wake = trio.Event()
+            with trio.move_on_after(delay):
+                await self._wake.wait()
+
+    def _build(self) -> Batch:
+        batch = Batch(self._seams.wall())
+        for queue, taken in ((self._operations, batch.operations), (self._reads, batch.reads)):
+            while queue and len(taken) < self._options.batch_operations_max:
+                operation = queue.popleft()
+                operation.handed_over = True
+                taken.append(operation)
+        # Reads alone take no output along: a fsync for each would undo the tick.
+        if batch.operations or self._closed or self._output_due_at <= trio.current_time():
+            batch.appends = self._take()
+        return batch
+
+    def _take(self) -> list[tuple[OutputSource, Append]]:
+        appends: list[tuple[OutputSource, Append]] = []
+        dirty, self._dirty = self._dirty, {}
+        for source in dirty:
+            try:
+                request = source.take()
+            except Exception as fault:
+                self._faults.append(fault)
+                continue
+            if request is not None:
+                appends.append((source, request))
+        if appends:
+            self._output_due_at = trio.current_time() + self._options.commit_tick_s
+        return appends
+
+    async def _commit(self, batch: Batch) -> None:
+        if not (batch.appends or batch.operations or batch.reads):
+            return
+        try:
+            await self._thread.run(partial(self._engine.run, batch))
+        except BaseException as error:
+            # A fault point after the commit, or a fault of ours: nobody knows the outcome.
+            batch.failure = f"the outcome is unknown: {type(error).__name__}: {error}"
+            batch.settled = [AppendFailed(batch.failure) for _ in batch.appends]
+            for operation in (*batch.operations, *batch.reads):
+                operation.result = outcome.Error(unavailable(batch.failure, error))
+            self._tell(batch)
+            raise
+        self._tell(batch)
+
+    def _tell(self, batch: Batch) -> None:
+        """Sources, then listeners, then waiters: who wakes finds everybody else informed."""
+        self._back_off(batch)
+        for (source, _), result in zip(batch.appends, batch.settled, strict=True):
+            self._settle(source, result)
+        if batch.failure is None:
+            tell(self._listeners, batch.changed.notice(), self._faults)
+        for operation in (*batch.operations, *batch.reads):
+            self._wake_waiter(operation, operation.result)
+
+    def _settle(self, source: OutputSource, result: Appended | Refused | AppendFailed) -> None:
+        # It is asked until it has nothing more; who failed at the very end is not asked again.
+        if isinstance(result, Appended) or (isinstance(result, AppendFailed) and not self._closed):
+            self._dirty[source] = None
+        try:
+            source.settled(result)
+        except Exception as fault:
+            self._faults.append(fault)
+
+    def _back_off(self, batch: Batch) -> None:
+        if batch.failure is None:
+            if batch.appends or batch.operations:
+                self._retry_s = 0.0
+            return
+        doubled = max(self._options.retry_base_s, 2 * self._retry_s)
+        self._retry_s = min(self._options.retry_max_s, doubled)
+        self._output_due_at = trio.current_time() + self._retry_s
+
+    def _wake_waiter(self, operation: Operation, result: outcome.Outcome[Any] | None) -> None:
+        assert result is not None
+        trio.lowlevel.reschedule(operation.task, result)

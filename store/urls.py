@@ -1,0 +1,29 @@
+"""A database URL to its engine, whose module is imported only when it is chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from trouper.store.errors import StoreRefused
+from trouper.store.options import DEFAULTS, StoreOptions
+from trouper.store.protocol import Store
+from trouper.store.seams import Seams
+
+LEGAL_FORMS = "memory: | sqlite:///relative/path.db | sqlite:////absolute/path.db"
+
+
+def create_store(url: str, seams: Seams, options: StoreOptions = DEFAULTS) -> Store:
+    """The store that ``url`` names, not opened yet: its ``run`` does that.
+
+    Raises ``StoreRefused``, naming the legal forms, for any other URL.
+    """
+    if url == "memory:":
+        from trouper.store.memory import MemoryStore
+
+        return MemoryStore(seams, options)
+    scheme, slashes, path = url.partition(":///")
+    if slashes and scheme == "sqlite" and path not in ("", "/", ":memory:") and "\0" not in path:
+        from trouper.store.sqlite import SqliteStore
+
+        return SqliteStore(Path(path), seams, options)
+    raise StoreRefused(f"{url!r} names no store; legal forms: {LEGAL_FORMS}")
