@@ -28,7 +28,8 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS packages (name TEXT PRIMARY KEY, version TEXT NOT NULL, places INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS places (
     id INTEGER PRIMARY KEY, package TEXT NOT NULL, name TEXT NOT NULL, aliases TEXT NOT NULL,
-    kind TEXT NOT NULL, signature TEXT NOT NULL, lead TEXT NOT NULL, file TEXT NOT NULL, line INTEGER NOT NULL,
+    kind TEXT NOT NULL, signature TEXT NOT NULL, lead TEXT NOT NULL,
+    file TEXT NOT NULL, line INTEGER NOT NULL,
     mentions INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE IF NOT EXISTS mentions (name TEXT PRIMARY KEY, files INTEGER NOT NULL) WITHOUT ROWID;
@@ -97,7 +98,14 @@ def _insert(connection: sqlite3.Connection, package: str, place: Place) -> None:
     aliases = " ".join(alias.rpartition(".")[2] for alias in place.aliases)
     connection.execute(
         "INSERT INTO words (rowid, name, qualified, signature, lead, doc) VALUES (?, ?, ?, ?, ?, ?)",
-        (cursor.lastrowid, words(f"{last} {aliases}"), words(path), words(place.signature), words(lead), words(rest[:MAX_WORDS_OF_DOC])),
+        (
+            cursor.lastrowid,
+            words(f"{last} {aliases}"),
+            words(path),
+            words(place.signature),
+            words(lead),
+            words(rest[:MAX_WORDS_OF_DOC]),
+        ),
     )
 
 

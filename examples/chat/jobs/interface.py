@@ -72,7 +72,7 @@ class Interface:
 
     def _exports(self, module: str, hops: int = 0) -> Iterator[str]:
         """The names that ``module`` offers: what ``__all__`` says; without it, what it defines and what it
-        visibly hands on: ``import x as x``, and what a package's ``__init__`` that never says that imports."""
+        visibly hands on: ``import x as x``; what ``__init__`` imports, if it never says it that way."""
         source = self._sources[module]
         if source.declared is not None:
             yield from source.declared
@@ -80,7 +80,9 @@ class Interface:
         for name in (*source.definitions, *source.aliases):
             if not name.startswith("_"):
                 yield name
-        explicit = any(original == name for name, (_, original) in source.imports.items() if name in source.renamed)
+        explicit = any(
+            original == name for name, (_, original) in source.imports.items() if name in source.renamed
+        )
         for name, (target, original) in source.imports.items():
             if not name.startswith("_") and target in self._sources:
                 handed_on = name in source.renamed and (name == original or not is_public(target))

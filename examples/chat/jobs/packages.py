@@ -44,7 +44,9 @@ def installed() -> list[tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"]
-        if name and (key := canonical(name)) not in found:  # the first on the path is the one that is imported
+        if (
+            name and (key := canonical(name)) not in found
+        ):  # the first on the path is the one that is imported
             found[key] = (name, distribution.version or "?")
     return [found[key] for key in sorted(found)]
 
@@ -62,7 +64,7 @@ def describe(distribution: metadata.Distribution) -> Package:
     return Package(
         name=about["Name"] or "?",
         version=distribution.version or "?",
-        summary=" ".join((about.get("Summary") or "").split())[:200],
+        summary=" ".join(_field(about, "Summary").split())[:200],
         licence=licence(about),
         dependencies=tuple(sorted(set(dependencies(distribution.requires or ())))),
         files=len(files),
@@ -74,11 +76,11 @@ def describe(distribution: metadata.Distribution) -> Package:
 
 def licence(about: metadata.PackageMetadata) -> str:
     """A short name of the licence: the SPDX expression, else the field if short, else the classifiers."""
-    if expression := about.get("License-Expression"):
-        return str(expression).strip()
-    field = (about.get("License") or "").strip()
+    if expression := _field(about, "License-Expression"):
+        return expression
+    field = _field(about, "License")
     if field and "\n" not in field and len(field) <= 60 and field.upper() != "UNKNOWN":
-        return str(field)
+        return field
     classifiers = about.get_all("Classifier") or []
     names = [line.rsplit("::", 1)[-1].strip() for line in classifiers if line.startswith("License ::")]
     names = [name for name in names if name != "OSI Approved"]
@@ -87,11 +89,17 @@ def licence(about: metadata.PackageMetadata) -> str:
     return field.splitlines()[0][:60] if field and field.upper() != "UNKNOWN" else ""
 
 
+def _field(about: metadata.PackageMetadata, name: str) -> str:
+    return str(about[name] or "").strip() if name in about else ""
+
+
 def dependencies(requires: Iterable[str]) -> Iterator[str]:
     """The names in requirement lines, without those that only an extra asks for."""
     for line in requires:
         requirement, _, marker = line.partition(";")
-        if not re.search(r"\bextra\b", marker) and (match := re.match(r"\s*([A-Za-z0-9][\w.-]*)", requirement)):
+        if not re.search(r"\bextra\b", marker) and (
+            match := re.match(r"\s*([A-Za-z0-9][\w.-]*)", requirement)
+        ):
             yield match[1]
 
 

@@ -1,7 +1,7 @@
 """From a question to places: which words are looked for, and in which order what was found is told.
 
-The order is SQLite's bm25 over the weighted columns, then corrected by what bm25 does not see: how many of the
-question's words a place has at all, and whether it belongs to a package that the question names.
+The order is SQLite's bm25 over the weighted columns, then corrected by what bm25 does not see: how many of
+the question's words a place has at all, whether the question names its package, how much others speak of it.
 """
 
 from __future__ import annotations
@@ -23,25 +23,26 @@ MAX_WORDS = 24
 NAMED = 2.5
 """What the score of a place is multiplied with if the question names its package."""
 KINDS = {"module": 0.6, "class": 1.0, "function": 1.1, "method": 0.9}
-"""What the score is multiplied with: of two places that say the same, the one at the top is the better answer."""
+"""What the score is multiplied with: of two that say the same, the one at the top is the better answer."""
 COVER = 1.5
 """How much it counts to have all words of the question, against having one of them often."""
 KNOWN = 0.15
 """How much being mentioned counts: what many files speak of is what most people look for."""
 UNDOCUMENTED = 0.4
 """The same for a place without a docstring: it has nothing to show."""
-STOP_WORDS = frozenset(
-    """
-    a about above after all also am an and another any anything are as at be because been but by can cannot could did do
-    does doing done down each else enough ever every few for from get gets getting give gives go goes got had has have having
-    he help her here him his how i if in into is it its itself just know like lot make makes many may me might
-    more most much must my need needs no not now of off on once one only or other others our out over own please
-    possible same several shall she should so some someone something such take takes tell than that the their them then
-    there these they thing things this those through to too under until up us use used uses using very want wants
-    was way ways we well were what when where whether which while who whose why will with within without would
-    you your already right really best there's that's don't
-    """.split()
-)
+_STOP_WORDS = """
+a about above after all already also am an and another any anything are as at be because been best but by
+can cannot could did do does doing don't done down each else enough ever every few for from get gets
+getting give gives go goes got had has have having he help her here him his how i if in into is it its
+itself just know like lot make makes many may me might more most much must my need needs no not now of
+off on once one only or other others our out over own please possible really right same several shall she
+should so some someone something such take takes tell than that that's the their them then there there's
+these they thing things this those through to too under until up us use used uses using very want wants
+was way ways we well were what when where whether which while who whose why will with within without
+would you your
+"""
+STOP_WORDS = frozenset(_STOP_WORDS.split())
+"""Words that say nothing of what is looked for."""
 SAME = (
     ("dict", "dictionary", "mapping"),
     ("str", "string"),
@@ -143,14 +144,18 @@ def _match(words: Iterable[str]) -> str:
     return "(" + " OR ".join(f'"{word}"' for word in words) + ")"
 
 
-def _coverage(connection: sqlite3.Connection, matches: Sequence[str], places: Sequence[int]) -> dict[int, float]:
+def _coverage(
+    connection: sqlite3.Connection, matches: Sequence[str], places: Sequence[int]
+) -> dict[int, float]:
     """Which share of the question each place has, from 0 to 1; rare words count for more."""
     (total,) = connection.execute("SELECT count(*) FROM places").fetchone()
     wanted = set(places)
     shares = dict.fromkeys(places, 0.0)
     whole = 0.0
     for match in matches:
-        found = {row[0] for row in connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (match,))}
+        found = {
+            row[0] for row in connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (match,))
+        }
         if not found:
             continue  # nobody has it: it cannot tell places apart
         weight = math.log(1 + total / len(found))
@@ -169,7 +174,8 @@ def _packages_named(connection: sqlite3.Connection, asked: Iterable[str]) -> set
 
 def _hit(connection: sqlite3.Connection, place: int, score: float, named: set[str]) -> Hit:
     package, name, aliases, kind, signature, lead, file, line, mentions = connection.execute(
-        "SELECT package, name, aliases, kind, signature, lead, file, line, mentions FROM places WHERE id = ?", (place,)
+        "SELECT package, name, aliases, kind, signature, lead, file, line, mentions FROM places WHERE id = ?",
+        (place,),
     ).fetchone()
     if package in named:
         score *= NAMED

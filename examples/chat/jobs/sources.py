@@ -59,7 +59,7 @@ class Source:
     aliases: dict[str, str] = attrs.field(factory=dict)
     """``new = old`` at the top level."""
     mentions: frozenset[str] = frozenset()
-    """Dotted names below a module that the file imports, or its own package: in code, docstrings, comments."""
+    """Dotted names below a module that it imports, or its own package: in code, docstrings, comments."""
     declared: set[str] | None = None
     """What ``__all__`` says, as far as it is written out; None without one."""
 
