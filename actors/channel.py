@@ -16,76 +16,24 @@ from typing import Protocol
 
 import attrs
 
+from trouper.actors.channel_items import (
+    END_BYTES,
+    ChannelItem,
+    EndItem,
+    FeedChanges,
+    FeedSnapshot,
+    GoneItem,
+    OutputItem,
+    Part,
+    ProgressItem,
+    RewindItem,
+)
 from trouper.actors.feed import FeedWindow
 from trouper.actors.options import ChannelLimits
 from trouper.actors.outputs import OutputHead, Outputs
-from trouper.store.protocol import Changes, Snapshot
-from trouper.store.records import Entry, JobState, entry_bytes
-
-END_BYTES = 64
-"""What an ``EndItem`` counts in ``sent``: its hash. So the ack of an end differs from any before."""
+from trouper.store.records import Entry, entry_bytes
 
 _READ_ENTRIES = 4096  # entries looked at in one go; the byte limit cuts finer
-
-Part = str | tuple[str, str]
-
-
-@attrs.frozen
-class FeedSnapshot:
-    epoch: str
-    snapshot: Snapshot
-
-
-@attrs.frozen
-class FeedChanges:
-    epoch: str
-    changes: Changes
-
-
-@attrs.frozen
-class ProgressItem:
-    job_id: str
-    attempt: int
-    done: float
-    total: float | None
-    note: str | None
-
-
-@attrs.frozen
-class RewindItem:
-    job_id: str
-    attempt: int
-    keep: int
-
-
-@attrs.frozen
-class OutputItem:
-    job_id: str
-    attempt: int
-    start: int
-    end: int
-    parts: list[Part]
-    """Neighbouring texts joined into one, events as (name, JSON text)."""
-    sent: int
-
-
-@attrs.frozen
-class EndItem:
-    job_id: str
-    attempt: int
-    entries: int
-    sha256: str | None
-    state: JobState
-    sent: int
-
-
-@attrs.frozen
-class GoneItem:
-    job_id: str
-    reason: str
-
-
-ChannelItem = FeedSnapshot | FeedChanges | ProgressItem | RewindItem | OutputItem | EndItem | GoneItem
 
 
 class TooManyAttached(ValueError):
@@ -307,7 +255,8 @@ class SubscriberChannel:
             return None
         item, self._feed_slot = self._feed_slot, None
         if item is None:
-            assert self._window is not None and self.cursor is not None
+            assert self._window is not None
+            assert self.cursor is not None
             changes = self._window.since(self.cursor[1])
             if changes is None:
                 self._ask_feed()

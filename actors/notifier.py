@@ -14,7 +14,8 @@ import trio
 
 from trouper.actors.actor import Actor
 from trouper.actors.attempt import Progress
-from trouper.actors.channel import FeedChanges, FeedSnapshot, SubscriberChannel
+from trouper.actors.channel import SubscriberChannel
+from trouper.actors.channel_items import FeedChanges, FeedSnapshot
 from trouper.actors.feed import FeedWindow
 from trouper.actors.options import ChannelLimits
 from trouper.actors.outputs import Outputs

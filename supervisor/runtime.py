@@ -11,59 +11,22 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
-import orjson
-import trio
 from trouper.supervisor.child_spec import ChildSpec
 
 from trouper.actors.attempt import StopCause
-from trouper.actors.channel import ChannelItem, EndItem, GoneItem, OutputItem, RewindItem, SubscriberChannel
+from trouper.actors.channel import SubscriberChannel
 from trouper.actors.job_actor import Stop
 from trouper.actors.job_spec import Call, JobSpec
-from trouper.actors.notifier import ChannelClosed, OpenFeed
 from trouper.actors.reports import Report, Reporter, log_report
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import CancelAnswer, CancelResult, Mark, Store
-from trouper.store.records import Counts, Job, JobState, Notification, ThreadSummary
+from trouper.store.records import Counts, Job, Notification, ThreadSummary
 from trouper.store.seams import Seams
 from trouper.supervisor.admission import OnBusy, admitted, check_label, make_admission, named_call
 from trouper.supervisor.options import RuntimeOptions
-from trouper.supervisor.refusals import Draining, TooManySessions, UnknownJob
+from trouper.supervisor.reading import OutputReader
+from trouper.supervisor.refusals import Draining, UnknownJob
 from trouper.supervisor.runtime_tree import RuntimeTree
-
-
-@attrs.frozen
-class Text:
-    """A piece of output text (neighbouring entries joined)."""
-
-    text: str
-
-
-@attrs.frozen
-class Event:
-    """A named event in the output, its data decoded."""
-
-    name: str
-    data: Any
-
-
-@attrs.frozen
-class Rewind:
-    """A later attempt has begun: of what was read, only the first ``keep`` entries stand."""
-
-    attempt: int
-    keep: int
-
-
-@attrs.frozen
-class End:
-    """The output is complete; ``sha256`` is over all of it."""
-
-    entries: int
-    sha256: str | None
-    state: JobState
-
-
-OutputPiece = Text | Event | Rewind | End
 
 
 class Runtime:
@@ -220,35 +183,17 @@ class Runtime:
 
     # --- reading along ---
 
-    async def read(self, job_id: str, *, attempt: int = 0, n: int = 0) -> AsyncIterator[OutputPiece]:
+    def read(self, job_id: str, *, attempt: int = 0, n: int = 0) -> OutputReader:
         """The output of a job from the cursor (``attempt``, ``n``), as it comes, until its ``End``.
 
-        After a ``Rewind`` what follows continues at ``keep``. Use with ``contextlib.aclosing``. Raises
-        ``UnknownJob``. **Resources**: closes its session when it ends or is closed.
+        Gives ``Text``, ``Event``, ``Rewind`` and ``End``; after a ``Rewind`` what follows continues at
+        its ``keep``. Its steps raise ``UnknownJob``. **Resources**: see ``OutputReader``.
         """
-        job = await self.store.job(job_id)
-        if job is None:
-            raise UnknownJob(f"there is no job {job_id!r}")
-        async with self._open(job.user, visible=False, feed=None, wants_feed=False) as channel:
-            channel.attach(job_id, attempt, n)
-            async for item in items_of(channel):
-                match item:
-                    case OutputItem():
-                        channel.ack(item.sent, 0)
-                        for part in item.parts:
-                            yield (
-                                Text(part) if isinstance(part, str) else Event(part[0], orjson.loads(part[1]))
-                            )
-                    case RewindItem(attempt=now, keep=keep):
-                        channel.attach(job_id, now, keep)
-                        yield Rewind(now, keep)
-                    case EndItem():
-                        yield End(item.entries, item.sha256, item.state)
-                        return
-                    case GoneItem():
-                        raise UnknownJob(f"the output of job {job_id!r} is gone")
-                    case _:
-                        pass
+        tree = self._tree
+        return OutputReader(job_id, attempt, n, self.store, self._open_reader, tree.close_channel)
+
+    def _open_reader(self, user: str) -> SubscriberChannel:
+        return self._tree.open_channel(user, visible=False, feed=None, wants_feed=False)
 
     async def text(self, job_id: str) -> str:
         """All text that is committed now, events left out. Raises ``UnknownJob``."""
@@ -275,36 +220,11 @@ class Runtime:
         **Resources**: the channel is closed at the end.
         """
         check_label("user", user)
-        async with self._open(user, visible=visible, feed=feed, wants_feed=True) as channel:
-            yield channel
-
-    @asynccontextmanager
-    async def _open(
-        self, user: str, *, visible: bool, feed: tuple[str, int] | None, wants_feed: bool
-    ) -> AsyncIterator[SubscriberChannel]:
-        tree = self._tree
-        if len(tree.subscribers) >= self.options.max_sessions:
-            raise TooManySessions(f"{self.options.max_sessions} sessions are open, which is the limit")
-        channel = SubscriberChannel(
-            self.seams.new_id(),
-            user,
-            epoch=self.epoch,
-            cursor=feed,
-            visible=visible,
-            wants_feed=wants_feed,
-            outputs=tree.outputs,
-            owner=tree.desk,
-            limits=self.options.channels,
-        )
-        tree.subscribers.add(channel)
+        channel = self._tree.open_channel(user, visible=visible, feed=feed, wants_feed=True)
         try:
-            if wants_feed:
-                tree.tell_notifier(user, OpenFeed(channel))
             yield channel
         finally:
-            channel.close()
-            tree.subscribers.discard(channel)
-            tree.notifiers.tell_if_active(user, ChannelClosed())
+            self._tree.close_channel(channel)
 
     # --- gateways ---
 
@@ -322,23 +242,6 @@ class Runtime:
     def statistics(self) -> dict[str, Any]:
         """Counters, and the use of each bound."""
         return self._tree.statistics()
-
-
-async def items_of(channel: SubscriberChannel, max_bytes: int = 64 * 1024) -> AsyncIterator[ChannelItem]:
-    """The items of a channel as they come due, for a reader in this process."""
-    ready = trio.Event()
-
-    def wake() -> None:
-        ready.set()
-
-    channel.on_ready = wake
-    while True:
-        items = channel.take(max_bytes)
-        for item in items:
-            yield item
-        if not items:
-            await ready.wait()
-            ready = trio.Event()
 
 
 @asynccontextmanager

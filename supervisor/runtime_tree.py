@@ -29,15 +29,18 @@ from trouper.supervisor.strategy import Strategy
 from trouper.supervisor.supervisor import Supervisor
 
 from trouper.actors.attempt import AttemptPorts, Progress, StopCause
+from trouper.actors.channel import SubscriberChannel
 from trouper.actors.job_actor import JobActor, JobMessage, Stop
 from trouper.actors.job_spec import JobSpec
 from trouper.actors.mailbox import Mailbox, Overflow
 from trouper.actors.notifier import (
+    ChannelClosed,
     ChannelDesk,
     FeedMoved,
     Notifier,
     NotifierMessage,
     NotifierPorts,
+    OpenFeed,
     ReadOutput,
 )
 from trouper.actors.notifier import conflation_key as notifier_key
@@ -53,6 +56,7 @@ from trouper.store.urls import create_store
 from trouper.supervisor.expiry import ActorGone, Due, Expiry, ExpiryPorts
 from trouper.supervisor.expiry import conflation_key as expiry_key
 from trouper.supervisor.options import RuntimeOptions
+from trouper.supervisor.refusals import TooManySessions
 
 _SETTLE_S = 5.0  # a job's grace, and then this long for its end to be recorded
 
@@ -241,6 +245,36 @@ class RuntimeTree:
     def _gateway_gone(self, exit: ChildExit) -> None:
         if (over := self._gateways_over.get(exit.name)) is not None:
             over.set()
+
+    # --- channels ---
+
+    def open_channel(
+        self, user: str, *, visible: bool, feed: tuple[str, int] | None, wants_feed: bool
+    ) -> SubscriberChannel:
+        """A channel of ``user``'s, for whoever opens it to close. Raises ``TooManySessions``."""
+        if len(self.subscribers) >= self.options.max_sessions:
+            raise TooManySessions(f"{self.options.max_sessions} sessions are open, which is the limit")
+        channel = SubscriberChannel(
+            self.seams.new_id(),
+            user,
+            epoch=self.store.epoch,
+            cursor=feed,
+            visible=visible,
+            wants_feed=wants_feed,
+            outputs=self.outputs,
+            owner=self.desk,
+            limits=self.options.channels,
+        )
+        self.subscribers.add(channel)
+        if wants_feed:
+            self.tell_notifier(user, OpenFeed(channel))
+        return channel
+
+    def close_channel(self, channel: SubscriberChannel) -> None:
+        """Let go of a channel; the user's notifier may be passivated then."""
+        channel.close()
+        self.subscribers.discard(channel)
+        self.notifiers.tell_if_active(channel.user, ChannelClosed())
 
     def tell_notifier(self, user: str, message: NotifierMessage) -> None:
         """Give a message to the user's notifier, starting it if need be."""

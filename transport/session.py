@@ -21,7 +21,8 @@ from typing import Protocol
 
 import attrs
 
-from trouper.actors.channel import ChannelItem, TooManyAttached
+from trouper.actors.channel import TooManyAttached
+from trouper.actors.channel_items import ChannelItem
 from trouper.transport import messages
 from trouper.transport.codec import decode_client, encode_item, join_items
 from trouper.transport.codes import CloseCode, ErrorCode, close_reason

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from trouper.actors.channel import (
+from trouper.actors.channel_items import (
     ChannelItem,
     EndItem,
     FeedChanges,

@@ -45,16 +45,19 @@ if TYPE_CHECKING:
     from trouper.store.records import Notification as Notification
     from trouper.store.seams import Seams as Seams
     from trouper.supervisor.options import RuntimeOptions as RuntimeOptions
+    from trouper.supervisor.reading import End as End
+    from trouper.supervisor.reading import Event as Event
+    from trouper.supervisor.reading import Rewind as Rewind
+    from trouper.supervisor.reading import Text as Text
     from trouper.supervisor.refusals import Refusal as Refusal
-    from trouper.supervisor.runtime import End as End
-    from trouper.supervisor.runtime import Event as Event
-    from trouper.supervisor.runtime import Rewind as Rewind
     from trouper.supervisor.runtime import Runtime as Runtime
-    from trouper.supervisor.runtime import Text as Text
     from trouper.supervisor.runtime import open_runtime as open_runtime
+    from trouper.transport.auth import Hello as Hello
     from trouper.transport.client import Client as Client
     from trouper.transport.client import connect as connect
     from trouper.transport.gateway import serve as serve
+    from trouper.transport.http import Request as Request
+    from trouper.transport.http import Response as Response
     from trouper.transport.options import GatewayOptions as GatewayOptions
 
 _HOMES = {
@@ -79,7 +82,10 @@ _HOMES = {
     "trouper.store.seams": ("Seams",),
     "trouper.supervisor.options": ("RuntimeOptions",),
     "trouper.supervisor.refusals": ("Refusal",),
-    "trouper.supervisor.runtime": ("End", "Event", "Rewind", "Runtime", "Text", "open_runtime"),
+    "trouper.supervisor.reading": ("End", "Event", "Rewind", "Text"),
+    "trouper.supervisor.runtime": ("Runtime", "open_runtime"),
+    "trouper.transport.auth": ("Hello",),
+    "trouper.transport.http": ("Request", "Response"),
     "trouper.transport.client": ("Client", "connect"),
     "trouper.transport.gateway": ("serve",),
     "trouper.transport.options": ("GatewayOptions",),
@@ -102,6 +108,7 @@ __all__ = [
     "Event",
     "Fail",
     "GatewayOptions",
+    "Hello",
     "Job",
     "JobContext",
     "JobLimits",
@@ -112,6 +119,8 @@ __all__ = [
     "OutputTooLarge",
     "Refusal",
     "Report",
+    "Request",
+    "Response",
     "Retry",
     "Rewind",
     "Runtime",

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trouper.actors.attempt import Progress
-from trouper.actors.channel import (
+from trouper.actors.channel import SubscriberChannel, TooManyAttached
+from trouper.actors.channel_items import (
     END_BYTES,
     EndItem,
     FeedChanges,
@@ -17,8 +18,6 @@ from trouper.actors.channel import (
     OutputItem,
     ProgressItem,
     RewindItem,
-    SubscriberChannel,
-    TooManyAttached,
 )
 from trouper.actors.feed import FeedWindow
 from trouper.actors.options import ChannelLimits

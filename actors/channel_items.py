@@ -1,0 +1,71 @@
+"""What a channel gives its session: items in wire order, each a value."""
+
+from __future__ import annotations
+
+import attrs
+
+from trouper.store.protocol import Changes, Snapshot
+from trouper.store.records import JobState
+
+END_BYTES = 64
+"""What an ``EndItem`` counts in ``sent``: its hash. So the ack of an end differs from any before."""
+
+Part = str | tuple[str, str]
+
+
+@attrs.frozen
+class FeedSnapshot:
+    epoch: str
+    snapshot: Snapshot
+
+
+@attrs.frozen
+class FeedChanges:
+    epoch: str
+    changes: Changes
+
+
+@attrs.frozen
+class ProgressItem:
+    job_id: str
+    attempt: int
+    done: float
+    total: float | None
+    note: str | None
+
+
+@attrs.frozen
+class RewindItem:
+    job_id: str
+    attempt: int
+    keep: int
+
+
+@attrs.frozen
+class OutputItem:
+    job_id: str
+    attempt: int
+    start: int
+    end: int
+    parts: list[Part]
+    """Neighbouring texts joined into one, events as (name, JSON text)."""
+    sent: int
+
+
+@attrs.frozen
+class EndItem:
+    job_id: str
+    attempt: int
+    entries: int
+    sha256: str | None
+    state: JobState
+    sent: int
+
+
+@attrs.frozen
+class GoneItem:
+    job_id: str
+    reason: str
+
+
+ChannelItem = FeedSnapshot | FeedChanges | ProgressItem | RewindItem | OutputItem | EndItem | GoneItem
