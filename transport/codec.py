@@ -187,13 +187,13 @@ def _place(error: BaseException) -> str:
 # --- writing ------------------------------------------------------------------------------------
 
 
-def encode_row(row: object) -> orjson.Fragment:
-    """A row of a list, as JSON that is put into its reply as it is; its size is ``len(.contents)``.
+def encode_row(row: object) -> bytes:
+    """A row of a list as JSON; as an ``orjson.Fragment`` it goes into its reply as it is.
 
     Raises ``ProtocolBroken`` as ``encode_item`` does.
     """
     try:
-        return orjson.Fragment(orjson.dumps(_converter.unstructure(row)))
+        return orjson.dumps(_converter.unstructure(row))
     except orjson.JSONEncodeError as error:
         raise ProtocolBroken(f"{type(row).__name__} cannot be written as JSON: {error}") from error
 

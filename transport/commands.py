@@ -113,9 +113,9 @@ def _cut(rows: Iterable[object], most: int) -> list[orjson.Fragment]:
     encoded: list[orjson.Fragment] = []
     size = 0
     for row in rows:
-        fragment = encode_row(row)
-        size += len(fragment.contents)
+        text = encode_row(row)
+        size += len(text)
         if encoded and size > most:
             break
-        encoded.append(fragment)
+        encoded.append(orjson.Fragment(text))
     return encoded

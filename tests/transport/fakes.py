@@ -1,0 +1,185 @@
+"""An honest runtime and channel for tests of the edge: they keep what they are told, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, Literal
+
+import trio
+
+from trouper.actors.channel import TooManyAttached
+from trouper.actors.channel_items import ChannelItem, FeedSnapshot, OutputItem
+from trouper.actors.job_spec import BadArguments
+from trouper.actors.reports import Report
+from trouper.store.errors import StoreUnavailable
+from trouper.store.protocol import CancelAnswer, CancelResult, Mark, Snapshot
+from trouper.store.records import Counts, Job, Notification, ThreadSummary
+from trouper.supervisor.refusals import ThreadIsBusy
+
+
+def snapshot(seq: int = 0) -> FeedSnapshot:
+    return FeedSnapshot("e1", Snapshot(seq, (), (), Counts()))
+
+
+def output(text: str, start: int = 0, *, sent: int | None = None) -> OutputItem:
+    return OutputItem("j1", 1, start, start + 1, [text], sent if sent is not None else len(text))
+
+
+class FakeChannel:
+    """Gives what ``give`` was told, in that order; output only as far as ``max_bytes`` goes."""
+
+    session_id = "s1"
+    epoch = "e1"
+
+    def __init__(self, *, attachments: int = 2) -> None:
+        self.on_ready: Callable[[], None] | None = None
+        self.calls: list[tuple[Any, ...]] = []
+        self.due: list[ChannelItem] = []
+        self.taken: list[int] = []
+        self._attachments = attachments
+        self._attached: set[str] = set()
+        self._sent = 0
+
+    def give(self, *items: ChannelItem) -> None:
+        self.due.extend(items)
+        if self.on_ready is not None:
+            self.on_ready()
+
+    def attach(self, job_id: str, attempt: int, n: int) -> None:
+        if len(self._attached) >= self._attachments:
+            raise TooManyAttached(f"{len(self._attached)} outputs are attached")
+        self._attached.add(job_id)
+        self.calls.append(("attach", job_id, attempt, n))
+
+    def detach(self, job_id: str) -> None:
+        self.calls.append(("detach", job_id))
+
+    def ack(self, sent: int, feed: int) -> None:
+        if sent > self._sent:
+            raise ValueError(f"ack of sent={sent}: legal are 0 to {self._sent}")
+        self.calls.append(("ack", sent, feed))
+
+    def set_visible(self, visible: bool) -> None:
+        self.calls.append(("visible", visible))
+
+    def resync(self, epoch: str, seq: int) -> None:
+        self.calls.append(("resync", epoch, seq))
+
+    @property
+    def pending(self) -> bool:
+        return bool(self.due)
+
+    def take(self, max_bytes: int) -> list[ChannelItem]:
+        self.taken.append(max_bytes)
+        items: list[ChannelItem] = []
+        size = 0
+        while self.due:
+            item = self.due[0]
+            payload = sum(len(str(part)) for part in item.parts) if isinstance(item, OutputItem) else 0
+            if size and size + payload > max_bytes:
+                break
+            size += payload
+            self._sent += payload
+            items.append(self.due.pop(0))
+        return items
+
+
+class FakeRuntime:
+    """Holds jobs in a dict. A job's name says what goes wrong: ``busy``, ``down``, ``bug``, ``bad``;
+    ``slow`` waits for ``go``."""
+
+    def __init__(self) -> None:
+        self.ready = True
+        self.reports: list[Report] = []
+        self.channels: list[FakeChannel] = []
+        self.rows: dict[str, Job] = {}
+        self.opened: list[tuple[str, bool, tuple[str, int] | None]] = []
+        self.open_now = 0
+        self.order: list[str] = []
+        self.go = trio.Event()
+        self.mail: list[Notification] = []
+
+    @asynccontextmanager
+    async def open_session(
+        self, user: str, *, visible: bool = True, feed: tuple[str, int] | None = None
+    ) -> AsyncIterator[FakeChannel]:
+        if user == "unlucky":
+            raise RuntimeError("a bug behind the session")
+        channel = FakeChannel()
+        channel.give(snapshot())
+        self.channels.append(channel)
+        self.opened.append((user, visible, feed))
+        self.open_now += 1
+        try:
+            yield channel
+        finally:
+            self.open_now -= 1
+
+    async def submit_named(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        user: str,
+        thread: str | None = None,
+        idempotency_key: str | None = None,
+        on_busy: Literal["enqueue", "reject"] = "enqueue",
+        clients_only: bool = True,
+    ) -> tuple[Job, bool]:
+        assert clients_only
+        await trio.lowlevel.checkpoint()
+        if name == "slow":
+            await self.go.wait()
+        if name == "busy":
+            raise ThreadIsBusy("thread 't1' has an active job")
+        if name == "down":
+            raise StoreUnavailable("the disk is full")
+        if name == "bad":
+            raise BadArguments("bad: there is no argument 'x'")
+        if name == "bug":
+            raise ZeroDivisionError("a bug")
+        assert idempotency_key is not None
+        self.order.append(idempotency_key)
+        created = idempotency_key not in self.rows
+        job = Job(id=idempotency_key, user=user, name=name, thread=thread, arguments='{"n":1}')
+        return self.rows.setdefault(idempotency_key, job), created
+
+    async def cancel(self, job_id: str, *, user: str | None = None) -> CancelResult:
+        found = await self.job(job_id, user=user)
+        return CancelResult(CancelAnswer.ACCEPTED if found else CancelAnswer.UNKNOWN, found)
+
+    async def mark(
+        self,
+        user: str,
+        mark: Mark,
+        *,
+        ids: Iterable[str] = (),
+        job_id: str | None = None,
+        upto_seq: int | None = None,
+    ) -> Counts:
+        return Counts(len(tuple(ids)), upto_seq or 0)
+
+    async def job(self, job_id: str, *, user: str | None = None) -> Job | None:
+        row = self.rows.get(job_id)
+        return row if row is not None and row.user == user else None
+
+    async def jobs(
+        self, user: str, *, thread: str | None = None, before: str | None = None, limit: int = 50
+    ) -> tuple[Job, ...]:
+        mine = [row for row in reversed(self.rows.values()) if row.user == user]
+        return tuple(row for row in mine if thread in (None, row.thread))[:limit]
+
+    async def threads(
+        self, user: str, *, before: str | None = None, limit: int = 50
+    ) -> tuple[ThreadSummary, ...]:
+        jobs = await self.jobs(user)
+        return (ThreadSummary("t1", len(jobs), len(jobs), jobs[-1], jobs[0]),) if jobs else ()
+
+    async def inbox(
+        self, user: str, *, before: str | None = None, limit: int = 50
+    ) -> tuple[Notification, ...]:
+        return tuple(self.mail)
+
+    def report(self, report: Report) -> None:
+        self.reports.append(report)

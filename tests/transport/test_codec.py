@@ -1,0 +1,204 @@
+"""The codec: strict in shape and value, and every refusal names the field."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trouper.store.records import Counts, Job, JobState, Notification, ThreadSummary
+from trouper.transport import messages, views
+from trouper.transport.codec import decode_client, encode, encode_item, encode_row
+from trouper.transport.codes import CLOSE_REASON_BYTES, CloseCode, close_reason
+from trouper.transport.errors import MessageTooLarge, ProtocolBroken
+from trouper.transport.messages import Item, Unacceptable
+
+LIMIT = 64 * 1024
+SPECIFICATION = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
+
+
+def decode(*items: Any) -> list[Item]:
+    return decode_client(json.dumps(items), max_bytes=LIMIT)
+
+
+def test_every_field_of_a_command_is_read() -> None:
+    submit = {"t": "submit", "id": "c1", "job": "echo", "arguments": {"text": "hi"}, "key": "k1"}
+    assert decode(submit | {"thread": "t1", "on_busy": "reject"}) == [
+        messages.Submit(
+            id="c1", job="echo", arguments={"text": "hi"}, key="k1", thread="t1", on_busy="reject"
+        )
+    ]
+    cursor = {"epoch": "e", "seq": 4}
+    assert decode({"t": "hello", "visible": False, "token": None, "feed": cursor}) == [
+        messages.Hello(visible=False, feed=messages.FeedCursor("e", 4))
+    ]
+
+
+def test_fields_that_are_not_known_are_ignored() -> None:
+    assert decode({"t": "beat", "more": [1]}) == [messages.Beat()]
+    feed = {"epoch": "e", "seq": 1, "x": 2}
+    assert decode({"t": "resync", "feed": feed}) == [messages.Resync(messages.FeedCursor("e", 1))]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{", "not JSON"),
+        ("[" * 5000, "not JSON"),
+        ('["\\ud800"]', "not JSON"),
+        ("[NaN]", "not JSON"),
+        ('{"t": "beat"}', "legal is an array"),
+        ("[1]", "legal is an object"),
+        ("[[]]", "legal is an object"),
+        ('[{"type": "beat"}]', "t of an item is null; legal is a string"),
+        ('[{"t": 1}]', "t of an item is 1"),
+        ('[{"t": "nonsense"}]', "t is 'nonsense'; legal are hello, beat"),
+        ('[{"t": "welcome"}]', "t is 'welcome'"),
+        ('[{"t": "ack", "sent": "7", "feed": 1}]', "ack.sent is '7'; legal is an integer"),
+        ('[{"t": "ack", "sent": 7.0, "feed": 1}]', "ack.sent is 7.0; legal is an integer"),
+        ('[{"t": "ack", "sent": true, "feed": 1}]', "ack.sent is True; legal is an integer"),
+        ('[{"t": "ack", "sent": 1e300, "feed": 1}]', "ack.sent is 1e+300; legal is an integer"),
+        ('[{"t": "ack", "feed": 1}]', "ack.sent is missing"),
+        ('[{"t": "hello", "visible": 1}]', "hello.visible is 1; legal is true or false"),
+        ('[{"t": "hello", "visible": true, "feed": {"seq": 1}}]', "hello.feed.epoch is missing"),
+        ('[{"t": "hello", "visible": true, "feed": []}]', "hello.feed is []; legal is an object"),
+        ('[{"t": "submit", "id": "c", "job": "j", "arguments": [], "key": "k"}]', "submit.arguments is []"),
+        ('[{"t": "mark", "id": "c", "mark": "seen", "ids": ["a", 3]}]', "mark.ids is 3; legal is a string"),
+        ('[{"t": "mark", "id": "c", "mark": "seen", "ids": "a"}]', "mark.ids is 'a'; legal is an array"),
+        ('[{"t": "job", "id": 7, "job": "j"}]', "job.id is 7; legal is a string"),
+        ('[{"t": "job", "id": "", "job": "j"}]', "id has 0 characters"),
+    ],
+)
+def test_a_wrong_shape_breaks_the_protocol_and_is_named(text: str, says: str) -> None:
+    with pytest.raises(ProtocolBroken, match=re.escape(says)) as caught:
+        decode_client(text, max_bytes=LIMIT)
+    assert caught.value.code is CloseCode.PROTOCOL
+
+
+@pytest.mark.parametrize(
+    ("item", "says"),
+    [
+        ({"t": "jobs", "id": "c1", "limit": 1000}, "limit is 1000; legal are 1 to 100"),
+        ({"t": "mark", "id": "c1", "mark": "eaten", "upto": 1}, "legal are seen, read, archived"),
+        ({"t": "mark", "id": "c1", "mark": "seen"}, "exactly one of ids, job and upto"),
+        ({"t": "mark", "id": "c1", "mark": "seen", "upto": 1, "job": "j"}, "exactly one"),
+        ({"t": "mark", "id": "c1", "mark": "seen", "ids": ["x"] * 501}, "ids has 501 elements"),
+        ({"t": "submit", "id": "c1", "job": "j", "arguments": {}, "key": ""}, "key has 0 characters"),
+        (
+            {"t": "submit", "id": "c1", "job": "j", "arguments": {}, "key": "k", "on_busy": "rollback"},
+            "on_busy is 'rollback'; legal are enqueue, reject",
+        ),
+    ],
+)
+def test_a_wrong_value_of_a_command_is_to_be_answered(item: dict[str, Any], says: str) -> None:
+    [unacceptable] = decode(item)
+    assert isinstance(unacceptable, Unacceptable)
+    assert unacceptable.id == "c1"
+    assert says in unacceptable.message
+
+
+def test_a_wrong_value_of_an_item_without_id_has_none() -> None:
+    [unacceptable] = decode({"t": "attach", "job": "j", "attempt": 2**53, "n": -1})
+    assert isinstance(unacceptable, Unacceptable)
+    assert unacceptable.id is None
+
+
+def test_a_message_beyond_its_bound_is_too_large_counted_in_bytes() -> None:
+    text = json.dumps([{"t": "beat", "x": "ä" * 40}], ensure_ascii=False)
+    decode_client(text, max_bytes=len(text.encode()))
+    with pytest.raises(MessageTooLarge) as caught:
+        decode_client(text, max_bytes=len(text.encode()) - 1)
+    assert caught.value.code is CloseCode.TOO_LARGE
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner)
+                    | st.dictionaries(st.sampled_from(["t", "id", "job", "visible", "feed", "sent"]), inner)))  # fmt: skip
+def test_no_json_gets_past_the_codec_in_another_way(value: Any) -> None:
+    try:
+        decode_client(json.dumps(value), max_bytes=LIMIT)
+    except ProtocolBroken as error:
+        assert str(error)
+
+
+@given(st.text(alphabet=st.characters(), max_size=100))
+def test_no_text_gets_past_the_codec_in_another_way(text: str) -> None:
+    with pytest.raises(ProtocolBroken):
+        decode_client("x" + text, max_bytes=LIMIT)
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def test_an_output_is_written_with_the_names_of_the_wire() -> None:
+    item = messages.Output("j1", 1, 0, 3, ("text", ("source", '{"a":1}')), 12)
+    assert json.loads(encode_item(item)) == {
+        "t": "output",
+        "job": "j1",
+        "attempt": 1,
+        "from": 0,
+        "to": 3,
+        "parts": ["text", ["source", '{"a":1}']],
+        "sent": 12,
+    }
+
+
+def test_a_reply_holds_exactly_one_of_ok_and_error() -> None:
+    row = views.job_detail(Job(id="j1", user="ada", name="echo", arguments='{"a":[1]}', result="null"))
+    ok = json.loads(encode_item(messages.Reply("c1", ok={"jobs": [orjson.Fragment(encode_row(row))]})))
+    assert ok.keys() == {"t", "id", "ok"}
+    assert ok["ok"]["jobs"][0]["arguments"] == {"a": [1]}
+    error = json.loads(encode_item(messages.Reply("c1", error=messages.ErrorBody("busy", "m", True))))
+    assert error == {"t": "reply", "id": "c1", "error": {"code": "busy", "message": "m", "retryable": True}}
+
+
+def test_a_lone_surrogate_is_refused_when_written() -> None:
+    with pytest.raises(ProtocolBroken, match="gone cannot be written"):
+        encode([messages.Gone("j1", "\ud800")])
+
+
+def test_the_feed_holds_no_arguments_and_replies_do() -> None:
+    job = Job(id="j1", user="ada", name="echo", arguments='{"a":1}', state=JobState.RUNNING, savepoint=3)
+    row = json.loads(encode_row(views.job_row(job)))
+    assert "arguments" not in row
+    assert (row["state"], row["saved_entries"]) == ("running", 3)
+    assert json.loads(encode_row(views.job_detail(job)))["arguments"] == {"a": 1}
+
+
+def test_a_row_with_damaged_json_shows_null_and_spoils_nothing() -> None:
+    job = Job(id="j1", user="ada", name="echo", arguments="{broken", result="{}")
+    summary = ThreadSummary("t1", 1, 0, job, job)
+    row = json.loads(encode_row(views.thread_row(summary)))
+    assert row["first"]["arguments"] is None
+    assert row["last"]["result"] == {}
+
+
+def test_each_item_is_specified_with_all_its_fields() -> None:
+    """What the code sends and reads is in the specification by the same names."""
+    text = SPECIFICATION.read_text(encoding="utf-8")
+    tags = {cls.t for cls in _items() if cls is not messages.Command and cls.t}
+    missing = [tag for tag in tags if f'"t": "{tag}"' not in text and f"| `{tag}` |" not in text]
+    assert not missing
+    for row in (
+        views.job_detail(Job(id="j", user="u", name="n")),
+        views.notification_row(Notification(id="n", user="u", job="j", kind="ended")),
+        views.counts(Counts()),
+    ):
+        fields = json.loads(encode_row(row))
+        assert not [name for name in fields if f'"{name}"' not in text]
+
+
+def _items() -> list[type[Item]]:
+    direct = Item.__subclasses__()
+    return direct + [sub for cls in direct for sub in cls.__subclasses__()]
+
+
+def test_a_close_reason_is_cut_on_a_code_point() -> None:
+    reason = close_reason("ä" * 100)
+    assert reason == "ä" * (CLOSE_REASON_BYTES // 2)
+    assert close_reason("short") == "short"
