@@ -364,23 +364,6 @@ def test_a_session_further_behind_than_the_window_asks_the_store() -> None:
     assert owner.feeds_wanted == 1
 
 
-@given(st.lists(st.integers(0, 5), max_size=30), st.integers(0, 40))
-def test_a_window_gives_the_latest_state_of_each_row_after_a_cursor(rows: list[int], cursor: int) -> None:
-    window = FeedWindow(4)
-    window.start(0, Counts())
-    latest: dict[str, int] = {}
-    for seq, row in enumerate(rows, start=1):
-        window.merge(Changes(seq - 1, seq, (job_at(seq, str(row)),), (), Counts()))
-        latest[str(row)] = seq
-    changes = window.since(cursor)
-    if changes is None:
-        assert cursor > len(rows) or cursor < window.floor
-        return
-    assert {job.id: job.feed_seq for job in changes.jobs} == {
-        id: seq for id, seq in latest.items() if seq > cursor
-    }
-
-
 # --- everything together, against the plainest model ---
 
 _STEPS = st.lists(

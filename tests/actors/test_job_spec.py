@@ -1,0 +1,98 @@
+"""Declaring a job, and what its arguments may be."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import attrs
+import pytest
+
+import trouper
+from trouper.actors.job_spec import JobSpec
+
+
+@attrs.frozen
+class Options:
+    depth: int
+    mode: Literal["fast", "good"] = "fast"
+
+
+@trouper.job(client=True)
+async def reply(
+    ctx: trouper.JobContext,
+    *,
+    prompt: str,
+    n: int = 3,
+    tags: list[str] | None = None,
+    options: Options | None = None,
+) -> None: ...
+
+
+def test_a_call_holds_its_arguments_as_canonical_json() -> None:
+    assert reply.call(tags=["b", "a"], prompt="h\u00e9").arguments == '{"prompt":"h\u00e9","tags":["b","a"]}'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "'prompt' is missing; legal are"),
+        ({"prompt": "x", "z": 1}, "'z' is not one of them; legal are"),
+        ({"prompt": 7}, "argument 'prompt' of 'reply': expected str, got int"),
+        ({"prompt": "x", "n": "7"}, "argument 'n' of 'reply': expected int, got str"),
+        ({"prompt": "x", "n": 7.0}, "argument 'n' of 'reply': expected int, got float"),
+        ({"prompt": "x", "n": True}, "argument 'n' of 'reply': expected int, got bool"),
+        ({"prompt": "x", "tags": ["a", 1]}, "argument 'tags' of 'reply': expected str, got int"),
+        ({"prompt": "x", "options": {"depth": 1, "mode": "bad"}}, "argument 'options' of 'reply': "),
+        ({"prompt": "x", "options": {"depth": 1, "other": 2}}, "argument 'options' of 'reply': .*other"),
+        ({"prompt": "\ud800"}, "arguments of 'reply' are not JSON"),
+        ({"prompt": object()}, "arguments of 'reply' are not JSON"),
+    ],
+)
+def test_arguments_are_held_strictly_to_the_signature(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(trouper.BadArguments, match=message):
+        reply.call(**arguments)
+
+
+def test_arguments_come_back_as_the_types_of_the_signature() -> None:
+    assert reply.structure({"prompt": "x", "options": {"depth": 2, "mode": "good"}}) == {
+        "prompt": "x",
+        "options": Options(2, "good"),
+    }
+
+
+def declare(**options: Any) -> JobSpec[Any, Any]:
+    async def work(ctx: trouper.JobContext) -> None: ...
+
+    return trouper.job(**options)(work)
+
+
+@pytest.mark.parametrize(
+    ("options", "legal"),
+    [
+        ({"name": "9 lives"}, "legal are 1 to 64 letters"),
+        ({"timeout": 0}, "legal are None and seconds above 0"),
+        ({"on_process_death": "ignore"}, "legal are 'retry' and 'end'"),
+        ({"notify_on": ["running"]}, "legal are completed, failed, cancelled, timed_out, lost"),
+    ],
+)
+def test_a_declaration_that_is_not_legal_says_what_is(options: dict[str, Any], legal: str) -> None:
+    with pytest.raises(ValueError, match=legal):
+        declare(**options)
+
+
+@pytest.mark.parametrize("attempts", [0, 1001])
+def test_a_retry_has_at_least_one_attempt_and_at_most_a_thousand(attempts: int) -> None:
+    with pytest.raises(ValueError, match="legal are 1 to 1000"):
+        trouper.Retry(attempts=attempts)
+
+
+def test_a_function_that_is_no_job_is_refused_where_it_is_declared() -> None:
+    def plain(ctx: trouper.JobContext) -> None: ...
+
+    async def positional(ctx: trouper.JobContext, prompt: str) -> None: ...
+
+    async def no_context() -> None: ...
+
+    for function in (plain, positional, no_context):
+        with pytest.raises(TypeError, match="legal is an async function with one positional parameter"):
+            trouper.job(function)  # type: ignore[type-var, arg-type]

@@ -1,0 +1,93 @@
+"""The log of a running attempt, with a store that is played by hand."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trouper.store.output_log import ENTRY_BYTES_MAX, OutputHash, OutputLog, split_text
+from trouper.store.protocol import Append, Appended, AppendFailed, RefusalReason, Refused
+from trouper.store.records import Job
+
+
+def make_log(tail_bytes_max: int = 1000) -> tuple[OutputLog, list[str]]:
+    told: list[str] = []
+    log = OutputLog(
+        Job(id="j", user="ada", name="reply", attempt=2, fence=7, entries=3, savepoint=3),
+        OutputHash(),
+        on_dirty=lambda _: told.append("dirty"),
+        on_change=lambda: told.append("changed"),
+        used_ms=lambda: 42,
+        tail_bytes_max=tail_bytes_max,
+    )
+    return log, told
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=("Cs",)), max_size=50), st.integers(0, 2000))
+def test_splitting_loses_nothing_and_every_piece_fits(text: str, times: int) -> None:
+    pieces = split_text(text * times)
+    assert "".join(pieces) == text * times
+    assert all(0 < len(piece.encode()) <= ENTRY_BYTES_MAX for piece in pieces)
+
+
+@pytest.mark.clause("O1")
+def test_a_lone_surrogate_is_refused_naming_its_place() -> None:
+    with pytest.raises(ValueError, match=r"lone surrogate \(U\+D83D\) at index 2"):
+        split_text("ab\ud83d")
+
+
+@pytest.mark.clause("O2")
+def test_readers_find_only_what_was_settled() -> None:
+    log, _ = make_log()
+    log.append("a")
+    assert log.take() == Append("j", 7, 3, ("a",), 42)
+    log.append("b")
+    assert log.take() is None  # one append is under way at a time
+    assert (log.entries, log.committed, log.read(3, 9)) == (5, 3, [])
+    log.settled(Appended(4))
+    assert (log.committed, log.read(3, 9), log.pending_bytes) == (4, ["a"], 1)
+
+
+def test_what_could_not_be_committed_is_offered_again_in_order() -> None:
+    log, _ = make_log()
+    log.append("a")
+    log.take()
+    log.append("b")
+    log.settled(AppendFailed("disk full"))
+    assert log.failure == "disk full"
+    assert log.take() == Append("j", 7, 3, ("a", "b"), 42)
+
+
+def test_after_a_refusal_nothing_more_is_offered() -> None:
+    log, told = make_log()
+    log.append("a")
+    log.take()
+    log.settled(Refused(RefusalReason.FENCED))
+    log.append("b")
+    assert log.take() is None
+    assert told == ["dirty", "changed", "dirty"]
+
+
+@pytest.mark.clause("E2")
+def test_the_tail_in_memory_is_bounded_and_older_entries_are_not_invented() -> None:
+    log, _ = make_log(tail_bytes_max=100)
+    for number in range(100):
+        log.append(f"{number:010}")
+        log.take()
+        log.settled(Appended(log.entries))
+    assert log.statistics().tail_bytes <= 200
+    start, entries = log.tail()
+    assert entries == [f"{n:010}" for n in range(start - 3, 100)]
+    assert log.read(start - 1, 1) is None
+
+
+@pytest.mark.clause("O6")
+def test_the_hash_is_over_texts_and_events_as_the_protocol_says() -> None:
+    hasher = OutputHash()
+    for entry in ("h\u00e9", "llo", ("source", '{"a":1}')):
+        hasher.update(entry)
+    expected = hashlib.sha256("h\u00e9llo".encode() + b'\0source\0{"a":1}\0')
+    assert hasher.hexdigest() == expected.hexdigest()
