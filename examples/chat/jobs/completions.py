@@ -8,13 +8,14 @@ not: another 4xx, or an answer that is not of this protocol.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import attrs
+import trio
 
 try:
     import httpx
@@ -28,6 +29,15 @@ MAX_ERROR_BYTES = 16 * 1024
 """Of the body of an error that are read for its message."""
 MAX_MESSAGE = 500
 """Characters of a server's message that are passed on."""
+MAX_ANSWER = 2_000_000
+"""Characters of one completion."""
+DRAIN_S = 1.0
+"""Seconds that a server has to end a stream that it said is done; then the connection is dropped."""
+AT_END = {
+    "length": "\n\n*(The model stopped here: it may not say more at once.)*",
+    "content_filter": "\n\n*(The server left out the rest: its filter objected.)*",
+}
+"""What is said of a completion that ended for another reason than being complete."""
 RETRIED = frozenset({408, 429})
 """The 4xx that may go away by themselves. (All 5xx may.)"""
 
@@ -62,6 +72,43 @@ class Endpoint:
     """Between two pieces of an answer: a model that is silent for longer has stalled."""
 
 
+class _Reading:
+    """The events of one completion, up to its end or to the first thing that goes wrong."""
+
+    def __init__(
+        self, on_text: Callable[[str], Awaitable[None]], piece: Callable[[str], tuple[str, str | None]]
+    ) -> None:
+        self._on_text = on_text
+        self._piece = piece
+        self._size = 0
+        self.finished = False
+        """The completion is whole."""
+        self.done = False
+        """The server said that nothing more comes."""
+        self.failure: Exception | None = None
+
+    async def take(self, data: str, scope: trio.CancelScope) -> None:
+        """One event. At the end, or when something went wrong, ``scope`` is cancelled."""
+        if self.done or self.failure is not None:
+            return
+        try:
+            if data.strip() == "[DONE]":
+                self.finished = self.done = True
+                scope.deadline = trio.current_time() + DRAIN_S
+                return
+            text, reason = self._piece(data)
+            text += AT_END.get(reason or "", "")
+            self._size += len(text)
+            if self._size > MAX_ANSWER:
+                raise Refused(f"the model's answer has more than {MAX_ANSWER} characters")
+            if text:
+                await self._on_text(text)
+            self.finished = self.finished or reason is not None
+        except Exception as error:
+            self.failure = error
+            scope.cancel()
+
+
 class Completions:
     """Calls to one endpoint. Made by ``open_completions``, which closes its connections."""
 
@@ -88,37 +135,40 @@ class Completions:
         except (ValueError, LookupError, TypeError) as error:
             raise Refused(f"{self._at('models')} lists no model: set OPENAI_MODEL") from error
 
-    async def stream(
-        self, model: str, messages: Sequence[Mapping[str, str]], **options: Any
-    ) -> AsyncGenerator[str, None]:
-        """Ask for a completion; gives its text piece by piece, then returns.
+    async def complete(
+        self,
+        model: str,
+        messages: Sequence[Mapping[str, str]],
+        on_text: Callable[[str], Awaitable[None]],
+        **options: Any,
+    ) -> None:
+        """Ask for a completion; ``on_text`` gets its text piece by piece. Returns when it is complete.
 
-        The generator must be closed by who iterates it (``contextlib.aclosing``). Raises ``Unavailable``
-        (also if the stream ends before the completion does) and ``Refused``.
+        Raises ``Unavailable`` (also if the stream ends before the completion does), ``Refused``, and what
+        ``on_text`` raises.
+
+        **Cancellation**: the connection is dropped; most servers stop computing then.
         """
         request = {"model": model, "messages": list(messages), "stream": True, **options}
+        reading = _Reading(on_text, self._piece)
         try:
             async with httpx_sse.aconnect_sse(
                 self._client, "POST", "chat/completions", json=request
             ) as source:
                 await self._check(source.response)
-                finished = False
-                async for event in source.aiter_sse():
-                    if event.data.strip() == "[DONE]":
-                        return
-                    text, reason = self._piece(event.data)
-                    if text:
-                        yield text
-                    if reason == "length":
-                        yield "\n\n*(The model stopped here: it may not say more at once.)*"
-                    elif reason == "content_filter":
-                        yield "\n\n*(The server left out the rest: its filter objected.)*"
-                    finished = finished or reason is not None
+                # httpx reads through several async generators. Leaving the loop would abandon them half-way,
+                # finished by nobody; a cancellation while they wait for the network unwinds them all.
+                with trio.CancelScope() as scope:
+                    async for event in source.aiter_sse():
+                        await reading.take(event.data, scope)
         except httpx_sse.SSEError as error:
             raise Refused(f"{self._at('chat/completions')} does not stream: {error}") from error
         except httpx.TransportError as error:
-            raise self._unavailable(error) from error
-        if not finished:
+            if reading.failure is None and not reading.done:
+                raise self._unavailable(error) from error
+        if reading.failure is not None:
+            raise reading.failure
+        if not reading.finished:
             raise Unavailable(f"{self._at('chat/completions')} cut its answer short")
 
     def _piece(self, data: str) -> tuple[str, str | None]:
@@ -182,13 +232,14 @@ async def open_completions(
     """
     headers = {"Authorization": f"Bearer {endpoint.api_key}"} if endpoint.api_key else {}
     timeout = httpx.Timeout(endpoint.read_timeout_s, connect=endpoint.connect_timeout_s)
+    legal = "legal is http(s)://host[:port]/path"
     try:
-        client = httpx.AsyncClient(
-            base_url=endpoint.base_url.rstrip("/") + "/", headers=headers, timeout=timeout
-        )
+        url = httpx.URL(endpoint.base_url.rstrip("/") + "/")
     except (httpx.InvalidURL, ValueError) as error:
-        raise Refused(f"OPENAI_BASE_URL={endpoint.base_url!r} is no address: {error}") from error
-    async with client:
+        raise Refused(f"OPENAI_BASE_URL={endpoint.base_url!r} is no address ({error}): {legal}") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise Refused(f"OPENAI_BASE_URL={endpoint.base_url!r} is no address: {legal}")
+    async with httpx.AsyncClient(base_url=url, headers=headers, timeout=timeout) as client:
         yield Completions(client, endpoint, wall)
 
 
@@ -212,11 +263,12 @@ def retry_after(header: str | None, now: datetime) -> float | None:
 async def _read(response: httpx.Response, limit: int) -> bytes:
     """The first ``limit`` bytes of a body."""
     body = bytearray()
-    async for piece in response.aiter_bytes():
-        body += piece
-        if len(body) >= limit:
-            break
-    return bytes(body[:limit])
+    with trio.CancelScope() as scope:  # not a break: see ``complete``
+        async for piece in response.aiter_bytes():
+            body += piece[: limit - len(body)]
+            if len(body) == limit:
+                scope.cancel()
+    return bytes(body)
 
 
 def _code(body: bytes) -> str | None:

@@ -9,7 +9,6 @@ stands alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -89,11 +88,14 @@ async def converse(ctx: trouper.JobContext, completions: Completions, prompt: st
 async def _answer(ctx: trouper.JobContext, completions: Completions, name: str, prompt: str) -> str:
     """Stream the answer to the page; returns its beginning."""
     excerpt = ""
-    async with aclosing(completions.stream(name, [{"role": "user", "content": prompt}])) as pieces:
-        async for piece in pieces:
-            await ctx.write(piece)
-            if len(excerpt) < EXCERPT:
-                excerpt = (excerpt + piece)[:EXCERPT]
+
+    async def on_text(piece: str) -> None:
+        nonlocal excerpt
+        await ctx.write(piece)
+        if len(excerpt) < EXCERPT:
+            excerpt = (excerpt + piece)[:EXCERPT]
+
+    await completions.complete(name, [{"role": "user", "content": prompt}], on_text)
     if not excerpt:
         await ctx.write("*(The model had nothing to say.)*")
     return excerpt
@@ -110,12 +112,13 @@ async def _title(completions: Completions, name: str, prompt: str, answer: str) 
         },
     ]
     text = ""
+
+    async def on_text(piece: str) -> None:
+        nonlocal text
+        text += piece
+
     try:
-        async with aclosing(completions.stream(name, messages)) as pieces:
-            async for piece in pieces:
-                text += piece
-                if len(text) > 50 * MAX_TITLE:  # it is writing something else
-                    return ""
+        await completions.complete(name, messages, on_text)
     except Refused:
         return ""
     line = next((line for line in text.splitlines() if line.strip()), "")

@@ -32,11 +32,11 @@ UNDOCUMENTED = 0.4
 """The same for a place without a docstring: it has nothing to show."""
 _STOP_WORDS = """
 a about above after all already also am an and another any anything are as at be because been best but by
-can cannot could did do does doing don't done down each else enough ever every few for from get gets
+can cannot could did do does doing don done down each else enough ever every few for from get gets
 getting give gives go goes got had has have having he help her here him his how i if in into is it its
 itself just know like lot make makes many may me might more most much must my need needs no not now of
 off on once one only or other others our out over own please possible really right same several shall she
-should so some someone something such take takes tell than that that's the their them then there there's
+should so some someone something such take takes tell than that the their them then there there's
 these they thing things this those through to too under until up us use used uses using very want wants
 was way ways we well were what when where whether which while who whose why will with within without
 would you your
@@ -101,11 +101,11 @@ def terms(question: str) -> list[str]:
     for phrase, word in PHRASES:
         text = re.sub(phrase, word, text, flags=re.IGNORECASE)
     for word in re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", text):
-        word = word.lower().replace("’", "'")
+        word = word.lower().replace("’", "'").split("'")[0]
         if word in STOP_WORDS:
             continue
         if len(word) > 1 or word.isdigit():
-            found[word.split("'")[0]] = None
+            found[word] = None
     return list(found)[:MAX_WORDS]
 
 

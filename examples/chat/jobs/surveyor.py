@@ -131,8 +131,8 @@ class ThisEnvironment:
         except ProgramFailed as error:
             raise Broken(f"importing it {error}") from error
         text = output.decode("utf-8", "replace")
-        if (match := re.search(r"^took (\S+)$", text, re.MULTILINE)) is not None:
-            return float(match[1]), share_of(module, text) if detailed else None
+        if times := re.findall(r"^took (\d\S*)$", text, re.MULTILINE):  # ours is what was printed last
+            return float(times[-1]), share_of(module, text) if detailed else None
         failure = re.search(r"^failed (.*)$", text, re.MULTILINE)
         raise Broken(failure[1] if failure else "importing it ended the process")
 
@@ -140,7 +140,7 @@ class ThisEnvironment:
 def share_of(module: str, report: str) -> float | None:
     """Which part of importing ``module`` Python's ``-X importtime`` report gives to ``module`` and what lies
     below it, from 0 to 1; None if the report does not tell."""
-    lines = re.findall(r"^import time:\s+(\d+) \|\s+(\d+) \|\s+(\S+)\s*$", report, re.MULTILINE)
+    lines = re.findall(r"import time:\s+(\d+) \|\s+(\d+) \|\s+(\S+)\s*$", report, re.MULTILINE)
     own = sum(int(alone) for alone, _, name in lines if name == module or name.startswith(f"{module}."))
     whole = sum(int(together) for _, together, name in lines if name == module)
     return min(1.0, own / whole) if whole else None
