@@ -78,13 +78,14 @@ class Ticker:
                 with trio.CancelScope(deadline=self._next_tick if self._later else math.inf):
                     await self._wake.wait()
                 self._wake = trio.Event()
-            if self._later and trio.current_time() >= self._next_tick:
+            tick = bool(self._later) and trio.current_time() >= self._next_tick
+            if tick:
                 self._now.update(self._later)
                 self._later.clear()
                 self._ticks += 1
-            await self._flush_all()
+            await self._flush_all(tick)
 
-    async def _flush_all(self) -> None:
+    async def _flush_all(self, tick: bool) -> None:
         started = trio.current_time()
         batch, self._now = self._now, {}
         for index, member in enumerate(batch, 1):
@@ -94,7 +95,8 @@ class Ticker:
             if index % _MEMBERS_PER_CHECKPOINT == 0:
                 await trio.lowlevel.checkpoint()
         took = trio.current_time() - started
-        self._tick_s = min(self._max_s, max(self._base_s, 4 * took))
+        # A few that go at once say little of what a tick costs: they stretch it, and never shorten it.
+        self._tick_s = min(self._max_s, max(self._base_s if tick else self._tick_s, 4 * took))
         await trio.lowlevel.checkpoint()
 
     def statistics(self) -> TickerStatistics:

@@ -1,0 +1,188 @@
+"""The ticker and the alarms on a virtual clock: at once after silence, then once per tick."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from trouper.transport.alarms import Alarms
+from trouper.transport.ticker import Flushable, Ticker
+
+TICK = 0.025
+
+
+class Member:
+    """Sends whenever it is asked, and notes when; ``takes`` is how long a flush lasts."""
+
+    def __init__(self) -> None:
+        self.at: list[float] = []
+        self.silent = False
+
+    def flush(self) -> bool:
+        if self.silent:
+            return False
+        self.at.append(trio.current_time())
+        return True
+
+
+async def running(ticker: Ticker, script: Callable[[], Awaitable[None]]) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ticker.run)
+        await script()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.clause("O5")
+async def test_the_first_after_silence_goes_at_once_then_once_per_tick(autojump_clock: MockClock) -> None:
+    ticker, member = Ticker(TICK, 0.1), Member()
+
+    async def script() -> None:
+        await trio.sleep(0.010)
+        began = trio.current_time()
+        for _ in range(50):  # something is due every 2 ms, for 100 ms
+            ticker.mark(member)
+            await trio.sleep(0.002)
+        await trio.sleep(1)
+        assert member.at[0] == began
+        assert 4 <= len(member.at) - 1 <= 5
+        gaps = [after - before for before, after in zip(member.at[1:], member.at[2:], strict=False)]
+        assert gaps == pytest.approx([TICK] * len(gaps))
+        ticker.mark(member)
+        await trio.sleep(0)
+        await trio.sleep(0)
+        assert member.at[-1] == trio.current_time()  # silence again: at once
+
+    await running(ticker, script)
+
+
+@pytest.mark.clause("O5")
+async def test_sessions_that_are_busy_go_in_the_same_tick(autojump_clock: MockClock) -> None:
+    ticker = Ticker(TICK, 0.1)
+    members = [Member() for _ in range(200)]
+
+    async def script() -> None:
+        for index, member in enumerate(members):
+            ticker.mark(member)
+            if index % 20 == 0:
+                await trio.sleep(0.001)
+        await trio.sleep(0.001)
+        for member in members:
+            ticker.mark(member)
+        await trio.sleep(1)
+        assert len({member.at[1] for member in members}) == 1
+        assert ticker.statistics().ticks == 1
+
+    await running(ticker, script)
+
+
+async def test_what_changes_in_one_step_goes_in_one_flush(autojump_clock: MockClock) -> None:
+    ticker, member = Ticker(TICK, 0.1), Member()
+
+    async def script() -> None:
+        for _ in range(10):
+            ticker.mark(member)
+        await trio.sleep(1)
+        assert len(member.at) == 1
+
+    await running(ticker, script)
+
+
+async def test_the_rest_of_a_full_message_does_not_wait_for_the_tick(autojump_clock: MockClock) -> None:
+    ticker, member = Ticker(TICK, 0.1), Member()
+
+    async def script() -> None:
+        ticker.mark(member)
+        await trio.sleep(0.001)
+        ticker.mark(member)
+        ticker.mark(member, urgent=True)
+        await trio.sleep(1)
+        assert len(member.at) == 2
+        assert member.at[1] - member.at[0] == pytest.approx(0.001)
+
+    await running(ticker, script)
+
+
+async def test_a_member_that_is_forgotten_is_not_flushed_and_leaves_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    ticker, member, other = Ticker(TICK, 0.1), Member(), Member()
+
+    async def script() -> None:
+        ticker.mark(other)
+        ticker.mark(member)
+        ticker.forget(member)
+        await trio.sleep(1)
+        assert not member.at
+        assert len(other.at) == 1
+        assert ticker.statistics().waiting == 0
+
+    await running(ticker, script)
+
+
+async def test_a_flush_that_had_nothing_to_send_starts_no_tick(autojump_clock: MockClock) -> None:
+    ticker, member = Ticker(TICK, 0.1), Member()
+
+    async def script() -> None:
+        member.silent = True
+        ticker.mark(member)
+        await trio.sleep(0.001)
+        member.silent = False
+        marked = trio.current_time()
+        ticker.mark(member)
+        await trio.sleep(1)
+        assert member.at == [marked]
+
+    await running(ticker, script)
+
+
+class Slow:
+    """A flush that takes its time, on the virtual clock."""
+
+    def __init__(self, clock: MockClock, takes_s: float) -> None:
+        self._clock = clock
+        self._takes_s = takes_s
+
+    def flush(self) -> bool:
+        self._clock.jump(self._takes_s)
+        return True
+
+
+@pytest.mark.parametrize(("takes_s", "tick_s"), [(0.001, TICK), (0.015, 0.06), (0.5, 0.1)])
+async def test_a_tick_is_stretched_when_flushing_takes_more_than_a_quarter(
+    mock_clock: MockClock, takes_s: float, tick_s: float
+) -> None:
+    ticker = Ticker(TICK, 0.1)
+    slow: Flushable = Slow(mock_clock, takes_s)
+
+    async def script() -> None:
+        ticker.mark(slow)
+        await trio.testing.wait_all_tasks_blocked()
+        assert ticker.statistics().tick_s == pytest.approx(tick_s)
+
+    await running(ticker, script)
+
+
+async def test_alarms_ring_in_order_and_again_when_they_say_so(autojump_clock: MockClock) -> None:
+    alarms = Alarms()
+    rang: list[tuple[str, float]] = []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(alarms.run)
+        began = trio.current_time()
+
+        def twice() -> float | None:
+            rang.append(("twice", trio.current_time() - began))
+            return trio.current_time() + 10 if len(rang) < 3 else None
+
+        def once() -> None:
+            rang.append(("once", trio.current_time() - began))
+
+        alarms.at(began + 25, twice)
+        await trio.sleep(1)
+        alarms.at(began + 5, once)  # earlier than the one that is waited for
+        await trio.sleep(100)
+        assert rang == [("once", 5), ("twice", 25), ("twice", 35)]
+        assert len(alarms) == 0
+        nursery.cancel_scope.cancel()

@@ -1,0 +1,421 @@
+"""One WebSocket connection over streams in memory, on a virtual clock."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
+
+from tests.transport.fakes import output
+from tests.transport.ws_peer import HELLO, House, Peer, open_house
+from trouper.store.records import Job
+from trouper.transport.auth import Hello
+from trouper.transport.codes import CloseCode
+from trouper.transport.options import GatewayOptions
+from trouper.transport.session import SessionState
+
+
+async def test_a_client_that_says_hello_is_welcomed_and_holds_a_cursor_at_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.say(HELLO | {"visible": False, "feed": {"epoch": "e0", "seq": 4}})
+        welcome, feed = await peer.hear()
+        assert welcome == {
+            "t": "welcome", "protocol": 1, "session": "s1", "user": "ada", "epoch": "e1",
+            "beat_ms": 25000, "silence_ms": 35000, "window": 262144,
+        }  # fmt: skip
+        assert feed["t"] == "snapshot"
+        assert house.runtime.opened == [("ada", False, ("e0", 4))]
+        assert trio.current_time() < 0.1
+
+
+async def test_authenticate_sees_token_headers_cookies_and_path(autojump_clock: MockClock) -> None:
+    seen: list[Hello] = []
+
+    async def authenticate(hello: Hello) -> str | None:
+        seen.append(hello)
+        await trio.sleep(1)
+        return "grace"
+
+    headers = [(b"Cookie", b'a=1; b="2"; a=3'), (b"X-Kind", b"tab")]
+    async with open_house(authenticate=authenticate) as house:
+        async with house.connect(memory_stream_pair(), headers) as peer:
+            assert (await peer.welcome(token="secret"))["user"] == "grace"
+    [hello] = seen
+    assert (hello.token, hello.path, hello.peer) == ("secret", "/ws?tab=1", "memory")
+    assert hello.cookies == {"a": "1", "b": "2"}
+    assert hello.headers["x-kind"] == "tab"
+    assert hello.headers["host"] == "example.test"
+    assert "secret" not in repr(hello)
+
+
+async def test_beats_go_every_25_s_and_a_client_that_answers_lives_on(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        beats: list[float] = []
+        while trio.current_time() < 1000:
+            await peer.hear_item("beat")
+            beats.append(round(trio.current_time()))
+            await peer.say({"t": "beat"})
+        assert beats == list(range(25, 1001, 25))
+        assert house.runtime.open_now == 1
+
+
+async def test_a_client_that_is_silent_for_35_s_is_closed_with_4008_whatever_it_is_sent(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        house.channel.give(output("x"))
+
+        async with trio.open_nursery() as nursery:
+
+            async def talk_at_it() -> None:
+                while True:
+                    await trio.sleep(3)
+                    house.channel.give(output("more"))
+
+            nursery.start_soon(talk_at_it)
+            code, reason = await peer.closed()
+            nursery.cancel_scope.cancel()
+        assert (code, reason) == (4008, "nothing was heard for 35 s")
+        assert trio.current_time() == pytest.approx(35, abs=0.1)
+
+
+async def test_pings_count_as_heard(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(peer.closed)
+            for _ in range(10):
+                await trio.sleep(20)
+                await peer.websocket.ping()
+            assert house.runtime.open_now == 1
+            nursery.cancel_scope.cancel()
+
+
+async def test_a_client_without_hello_is_closed_with_4501_after_10_s(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        assert await peer.closed() == (4501, "no hello within 10 s")
+        assert trio.current_time() == pytest.approx(10, abs=0.1)
+        assert house.runtime.opened == []
+
+
+async def test_a_client_that_is_not_authenticated_is_closed_with_4501(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.say(HELLO | {"token": ""})
+        assert await peer.closed() == (4501, "not authenticated")
+        assert house.crashes == []
+
+
+@pytest.mark.clause("E1")
+@pytest.mark.parametrize("answer", [ValueError("a bug in the application"), 7, "", "x" * 201])
+async def test_an_authenticate_that_fails_closes_its_session_alone_and_is_reported(
+    autojump_clock: MockClock, answer: object
+) -> None:
+    def authenticate(hello: Hello) -> Any:
+        if hello.token == "ada":
+            return "ada"
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async with open_house(authenticate=authenticate) as house:
+        async with house.connect(memory_stream_pair()) as neighbour:
+            await neighbour.welcome()
+            async with house.connect(memory_stream_pair()) as peer:
+                await peer.say(HELLO | {"token": "other"})
+                code, _ = await peer.closed()
+                assert code == CloseCode.INTERNAL
+            await still_works(neighbour)
+            assert len(house.crashes) == 1
+
+
+async def still_works(peer: Peer) -> None:
+    reply = await peer.ask({"t": "jobs", "id": "still", "limit": 1})
+    assert "ok" in reply
+
+
+@pytest.mark.clause("E1")
+async def test_a_bug_behind_a_session_closes_it_alone_with_4002(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as neighbour:
+        await neighbour.welcome()
+        async with house.connect(memory_stream_pair()) as peer:
+            await peer.say(HELLO | {"token": "unlucky"})
+            assert await peer.closed() == (4002, "the server failed; it was reported there")
+        [(_, error)] = house.crashes
+        assert "a bug behind the session" in str(error)
+        await still_works(neighbour)
+
+
+@pytest.mark.clause("E1")
+async def test_a_bug_in_a_channel_closes_its_session_alone_with_4002(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as neighbour:
+        await neighbour.welcome()
+        async with house.connect(memory_stream_pair()) as peer:
+            await peer.welcome()
+            house.channel.give(object())  # type: ignore[arg-type]
+            assert (await peer.closed())[0] == 4002
+        assert len(house.crashes) == 1
+        await still_works(neighbour)
+
+
+@pytest.mark.clause("E1")
+@pytest.mark.parametrize(
+    "message", ["", "{", "[1]", '[{"t":"nonsense"}]', '[{"t":"ack","sent":"7","feed":0}]', b"\x00\x01"]
+)
+async def test_bad_input_closes_only_its_session_with_4503_and_a_reason(
+    autojump_clock: MockClock, message: str | bytes
+) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as neighbour:
+        await neighbour.welcome()
+        async with house.connect(memory_stream_pair()) as peer:
+            await peer.welcome()
+            await peer.websocket.send_message(message)
+            code, reason = await peer.closed()
+            assert code == 4503
+            assert "legal" in reason
+        await still_works(neighbour)
+        assert house.crashes == []
+        assert house.runtime.open_now == 1
+
+
+@pytest.mark.clause("E2")
+@pytest.mark.parametrize("size", [64 * 1024 + 1, 1024 * 1024])
+async def test_a_message_that_is_too_large_is_closed_with_4504(autojump_clock: MockClock, size: int) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        await peer.websocket.send_message(json.dumps([{"t": "beat", "x": "y" * size}]))
+        assert (await peer.closed())[0] == 4504
+
+
+@pytest.mark.clause("E1")
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"\xff" * 64,
+        b"\x81\x7f" + b"\xff" * 8,
+        b"\x81\x85abcd\x00\x00\x00\x00\x00",
+        b"\xc1\x80abcd",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ],
+)
+async def test_bytes_that_are_no_frames_end_the_connection_and_no_other(
+    autojump_clock: MockClock, junk: bytes
+) -> None:
+    ours, theirs = memory_stream_pair()
+    async with open_house() as house, house.connect(memory_stream_pair()) as neighbour:
+        await neighbour.welcome()
+        async with house.connect((ours, theirs)) as peer:
+            await peer.welcome()
+            await theirs.send_all(junk)
+            await peer.closed()
+        await wait_all_tasks_blocked()
+        assert house.runtime.open_now == 1
+        await still_works(neighbour)
+
+
+async def test_a_client_that_closes_is_answered_and_its_session_ends(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        await peer.websocket.aclose(1000, "bye")
+        await wait_all_tasks_blocked()
+        assert house.runtime.open_now == 0
+        assert house.crashes == []
+
+
+async def test_a_connection_that_is_cut_ends_its_session(autojump_clock: MockClock) -> None:
+    ours, theirs = memory_stream_pair()
+    async with open_house() as house, house.connect((ours, theirs)) as peer:
+        await peer.welcome()
+        await trio.aclose_forcefully(theirs)
+        await wait_all_tasks_blocked()
+        assert house.runtime.open_now == 0
+        assert house.crashes == []
+
+
+# --- commands -----------------------------------------------------------------------------------
+
+
+def submit(key: str, job: str = "echo") -> dict[str, Any]:
+    return {"t": "submit", "id": f"id-{key}", "job": job, "arguments": {}, "key": key, "thread": "t1"}
+
+
+async def test_each_command_is_answered_as_its_user(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        house.runtime.rows["theirs"] = Job(id="theirs", user="eve", name="echo")
+        first = (await peer.ask(submit("k1")))["ok"]
+        assert (first["created"], first["job"]["id"], first["job"]["arguments"]) == (True, "k1", {"n": 1})
+        assert (await peer.ask(submit("k1")))["ok"]["created"] is False
+        mine = await peer.ask({"t": "job", "id": "a", "job": "k1"})
+        assert mine["ok"]["job"]["result"] is None
+        theirs = await peer.ask({"t": "job", "id": "b", "job": "theirs"})
+        assert theirs["error"]["code"] == "unknown"
+        cancelled = await peer.ask({"t": "cancel", "id": "c", "job": "theirs"})
+        assert cancelled["ok"] == {"answer": "unknown", "job": None}
+        accepted = await peer.ask({"t": "cancel", "id": "d", "job": "k1"})
+        assert (accepted["ok"]["answer"], accepted["ok"]["job"]["id"]) == ("accepted", "k1")
+        jobs = await peer.ask({"t": "jobs", "id": "e"})
+        assert [job["id"] for job in jobs["ok"]["jobs"]] == ["k1"]
+        [thread] = (await peer.ask({"t": "threads", "id": "f"}))["ok"]["threads"]
+        assert (thread["thread"], thread["jobs"], thread["last"]["id"]) == ("t1", 1, "k1")
+        assert (await peer.ask({"t": "notifications", "id": "g"}))["ok"] == {"notifications": []}
+        marked = await peer.ask({"t": "mark", "id": "h", "mark": "read", "ids": ["x", "y"]})
+        assert marked["ok"] == {"counts": {"unseen": 2, "unread": 0}}
+
+
+@pytest.mark.clause("E1")
+@pytest.mark.parametrize(
+    ("job", "code", "retryable"),
+    [
+        ("busy", "thread_busy", False),
+        ("down", "unavailable", True),
+        ("bad", "bad_request", False),
+        ("bug", "internal", True),
+    ],
+)
+async def test_what_goes_wrong_is_the_reply_of_that_command_alone(
+    autojump_clock: MockClock, job: str, code: str, retryable: bool
+) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        error = (await peer.ask(submit("k1", job)))["error"]
+        assert (error["code"], error["retryable"]) == (code, retryable)
+        assert [what for what, _ in house.crashes] == (["a command"] if job == "bug" else [])
+        await still_works(peer)
+
+
+async def test_commands_are_carried_out_in_the_order_in_which_they_came(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        keys = [f"k{number}" for number in range(40)]
+        await peer.say(*[submit(key) for key in keys[:20]])
+        await peer.say(*[submit(key) for key in keys[20:]])
+        for _ in keys:
+            await peer.hear_item("reply")
+        assert house.runtime.order == keys
+
+
+@pytest.mark.clause("N4")
+async def test_a_command_that_hangs_stops_neither_acks_nor_output_nor_beats(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        await peer.say(submit("k1", "slow"))
+        house.channel.give(output("hi"))
+        assert (await peer.hear_item("output"))["parts"] == ["hi"]
+        await peer.say({"t": "ack", "sent": 2, "feed": 0})
+        await peer.hear_item("beat")
+        assert ("ack", 2, 0) in house.channel.calls
+        house.runtime.go.set()
+        assert (await peer.hear_item("reply"))["id"] == "id-k1"
+
+
+@pytest.mark.clause("E2")
+async def test_a_long_list_is_cut_and_one_row_always_fits(autojump_clock: MockClock) -> None:
+    async with open_house(GatewayOptions(max_reply_bytes=700)) as house:
+        async with house.connect(memory_stream_pair()) as peer:
+            await peer.welcome()
+            for number in range(10):
+                house.runtime.rows[f"j{number}"] = Job(id=f"j{number}", user="ada", name="echo")
+            jobs = (await peer.ask({"t": "jobs", "id": "a"}))["ok"]["jobs"]
+            assert [job["id"] for job in jobs] == ["j9", "j8"]
+            house.runtime.rows["big"] = Job(
+                id="big", user="ada", name="echo", arguments=json.dumps("x" * 2000)
+            )
+            jobs = (await peer.ask({"t": "jobs", "id": "b"}))["ok"]["jobs"]
+            assert [job["id"] for job in jobs] == ["big"]
+
+
+# --- slow peers ---------------------------------------------------------------------------------
+
+
+@pytest.mark.clause("O4")
+async def test_a_peer_that_does_not_read_costs_one_message_and_then_gets_the_rest(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house, house.connect(lockstep_stream_pair()) as peer:
+        await peer.welcome()
+        await peer.hear_item("snapshot") if not peer.inbox else peer.inbox.clear()
+        async with frozen(peer):
+            await trio.sleep(1)
+            for start in range(1000):
+                house.channel.give(output("x" * 1000, start))
+                await trio.sleep(0.01)
+            [connection] = house.connections
+            assert connection.statistics().pending_bytes <= house.options.max_message_bytes * 1.1
+            assert len(house.channel.due) > 900  # what waits is the channel's, which keeps a cursor
+        got: list[int] = []
+        messages = 0
+        while len(got) < 1000:
+            items = await peer.hear()
+            got += [item["from"] for item in items if item["t"] == "output"]
+            messages += 1
+        assert got == list(range(1000))
+        assert messages < 30  # larger ranges, and not one per tick
+
+
+class frozen:
+    """While inside, ``peer`` reads nothing from its stream."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._stream: Any = peer.websocket._stream
+        self._gate = trio.Event()
+
+    async def __aenter__(self) -> None:
+        receive = self._stream.receive_some
+
+        async def held(max_bytes: int | None = None) -> bytes:
+            await self._gate.wait()
+            data: bytes = await receive(max_bytes)
+            return data
+
+        self._stream.receive_some = held
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._gate.set()
+
+
+async def test_the_server_closes_in_time_when_the_peer_does_not_take_it(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(lockstep_stream_pair()) as peer:
+        await peer.welcome()
+        async with frozen(peer):
+            house.channel.give(output("x" * 5000))
+            house.channel.give(output("y" * 5000))
+            await trio.sleep(1)
+            began = trio.current_time()
+            house.connections[0].close(CloseCode.DRAIN, "the server is stopping")
+            while house.runtime.open_now or house.connections[0].statistics().pending_bytes:
+                await trio.sleep(0.1)
+            assert trio.current_time() - began <= house.options.close_s + 0.2
+
+
+async def test_a_session_that_is_closed_gets_the_code_and_the_reason(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        house.connections[0].close(CloseCode.DRAIN, "the server is stopping")
+        house.connections[0].close(CloseCode.INTERNAL, "only the first says why")
+        assert await peer.closed() == (4001, "the server is stopping")
+        await wait_all_tasks_blocked()
+        assert house.connections[0].statistics().state is SessionState.CLOSED
+
+
+async def test_what_a_session_is_due_within_a_tick_goes_in_one_message(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        await trio.sleep(1)
+        began = trio.current_time()
+        for start in range(60):
+            house.channel.give(output("x", start))
+            await trio.sleep(0.001)
+        counts: list[int] = []
+        while sum(counts) < 60:
+            counts.append(len(await peer.hear()))
+        assert len(counts) in (3, 4)
+        assert trio.current_time() - began < 0.1
