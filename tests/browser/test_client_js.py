@@ -12,7 +12,9 @@ TESTS = Path(__file__).parent / "js"
 NODE = shutil.which("node")
 
 
-@pytest.mark.skipif(NODE is None, reason="no node here: install nodejs 20 or later to run the browser client's tests")
+@pytest.mark.skipif(
+    NODE is None, reason="no node here: install nodejs 20 or later to run the browser client's tests"
+)
 @pytest.mark.parametrize("path", sorted(TESTS.glob("*.test.mjs")), ids=lambda path: path.name)
 def test_the_browser_client_passes_its_own_tests(path: Path) -> None:
     assert NODE is not None

@@ -1,0 +1,173 @@
+/** One job in a conversation: what was asked, and what comes of it. */
+
+import { active } from "./chat.js";
+import { announce, duration, h, reconcile, setText, soon, time } from "./dom.js";
+import { MarkdownView } from "./markdown.js";
+
+const STATES = {
+  queued: "queued", running: "running", completed: "completed", failed: "failed", cancelled: "stopped",
+  timed_out: "timed out", lost: "lost",
+};
+
+/** What an ended job that did not complete says, where it has no error of its own. */
+const ENDINGS = {
+  cancelled: "Stopped.",
+  timed_out: "This took longer than it may.",
+  lost: "This was interrupted too often, or at a step that must not be repeated, and was given up.",
+};
+
+export class MessageView {
+  /** @param {import("./chat.js").Chat} chat @param {any} job */
+  constructor(chat, job) {
+    this.chat = chat;
+    this.job = job;
+    /** @type {import("./outputs.js").Buffer | null} */
+    this.buffer = null;
+    this.question = h("div", { class: "asked" });
+    this.label = h("span", { class: "label" });
+    this.chip = h("span", { class: "chip", data: { testid: "state" } });
+    this.stop = h("button", { type: "button", class: "stop", data: { testid: "stop" }, onclick: () => chat.stop(job.id) }, "Stop");
+    this.bar = h("progress", { data: { testid: "progress" }, "aria-label": "Progress" });
+    this.note = h("span", { class: "hint" });
+    this.progress = h("div", { class: "progress", hidden: true }, this.bar, this.note);
+    this.output = h("div", { class: "markdown", data: { testid: "output", job: job.id } });
+    this.markdown = new MarkdownView(this.output);
+    this.places = h("ol", { class: "places" });
+    this.sources = h("details", { class: "sources", open: true, hidden: true }, h("summary", { text: "Places found" }), this.places);
+    this.error = h("p", { class: "problem", data: { testid: "error" }, hidden: true });
+    this.foot = h("span", { class: "hint" });
+    this.copy = h("button", { type: "button", class: "quiet", onclick: () => this._copy() }, "Copy");
+    this.copy.hidden = true;
+    this.element = h(
+      "article",
+      { class: "message", data: { testid: "message", job: job.id } },
+      this.question,
+      h(
+        "div",
+        { class: "answer" },
+        h("header", {}, this.label, this.chip, this.stop),
+        this.progress,
+        this.output,
+        this.sources,
+        this.error,
+        h("footer", {}, this.foot, this.copy),
+      ),
+    );
+  }
+
+  /** @param {import("./outputs.js").Buffer} buffer */
+  attach(buffer) {
+    if (this.buffer === buffer && buffer.listener) return;
+    this.buffer = buffer;
+    buffer.listener = (item) => {
+      if (item.type === "rewind") this.markdown.cut(item.length);
+      this.changed();
+    };
+    this.changed();
+  }
+
+  changed() {
+    this._soon ??= () => this._output();
+    soon(this._soon);
+  }
+
+  /** @param {any} job */
+  update(job) {
+    const before = this.job;
+    this.job = job;
+    const question = this.chat.questionOf(job);
+    setText(this.question, question);
+    this.question.hidden = question === "";
+    setText(this.label, this.chat.labelOf(job));
+    this.element.dataset.state = job.state;
+    this.element.dataset.attempt = job.attempt;
+    this.output.setAttribute("aria-busy", String(active(job)));
+    if (active(before) && !active(job)) announce(`${this.chat.labelOf(job)}: ${STATES[job.state]}`);
+    this._state();
+    this._foot();
+  }
+
+  _state() {
+    const { job } = this;
+    let text = STATES[job.state] ?? job.state;
+    if (active(job) && job.cancel_requested) text = "stopping…";
+    else if (job.state === "running" && job.attempt > 1) text += `, attempt ${job.attempt}`;
+    else if (job.state === "queued" && job.attempt > 0) text = `waiting for attempt ${job.attempt + 1}`;
+    setText(this.chip, text);
+    this.chip.dataset.state = job.state;
+    this.stop.hidden = !active(job);
+    this.stop.disabled = job.cancel_requested;
+    const problem = job.error ?? ENDINGS[job.state] ?? "";
+    setText(this.error, active(job) || job.state === "completed" ? "" : problem);
+    this.error.hidden = this.error.textContent === "";
+    this.error.dataset.state = job.state;
+  }
+
+  _foot() {
+    const { job, buffer } = this;
+    const parts = [];
+    if (job.attempt > 1) parts.push(`went on after ${job.attempt === 2 ? "an interruption" : `${job.attempt - 1} interruptions`}`);
+    if (job.ended_at !== null) {
+      parts.push(time(job.ended_at));
+      if (job.started_at !== null) parts.push(`took ${duration(job.ended_at - job.started_at)}`);
+    }
+    if (buffer?.status === "failed") parts.push(buffer.problem);
+    if (buffer?.status === "gone") parts.push("its output is gone");
+    setText(this.foot, parts.join(" · "));
+    this.copy.hidden = active(job) || !buffer?.text || !navigator.clipboard;
+  }
+
+  _output() {
+    const { buffer } = this;
+    if (!buffer || buffer.listener === null) return;
+    if (!this.markdown.show(buffer.text, buffer.over)) this.changed();
+    this.output.dataset.entries = buffer.entries;
+    this.output.dataset.attempt = buffer.attempt;
+    this.output.dataset.rewinds = buffer.rewinds;
+    this.output.dataset.status = buffer.status;
+    this.output.dataset.verified = buffer.verified;
+    this._progress();
+    this._sources();
+    this._foot();
+    this.onresize?.();
+  }
+
+  _progress() {
+    const { progress } = /** @type {any} */ (this.buffer);
+    this.progress.hidden = !progress || !active(this.job);
+    if (!progress) return;
+    if (progress.total === null) this.bar.removeAttribute("value");
+    else {
+      this.bar.max = progress.total || 1;
+      this.bar.value = progress.done;
+    }
+    const count = progress.total === null ? String(progress.done) : `${progress.done} of ${progress.total}`;
+    setText(this.note, progress.note ? `${count} · ${progress.note}` : count);
+  }
+
+  _sources() {
+    const found = /** @type {any} */ (this.buffer).events.filter((event) => event.name === "source" && event.data);
+    this.sources.hidden = found.length === 0;
+    reconcile(
+      this.places,
+      found,
+      (event) => `${event.at} ${event.data.title}`,
+      ({ data }) =>
+        h(
+          "li",
+          { data: { testid: "source" } },
+          h("strong", { text: String(data.title ?? "") }),
+          " ",
+          h("code", { text: String(data.where ?? "") }),
+          typeof data.score === "number" ? h("span", { class: "hint", text: data.score.toFixed(2), title: "score" }) : "",
+        ),
+    );
+  }
+
+  async _copy() {
+    await navigator.clipboard.writeText(this.buffer?.text ?? "");
+    announce("Copied");
+    setText(this.copy, "Copied");
+    setTimeout(() => setText(this.copy, "Copy"), 1500);
+  }
+}
