@@ -29,9 +29,8 @@ M = TypeVar("M")
 class Passivation:
     """How a keyed supervisor lets idle actors end."""
 
-    leave: Callable[[], bool]
-    """Called in the step that found nothing to do; if it says yes the actor ends, and what is sent from
-    then on is for the next incarnation."""
+    leave: Callable[[], None]
+    """Called in the step that found nothing to do. What is sent from then on is for the next incarnation."""
     idle_s: float | None = None
     """Seconds without a message before it is considered; ``None``: whenever nothing waits."""
 
@@ -104,7 +103,7 @@ class Incarnation(Generic[M]):
                 if isinstance(item, Stop):
                     return item.reason
                 if isinstance(item, ConsiderPassivation):
-                    if self._may_leave():
+                    if self._leaves():
                         return StopReason.PASSIVATED
                 else:
                     await self._handle(item)
@@ -118,22 +117,21 @@ class Incarnation(Generic[M]):
             return await self._mailbox.get()
         idle_s = self._passivation.idle_s
         if idle_s is None:
-            if self._mailbox.is_empty() and self._may_leave():
+            if self._leaves():
                 return Stop(StopReason.PASSIVATED)
             return await self._mailbox.get()
         while True:
             with trio.move_on_after(idle_s):
                 return await self._mailbox.get()
-            if self._may_leave():
+            if self._leaves():
                 return Stop(StopReason.PASSIVATED)
 
-    def _may_leave(self) -> bool:
-        return (
-            self._passivation is not None
-            and self._mailbox.is_empty()
-            and self._actor.passivable()
-            and self._passivation.leave()
-        )
+    def _leaves(self) -> bool:
+        """Whether there is nothing to do; if so it is said to the supervisor in this very step."""
+        idle = self._passivation is not None and self._mailbox.is_empty() and self._actor.passivable()
+        if idle and self._passivation is not None:
+            self._passivation.leave()
+        return idle
 
     async def _handle(self, envelope: Envelope[M]) -> None:
         self._context._current = envelope

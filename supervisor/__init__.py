@@ -1,1 +1,23 @@
-"""placeholder"""
+"""What keeps it running: a supervision library, and on it the runtime.
+
+The general files, in reading order. They import nothing of jobs, of the store only its seams and its base
+error, and of actors the general files, so that the library can be used alone:
+
+* ``errors``      what supervisors raise
+* ``strategy``    who is restarted with whom (no ``await``)
+* ``intensity``   how often is too often; ``backoff`` how long to wait; ``budget`` both for one child
+* ``tree``        what runs, as text and as JSON
+* ``child_spec``  what a child is, declared; an actor as a child
+* ``child``       the record of one child, and the task of one incarnation
+* ``shutdown``    how one child is stopped: asked, cancelled, reported as stuck
+* ``lane``        how anything reaches a supervisor's loop; its timers
+* ``base``        one nursery whose body is the loop, and the ordered stop
+* ``supervisor``  children known from the start, in order, restarted by a strategy
+* ``population``  children that come and go; ``dynamic`` by name, ``keyed`` actors by key
+
+The files of the domain:
+
+* ``options``     every bound of a runtime; ``refusals`` why a submit was not accepted
+* ``admission``, ``expiry``, ``reading``  jobs come in, fall due, and are read
+* ``runtime_tree``, ``runtime``           the tree that runs them, and the handle of it
+"""

@@ -22,7 +22,7 @@ GENERAL = modules_of(
     "mailbox envelope ref ask signals actor context loop timers stash watch ledger inspection reports errors",
 ) | modules_of(
     "supervisor",
-    "child_spec child actor_child strategy intensity backoff lane base supervisor population dynamic keyed"
+    "child_spec child strategy intensity backoff budget lane base supervisor population dynamic keyed"
     " shutdown tree errors",
 )
 GENERAL_OF_STORE = {"trouper.store.seams", "trouper.store.errors"}

@@ -1,0 +1,232 @@
+"""What a child is, declared: its name, how it starts, what its end means.
+
+``start`` is called for each incarnation, so a spec holds a way to make a child and never a child that was
+made: state of the one that crashed cannot leak into the next.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import attrs
+import trio
+
+from trouper.actors.actor import Actor
+from trouper.actors.errors import ActorStopped
+from trouper.actors.loop import Incarnation, Passivation
+from trouper.actors.mailbox import Mailbox
+from trouper.actors.ref import ActorRef
+from trouper.actors.reports import Crash
+from trouper.actors.signals import Stop, StopReason
+from trouper.supervisor.backoff import Backoff
+from trouper.supervisor.errors import BadSpec
+from trouper.supervisor.intensity import Intensity
+from trouper.supervisor.strategy import Restart as Restart
+from trouper.supervisor.tree import TreeNode
+
+M = TypeVar("M")
+
+
+class ExitReason(enum.Enum):
+    """How an incarnation ended."""
+
+    RETURNED = "returned"
+    """By itself."""
+    STOPPED = "stopped"
+    """It was asked to, and returned within its grace."""
+    CANCELLED = "cancelled"
+    """It was cancelled: its start was given up, or its grace was over."""
+    CRASHED = "crashed"
+    """An exception came out of it."""
+
+
+@attrs.frozen
+class ChildExit:
+    """The end of one incarnation. Every incarnation has exactly one."""
+
+    name: str
+    incarnation: int
+    reason: ExitReason
+    crash: Crash | None
+    """The text of what it crashed of."""
+    started: bool
+    """Whether it had said ``started()``."""
+
+
+class ChildContext:
+    """What an incarnation is told, and what it tells its supervisor."""
+
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        incarnation: int = 1,
+        *,
+        acknowledge: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.name = name
+        self.path = path
+        """The names of the supervisors above and its own: ``runtime/core/jobs/j1``."""
+        self.incarnation = incarnation
+        """Counted from 1."""
+        self.stopping = trio.Event()
+        """Set when the child is asked to end. It is cancelled when its grace is over."""
+        self.stop_by = math.inf
+        """Once it is set: when the grace is over, on trio's clock."""
+        self.crash: Exception | None = None
+        self._acknowledge = acknowledge
+        self._on_stop: list[Callable[[], None]] = []
+        self._on_kill: list[Callable[[], None]] = []
+
+    def started(self) -> None:
+        """Say that the child is ready. Only from here on does an outer cancellation reach its supervisor
+        first, which then stops its children in order. Saying it twice is harmless."""
+        self._acknowledge()
+
+    def record_crash(self, crash: Exception) -> None:
+        """Tell of a crash at once, before anything is awaited. The first one told is the crash, whatever
+        comes out of ``start`` later."""
+        if self.crash is None:
+            self.crash = crash
+
+    def on_stop(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called when ``stopping`` is set, for who cannot wait for it; at once if it is."""
+        if self.stopping.is_set():
+            call()
+        else:
+            self._on_stop.append(call)
+
+    def on_kill(self, call: Callable[[], None]) -> None:
+        """Have ``call`` called when everything is given up at once, so that nested supervisors do as well."""
+        self._on_kill.append(call)
+
+    def ask_to_stop(self, by: float) -> None:
+        """For supervisors: set ``stopping``; the child is cancelled at ``by``."""
+        if not self.stopping.is_set():
+            self.stop_by = by
+            self.stopping.set()
+            for call in self._on_stop:
+                call()
+
+    def kill(self) -> None:
+        """For supervisors: tell that no grace is left."""
+        for call in self._on_kill:
+            call()
+
+
+@attrs.frozen
+class ChildSpec:
+    """One child of a supervisor."""
+
+    name: str
+    """Unique under its supervisor; not empty."""
+    start: Callable[[ChildContext], Awaitable[object]]
+    """Lives as long as the incarnation does. Says ``context.started()`` when it is ready."""
+    restart: Restart = Restart.PERMANENT
+    shutdown_s: float = 5.0
+    """Grace between being asked to end and being cancelled, in seconds; 0 to cancel at once, ``inf`` for as
+    long as the supervisor has."""
+    start_timeout_s: float = 30.0
+    """Seconds until ``started()`` must have been said."""
+    intensity: Intensity | None = None
+    """How often this child alone may be restarted; ``None``: its supervisor's own is the only bound."""
+    backoff: Backoff | None = None
+    """Wait before each restart; ``None``: at once."""
+    on_ended: Callable[[ChildExit | None], None] | None = None
+    """Called when no further incarnation will come, with the exit of the last, ``None`` if there was none.
+    (If the supervisor is itself started again, so are its children.)"""
+    inspect: Callable[[], TreeNode] | None = None
+    """The child's own node of the tree, to which its supervisor adds state and numbers."""
+
+    def __attrs_post_init__(self) -> None:
+        if not self.name:
+            raise BadSpec("the name of a child is not empty")
+        if not callable(self.start):
+            raise BadSpec(f"child {self.name!r}: start is an async function of a ChildContext")
+        if not self.shutdown_s >= 0:
+            raise BadSpec(f"child {self.name!r}: shutdown_s is 0 or more seconds, not {self.shutdown_s!r}")
+        if not self.start_timeout_s > 0:
+            raise BadSpec(
+                f"child {self.name!r}: start_timeout_s is above 0 seconds, not {self.start_timeout_s!r}"
+            )
+
+
+_STOP_REASONS = {
+    ExitReason.RETURNED: StopReason.STOPPED,
+    ExitReason.STOPPED: StopReason.SHUTDOWN,
+    ExitReason.CANCELLED: StopReason.CANCELLED,
+    ExitReason.CRASHED: StopReason.CRASHED,
+}
+
+
+def actor_child(
+    name: str,
+    factory: Callable[[], Actor[M]],
+    *,
+    mailbox: Mailbox[M] | None = None,
+    restart: Restart = Restart.PERMANENT,
+    shutdown_s: float = 5.0,
+    start_timeout_s: float = 30.0,
+    intensity: Intensity | None = None,
+    backoff: Backoff | None = None,
+) -> tuple[ChildSpec, ActorRef[M]]:
+    """An actor as a child, and the ref to it, which works from now on.
+
+    ``factory`` makes an instance for each incarnation. What waits in the mailbox at a crash is handled by
+    the next one. The ref is dead when no further incarnation will come; asks that wait then raise
+    ``ActorStopped``. For the other arguments see ``ChildSpec``.
+    """
+    box: Mailbox[M] = mailbox if mailbox is not None else Mailbox()
+    ref: ActorRef[M] = ActorRef(name, box)
+
+    async def start(context: ChildContext) -> None:
+        box.reopen()  # in case the supervisor itself was started again
+        await live_as_child(factory(), ref, box, context)
+
+    def ended(exit: ChildExit | None) -> None:
+        reason = StopReason.STOPPED if exit is None else _STOP_REASONS[exit.reason]
+        why = reason.value if exit is None or exit.crash is None else f"crashed ({exit.crash.summary})"
+        box.close(reason, lambda: ActorStopped(f"actor {name!r} has ended: {why}"))
+
+    spec = ChildSpec(
+        name,
+        start,
+        restart=restart,
+        shutdown_s=shutdown_s,
+        start_timeout_s=start_timeout_s,
+        intensity=intensity,
+        backoff=backoff,
+        on_ended=ended,
+        inspect=lambda: actor_node(name, box),
+    )
+    return spec, ref
+
+
+async def live_as_child(
+    actor: Actor[M],
+    ref: ActorRef[M],
+    mailbox: Mailbox[M],
+    context: ChildContext,
+    passivation: Passivation | None = None,
+) -> StopReason:
+    """Run one incarnation of an actor as that of a child. Returns and raises as ``Incarnation.run``."""
+    incarnation = Incarnation(
+        actor,
+        ref,
+        mailbox,
+        incarnation=context.incarnation,
+        acknowledge=context.started,
+        record_crash=context.record_crash,
+        passivation=passivation,
+    )
+    context.on_stop(lambda: mailbox.post(Stop(StopReason.SHUTDOWN)))
+    return await incarnation.run()
+
+
+def actor_node(name: str, mailbox: Mailbox[Any]) -> TreeNode:
+    """An actor's node of the tree: the use of its mailbox."""
+    seen = mailbox.statistics()
+    return TreeNode(name, "actor", "", note=f"{seen.waiting} of {seen.capacity} waiting, {seen.overflow}")

@@ -1,0 +1,230 @@
+"""Children that come and go: what dynamic and keyed supervisors share.
+
+The loop takes one step after the other, each without ``await``, and never waits for a child: starting,
+stopping and backing off are states of the child, each with at most one timer. So a thousand children can
+start, stop and fail at once, and one that takes long keeps nobody waiting.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final, Generic, TypeVar
+
+import attrs
+import trio
+
+from trouper.actors.reports import Reporter, ReportKind
+from trouper.store.seams import Seams
+from trouper.supervisor.base import BaseSupervisor
+from trouper.supervisor.child import ALIVE, Child, ChildState
+from trouper.supervisor.child_spec import ExitReason
+from trouper.supervisor.errors import BadSpec, StartFailed
+from trouper.supervisor.lane import Lane, Timers
+
+C = TypeVar("C", bound=Child)
+
+STOP_NOTES_MAX: Final = 100
+"""Bound of the children that a shutdown report names."""
+
+
+@attrs.frozen
+class PopulationStatistics:
+    """The children of a dynamic or keyed supervisor by what they do, and what happened since it was made."""
+
+    children: int
+    max_children: int
+    starting: int
+    running: int
+    stopping: int
+    backoff: int
+    gave_up: int
+    """Not started again because they failed too often. Of a keyed supervisor: the keys in quarantine."""
+    stuck: int
+    started: int
+    """Incarnations."""
+    crashes: int
+
+
+class Population(BaseSupervisor, Generic[C]):
+    """Children by name. See ``DynamicSupervisor`` and ``KeyedSupervisor``."""
+
+    def __init__(
+        self,
+        name: str,
+        max_children: int,
+        *,
+        seams: Seams | None,
+        reporter: Reporter,
+        shutdown_total_s: float,
+        stuck_after_s: float,
+    ) -> None:
+        super().__init__(
+            name,
+            seams=seams,
+            reporter=reporter,
+            shutdown_total_s=shutdown_total_s,
+            stuck_after_s=stuck_after_s,
+        )
+        if max_children < 1:
+            raise BadSpec(f"supervisor {name!r} needs room for at least 1 child, not {max_children!r}")
+        self._max = max_children
+        self._started = self._crashes = 0
+        self._members: dict[str, C] = {}
+        self._steps: Lane[Callable[[], None]] = Lane()
+        self._timers = Timers()
+        self._stop_notes: list[str] = []
+
+    def _count(self, gave_up: int) -> PopulationStatistics:
+        states = [member.state for member in self._members.values()]
+        return PopulationStatistics(
+            children=len(states),
+            max_children=self._max,
+            starting=states.count(ChildState.STARTING),
+            running=states.count(ChildState.RUNNING),
+            stopping=states.count(ChildState.STOPPING),
+            backoff=states.count(ChildState.BACKOFF),
+            gave_up=gave_up,
+            stuck=sum(member.stuck for member in self._members.values()),
+            started=self._started,
+            crashes=self._crashes,
+        )
+
+    # -- the loop ----------------------------------------------------------------------------------
+
+    async def _supervise(self, acknowledge: Callable[[], None]) -> None:
+        acknowledge()
+        await self._take_steps(until=lambda: False)
+
+    async def _take_steps(self, until: Callable[[], bool]) -> None:
+        while not until():
+            step = await self._steps.get(self._timers.next_at())
+            if step is not None:
+                step()
+            self._timers.fire(trio.current_time())
+
+    # -- one member --------------------------------------------------------------------------------
+
+    def _spawn(self, member: C) -> None:
+        self._started += 1
+        member.spawn(self._body(), partial(self._task_ended, member), partial(self._acknowledged, member))
+        at = trio.current_time() + member.spec.start_timeout_s
+        self._timers.set(member.spec.name, at, partial(self._start_timed_out, member))
+
+    def _acknowledged(self, member: C) -> None:
+        """In the member's own task."""
+        self._timers.clear(member.spec.name)
+
+    def _task_ended(self, member: C, number: int) -> None:
+        """In the member's own task, in its last step. What is put in the lane after this finds it ended."""
+        self._steps.put(partial(self._settle, member, number))
+
+    def _settle(self, member: C, number: int) -> None:
+        if number != member.incarnation or self._members.get(member.spec.name) is not member:
+            return
+        self._timers.clear(member.spec.name)
+        exit = member.exit
+        assert exit is not None
+        member.state = ChildState.ENDED
+        if exit.crash is not None:
+            self._crashes += 1
+        if member.acknowledged:
+            self._report_crash(member)
+            member.take_error()
+            self._ended(member, None)
+        else:
+            failed = member.start_error()
+            if member.timed_out or exit.reason is not ExitReason.CANCELLED:
+                text = "" if exit.crash is None else exit.crash.text
+                self._report(ReportKind.START_FAILED, member, str(failed), text)
+            self._ended(member, failed)
+
+    @abstractmethod
+    def _ended(self, member: C, failed: StartFailed | None) -> None:
+        """A member's task has ended: start it again, later or never. ``failed``: it had not started."""
+
+    def _start_timed_out(self, member: C) -> None:
+        if member.state is ChildState.STARTING:
+            member.timed_out = True
+            self._cancel(member)
+
+    def _begin_stop(self, member: C, deadline: float) -> None:
+        """Ask a member that has a task to end, by its grace or ``deadline``."""
+        now = trio.current_time()
+        by = min(now + member.spec.shutdown_s, deadline)
+        if member.state is ChildState.STARTING or by <= now:
+            self._cancel(member)
+        else:
+            member.ask_to_stop(by)
+            self._timers.set(member.spec.name, by, partial(self._cancel, member))
+
+    def _cancel(self, member: C) -> None:
+        member.cancel()
+        if self._stopping and len(self._stop_notes) < STOP_NOTES_MAX:
+            self._stop_notes.append(f"{member.spec.name}: cancelled")
+        at = trio.current_time() + self._stuck_after_s
+        self._timers.set(member.spec.name, at, partial(self._report_stuck, member))
+
+    def _back_off(self, member: C) -> None:
+        """Let a member that may be restarted wait for it."""
+        delay_s = member.budget.delay_s(member.lived_s, self.seams.random)
+        member.state = ChildState.BACKOFF
+        member.restart_at = trio.current_time() + delay_s
+        if delay_s > 0:
+            self._timers.set(member.spec.name, member.restart_at, partial(self._restart, member))
+        else:
+            self._restart(member)
+
+    def _restart(self, member: C) -> None:
+        if member.state is ChildState.BACKOFF:
+            self._spawn(member)
+            self._report(ReportKind.RESTART, member, "started again")
+
+    def _remove(self, member: C) -> None:
+        """The member is gone for good."""
+        if self._members.get(member.spec.name) is member:
+            del self._members[member.spec.name]
+        self._timers.clear(member.spec.name)
+        member.finish()
+
+    # -- stopping ----------------------------------------------------------------------------------
+
+    async def _stop_children(self, deadline: float) -> list[str]:
+        self._stop_notes = []
+        asked = 0
+        for member in list(self._members.values()):
+            if member.state not in ALIVE:
+                self._remove(member)
+            elif member.alive:  # the step of one that has just ended is in the lane
+                asked += 1
+                if member.state is not ChildState.STOPPING:
+                    self._begin_stop(member, deadline)
+        self._timers.set(_DEADLINE, deadline, self._cancel_those_left)
+        await self._take_steps(until=self._only_stuck_left)
+        stuck = [f"{name}: stuck" for name, member in self._members.items() if member.alive]
+        return [f"{asked} stopped", *self._stop_notes, *stuck[:STOP_NOTES_MAX]]
+
+    def _cancel_those_left(self) -> None:
+        for member in self._members.values():
+            if member.alive and not member.stuck:
+                self._cancel(member)
+
+    def _only_stuck_left(self) -> bool:
+        return not any(member.alive and not member.stuck for member in self._members.values())
+
+    def _after(self) -> None:
+        while (step := self._steps.take_now()) is not None:
+            step()  # answers those who still wait: nothing is started any more
+        for member in list(self._members.values()):
+            self._remove(member)
+        self._timers = Timers()
+
+    def _all_children(self) -> Iterable[Child]:
+        return self._members.values()
+
+    def _note(self) -> str:
+        return f"{len(self._members)} of {self._max}"
+
+
+_DEADLINE: Final = ("the deadline of the stop",)  # a timer's key that is no name
