@@ -28,6 +28,11 @@ PLACES = {
 }
 
 
+def files(folder: Path) -> list[Path]:
+    """What is in ``folder``."""
+    return sorted(folder.iterdir())
+
+
 class KnownEnvironment:
     """Packages ``alpha`` and ``beta`` are well, ``gamma`` is broken, ``delta`` cannot be imported.
 

@@ -15,8 +15,6 @@ from typing import Any
 import trouper
 from examples.chat.jobs.completions import Completions, Endpoint, Refused, Unavailable, open_completions
 
-MAX_PROMPT = 100_000
-"""Characters of a prompt."""
 MAX_WAIT_S = 3600.0
 """Seconds that a server may ask to wait; beyond that it is honest to fail and say so."""
 EXCERPT = 2_000
@@ -45,8 +43,6 @@ def model_job(
     async def model(ctx: trouper.JobContext, *, prompt: str) -> dict[str, Any]:
         if not prompt.strip():
             raise trouper.Fail("there is nothing to ask: the prompt is empty")
-        if len(prompt) > MAX_PROMPT:
-            raise trouper.Fail(f"the prompt has {len(prompt)} characters: up to {MAX_PROMPT} are legal")
         try:
             async with open_completions(endpoint, wall) as completions:
                 return await converse(ctx, completions, prompt)

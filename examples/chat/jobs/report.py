@@ -102,11 +102,13 @@ async def _audit_one(
     await page.write(text.imports_end(audit))
 
 
-def report_job(surveyor: Surveyor, transcripts: Path | None = None) -> trouper.JobSpec[..., Any]:
-    """The job ``report`` over ``surveyor``."""
+def report_job(
+    surveyor: Surveyor, transcripts: Path | None = None, now: Callable[[], float] = trio.current_time
+) -> trouper.JobSpec[..., Any]:
+    """The job ``report``; the arguments are those of ``audit_all``."""
 
     @trouper.job(name="report", client=True, timeout=3600, retry=trouper.Retry(attempts=10))
     async def report(ctx: trouper.JobContext) -> dict[str, Any]:
-        return await audit_all(ctx, surveyor, transcripts=transcripts)
+        return await audit_all(ctx, surveyor, transcripts=transcripts, now=now)
 
     return report
