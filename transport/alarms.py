@@ -21,7 +21,7 @@ _CALLS_PER_CHECKPOINT = 64
 
 
 class Alarms:
-    """Bounded by the connections of the gateway: each has two, which end when they return None."""
+    """Bounded by the connections of the gateway: each has three at most, which end when they return None."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Callback]] = []

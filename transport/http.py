@@ -88,9 +88,9 @@ def parse_cookies(header: str) -> dict[str, str]:
     """The cookies of a ``Cookie`` header."""
     cookies: dict[str, str] = {}
     for pair in header.split(";"):
-        name, equals, value = pair.strip().partition("=")
-        if equals and name not in cookies:
-            cookies[name] = value.strip('"')
+        name, equals, value = pair.partition("=")
+        if equals:
+            cookies.setdefault(name.strip(), value.strip().strip('"'))
     return cookies
 
 

@@ -143,11 +143,16 @@ class Session:
 
     def opened(self, channel: Channel, welcome: messages.Welcome) -> list[Action]:
         """The client is who it says, and ``channel`` is its view: welcome it, then go on with what
-        came behind its hello."""
+        came behind its hello.
+
+        The welcome alone is not yet called due: the feed is about to come, and goes in its message.
+        """
         self._move(SessionEvent.WELCOMED)
         self._channel = channel
         channel.on_ready = self._on_due
-        self._push(welcome)
+        self._enqueue(welcome)
+        if channel.pending:
+            self._on_due()
         actions: list[Action] = []
         early, self._early = self._early, []
         try:
@@ -287,10 +292,13 @@ class Session:
             self._push(item)
 
     def _push(self, item: Item) -> None:
+        self._enqueue(item)
+        self._on_due()
+
+    def _enqueue(self, item: Item) -> None:
         encoded = encode_item(item)
         self._replies.append(encoded)
         self._reply_bytes += len(encoded)
-        self._on_due()
 
     def _close(self, code: CloseCode, reason: str, actions: list[Action]) -> None:
         self.end()

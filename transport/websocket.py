@@ -182,7 +182,9 @@ class WebSocketConnection:
                     window=self._ports.window_bytes,
                 )
                 self._perform(self._session.opened(channel, welcome), nursery)
-                self._ports.alarms.at(trio.current_time() + options.beat_s, self._beat)
+                now = trio.current_time()
+                self._ports.alarms.at(now + options.max_tick_s, self._welcome_alone)
+                self._ports.alarms.at(now + options.beat_s, self._beat)
                 await trio.sleep_forever()
             finally:
                 self._session.end()  # before the channel is closed under it
@@ -290,6 +292,11 @@ class WebSocketConnection:
             return due
         self.close(CloseCode.SILENCE, f"nothing was heard for {self._options.silence_s:g} s")
         return None
+
+    def _welcome_alone(self) -> None:
+        """The feed did not come at once (the store is slow, or down): the welcome goes without it."""
+        if not self._ended:
+            self._due()
 
     def _beat(self) -> float | None:
         if self._ended or self._closing is not None:
