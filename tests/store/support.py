@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -67,9 +69,14 @@ class World:
     """One database and the store on it, which can end and be started again as another boot."""
 
     def __init__(
-        self, engine: str, folder: Path, nursery: trio.Nursery, *, options: StoreOptions = PROMPT_OPTIONS,
+        self,
+        engine: str,
+        folder: Path,
+        nursery: trio.Nursery,
+        *,
+        options: StoreOptions = PROMPT_OPTIONS,
         **seams: Any,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.engine = engine
         self.path = folder / "store.db"
         self.wall = Wall()
@@ -233,3 +240,39 @@ def sha256(entries: Sequence[Entry]) -> str:
     for entry in entries:
         output_hash.update(entry)
     return output_hash.hexdigest()
+
+
+class GateThread(InlineThread):
+    """A thread that is stuck in a call while its gate is shut."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.shut = False
+        self.entered = trio.Event()
+        self.gate = trio.Event()
+
+    async def run(self, call: Callable[[], T]) -> T:
+        if self.shut:
+            self.entered.set()
+            with trio.CancelScope(shield=True):
+                await self.gate.wait()
+        return await super().run(call)
+
+
+def database(path: Path) -> sqlite3.Connection:
+    """A second connection, to look (or to harm) with."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA busy_timeout = 0")
+    return connection
+
+
+def look(path: Path, query: str) -> list[tuple[Any, ...]]:
+    """The rows of ``query`` on the database at ``path``."""
+    with closing(database(path)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def harm(path: Path, statement: str, *parameters: Any) -> None:
+    """Carry out ``statement`` on the database at ``path``, behind the store's back."""
+    with closing(database(path)) as connection:
+        assert connection.execute(statement, parameters).rowcount > 0
