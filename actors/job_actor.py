@@ -195,11 +195,12 @@ class JobActor(Actor[JobMessage]):
     def _crashed(self, error: BaseException) -> Ending:
         """An ending from what the function raised; the text is kept, the frames are not."""
         found = _find(error, (Fail, Again))
-        text = _printable(f"{type(error).__name__}: {error}" if found is None else str(found))
+        crash = Crash.of(error)
+        text = _printable(f"{crash.type}: {crash.message}" if found is None else str(found))
         text = text[: self._ports.limits.error_chars]
         if isinstance(found, Fail):
             return Ending(EndingKind.FAILED, error=text, reason="fail")
-        self._report(ReportKind.CRASH, text, Crash.of(error).text)
+        self._report(ReportKind.CRASH, text, crash.text)
         after = found.after if isinstance(found, Again) else None
         return Ending(EndingKind.CRASHED, error=text, reason="crash", retry_after_s=after)
 

@@ -52,6 +52,8 @@ class ExpiryPorts:
     options: RuntimeOptions
     running: Mapping[str, Any]
     """Job id → actor, of the attempts that run here."""
+    stopping: Callable[[], bool]
+    """Whether the runtime is being stopped: then nothing is claimed."""
     start: Callable[[Job], Awaitable[None]]
     """Start the actor of a claimed row; returns when it runs."""
 
@@ -80,6 +82,8 @@ class Expiry(Actor[ExpiryMessage]):
     # --- claiming ---
 
     async def _claim(self) -> None:
+        if self._ports.stopping():
+            return
         room = self._ports.options.max_running - len(self._ports.running)
         claims = await self._ports.store.claim(max(0, room))
         for job in claims.started:

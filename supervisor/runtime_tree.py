@@ -21,12 +21,6 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import trio
-from trouper.supervisor.child_spec import ChildContext, ChildSpec, Restart, actor_child
-from trouper.supervisor.dynamic import ChildExit, DynamicSupervisor
-from trouper.supervisor.intensity import Intensity
-from trouper.supervisor.keyed import KeyedSupervisor
-from trouper.supervisor.strategy import Strategy
-from trouper.supervisor.supervisor import Supervisor
 
 from trouper.actors.attempt import AttemptPorts, Progress, StopCause
 from trouper.actors.channel import SubscriberChannel
@@ -53,10 +47,16 @@ from trouper.store.protocol import CommitNotice, Store
 from trouper.store.records import Job
 from trouper.store.seams import Seams
 from trouper.store.urls import create_store
+from trouper.supervisor.child_spec import ChildContext, ChildSpec, Restart, actor_child
+from trouper.supervisor.dynamic import ChildExit, DynamicSupervisor
 from trouper.supervisor.expiry import ActorGone, Due, Expiry, ExpiryPorts
 from trouper.supervisor.expiry import conflation_key as expiry_key
+from trouper.supervisor.intensity import Intensity
+from trouper.supervisor.keyed import KeyedSupervisor
 from trouper.supervisor.options import RuntimeOptions
 from trouper.supervisor.refusals import TooManySessions
+from trouper.supervisor.strategy import Strategy
+from trouper.supervisor.supervisor import Supervisor
 
 _SETTLE_S = 5.0  # a job's grace, and then this long for its end to be recorded
 
@@ -182,6 +182,7 @@ class RuntimeTree:
             seams=self.seams,
             options=self.options,
             running=self.running,
+            stopping=lambda: self.stopping,
             start=self._start_job,
         )
         return Expiry(ports)

@@ -1,0 +1,129 @@
+"""The chat server in a process of its own, for tests: started, killed, started again."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+_START_S = 60.0
+_STOP_S = 40.0
+
+
+class ChatServer:
+    """``python -m examples.chat`` on a database in ``folder``. One process at a time."""
+
+    def __init__(self, folder: Path, *options: str, environ: dict[str, str] | None = None) -> None:
+        self.folder = folder
+        self.database = folder / "chat.db"
+        self.transcripts = folder / "transcripts"
+        self.port = 0
+        self.output: list[str] = []
+        self._options = options
+        self._environ = environ or {}
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self, *options: str) -> None:
+        """Start it, on the port of the time before, and wait until it listens."""
+        assert self._process is None, "it runs already"
+        command = [sys.executable, "-m", "examples.chat", "--port", str(self.port)]
+        command += ["--database", str(self.database), *self._options, *options]
+        environ = {
+            **os.environ,
+            "TROUPER_CHAT_INDEX": str(self.folder / "index"),
+            "TROUPER_CHAT_TRANSCRIPTS": str(self.transcripts),
+            **self._environ,
+        }
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        listening = threading.Event()
+        threading.Thread(target=self._read, args=(self._process, listening), daemon=True).start()
+        assert listening.wait(_START_S), "it did not start: " + "".join(self.output[-30:])
+
+    def _read(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.output.append(line)
+            if found := re.search(r"listening on http://[^ ]*:(\d+)", line):
+                self.port = int(found[1])
+                listening.set()
+
+    def kill(self) -> None:
+        """SIGKILL: no cleanup runs."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        self._process = None
+
+    def wait_killed(self, timeout_s: float = 60.0) -> None:
+        """Wait until it has killed itself at a fault point."""
+        assert self._process is not None
+        code = self._process.wait(timeout_s)
+        assert code == -signal.SIGKILL, f"exit code {code}: " + "".join(self.output[-30:])
+        self._process = None
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop it in order; its exit code."""
+        if self._process is None:
+            return 0
+        self._process.send_signal(number)
+        try:
+            return self._process.wait(_STOP_S)
+        finally:
+            self._process.kill()
+            self._process = None
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    # --- as a person or a program would ask it ---
+
+    def log_in(self, name: str) -> str:
+        """The cookie of a user, as ``name=value``."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        headers = {"Content-Type": "application/x-www-form-urlencoded", "Origin": self.url}
+        connection.request("POST", "/login", f"name={name}", headers)
+        response = connection.getresponse()
+        assert response.status == 303, response.read()
+        cookie = response.getheader("set-cookie")
+        connection.close()
+        assert cookie is not None
+        return cookie.partition(";")[0]
+
+    def rows(self, query: str, *arguments: Any) -> list[tuple[Any, ...]]:
+        """What the database holds, read through a connection of its own that cannot write."""
+        uri = f"file:{self.database}?mode=ro"
+        with contextlib.closing(sqlite3.connect(uri, uri=True)) as connection:
+            return connection.execute(query, arguments).fetchall()
+
+    def transcript(self, job_id: str) -> bytes:
+        """What the job wrote to a file of its own."""
+        return (self.transcripts / f"{job_id}.md").read_bytes()
+
+
+@contextlib.contextmanager
+def chat_server(folder: Path, *options: str, environ: dict[str, str] | None = None) -> Iterator[ChatServer]:
+    """A running server, ended at the end whatever happened."""
+    server = ChatServer(folder, *options, environ=environ)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
