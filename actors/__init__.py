@@ -16,9 +16,11 @@ so that the library can be used alone:
 
 The files of the domain:
 
+* ``options``     every bound of what runs
 * ``job_errors``, ``job_spec``  a job function's declaration and its ways to end
 * ``job_context`` what a job function can do; ``attempt``, ``job_actor`` run it once
 * ``outputs``     the logs of running jobs and who watches them
 * ``feed``        a user's changes, joined for those who lag
-* ``channel``     what one session is due; ``subscribers`` the sessions of a user; ``notifier`` their actor
+* ``channel_items``, ``channel``         what one session is due
+* ``subscribers``, ``notifier``          the sessions of a user, and their actor
 """

@@ -1,0 +1,197 @@
+"""How a supervisor stops: in order, within one deadline, and never so that something is lost."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+import trio
+import trio.testing
+
+from tests.supervisor.helpers import Stage, running
+from trouper.actors.reports import ReportKind
+from trouper.supervisor.child_spec import ChildContext, ChildSpec
+from trouper.supervisor.supervisor import Supervisor
+
+settle = trio.testing.wait_all_tasks_blocked
+
+
+@pytest.mark.clause("S1")
+async def test_children_start_in_order_and_stop_in_reverse() -> None:
+    stage = Stage()
+    supervisor = Supervisor("top", [stage.child(name) for name in "abc"], reporter=stage.report)
+    async with running(supervisor):
+        assert stage.log == ["a+", "b+", "c+"]
+        assert [node.state for node in supervisor.tree().children] == ["running"] * 3
+    assert stage.log == ["a+", "b+", "c+", "c-", "b-", "a-"]
+    assert stage.kinds() == [(ReportKind.SHUTDOWN, None)]
+    assert stage.reports[0].detail.splitlines() == [f"{name}: asked, 0.0 s" for name in "cba"]
+
+
+@pytest.mark.clause("S1")
+async def test_a_cancelled_supervisor_stops_in_order_and_the_cancellation_passes_on(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage = Stage()
+    children = [
+        stage.child("a"),
+        stage.child("b", stop_takes_s=2),
+        stage.child("c", heeds=False, shutdown_s=3),
+    ]
+    supervisor = Supervisor("top", children, reporter=stage.report)
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.run)
+            scope.cancel()
+    assert scope.cancelled_caught
+    assert stage.log == ["a+", "b+", "c+", "c-", "b-", "a-"]
+    assert stage.reports[-1].detail.splitlines() == [
+        "c: cancelled, 3.0 s",
+        "b: asked, 2.0 s",
+        "a: asked, 0.0 s",
+    ]
+    assert trio.current_time() == 5
+
+
+@pytest.mark.clause("S1")
+async def test_a_child_that_does_not_end_is_reported_with_its_stack_and_the_others_are_stopped(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage = Stage()
+
+    async def stubborn_core(context: ChildContext) -> None:
+        context.started()
+        with trio.CancelScope(shield=True):
+            await trio.sleep(100)
+
+    specs = [stage.child("a"), ChildSpec("stubborn", stubborn_core, shutdown_s=2)]
+    async with running(Supervisor("top", specs, reporter=stage.report)):
+        pass
+    assert trio.current_time() == 100, "trio abandons no task"
+    assert stage.kinds() == [(ReportKind.STUCK, "stubborn"), (ReportKind.SHUTDOWN, None)]
+    assert "stubborn_core" in stage.reports[0].detail
+    assert stage.reports[1].detail.splitlines() == ["stubborn: stuck, 3.0 s", "a: asked, 0.0 s"]
+
+
+@pytest.mark.clause("S1")
+async def test_one_deadline_for_the_whole_stop_is_handed_down_the_tree(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage = Stage()
+    inner = Supervisor(
+        "inner", [stage.child(name, heeds=False, shutdown_s=20) for name in "xy"], reporter=stage.report
+    )
+    outer = Supervisor("outer", [inner.child_spec()], reporter=stage.report, shutdown_total_s=30)
+    async with running(outer):
+        pass
+    assert trio.current_time() == 30
+    assert stage.log == ["x+", "y+", "y-", "x-"]
+    assert [report.path for report in stage.reports] == ["outer/inner", "outer"]
+
+
+@pytest.mark.clause("S1")
+async def test_an_exception_inside_the_stop_cancels_what_is_left_and_passes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage = Stage()
+
+    async def trap(context: ChildContext) -> None:
+        def spring() -> None:
+            raise RuntimeError("in the stop")
+
+        context.on_stop(spring)
+        context.started()
+        await trio.sleep_forever()
+
+    specs = [stage.child("a", heeds=False, shutdown_s=100), ChildSpec("trap", trap)]
+    with pytest.RaisesGroup(pytest.RaisesExc(RuntimeError, match="in the stop"), flatten_subgroups=True):
+        async with running(Supervisor("top", specs, reporter=stage.report)):
+            pass
+    assert trio.current_time() == 0, "no grace was waited for"
+    assert stage.log == ["a+", "a-"]
+
+
+@pytest.mark.clause("S1")
+def test_the_first_interrupt_stops_in_order_and_the_second_cancels_what_is_left() -> None:
+    stage = Stage()
+    seen: list[str] = []
+
+    async def main() -> None:
+        specs = [
+            stage.child("a", heeds=False, shutdown_s=1000),
+            stage.child("b", heeds=False, shutdown_s=1000),
+        ]
+        inner = Supervisor("inner", specs, reporter=stage.report, shutdown_total_s=1000)
+        outer = Supervisor("outer", [inner.child_spec()], reporter=stage.report, shutdown_total_s=1000)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(interrupt_twice)
+            with trio.fail_after(30):
+                await outer.run()
+
+    async def interrupt_twice() -> None:
+        with trio.CancelScope(shield=True):
+            await settle()
+            signal.raise_signal(signal.SIGINT)
+            await settle()
+            seen.extend(stage.log)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(BaseException) as caught:  # noqa: PT011  # what it is, is asserted below
+        trio.run(main, restrict_keyboard_interrupt_to_checkpoints=True)
+    assert _holds(caught.value, KeyboardInterrupt)
+    assert seen == ["a+", "b+"], "after the first one the children still have their grace"
+    assert sorted(stage.log[2:]) == ["a-", "b-"]
+
+
+def _holds(error: BaseException, kind: type[BaseException]) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return error.subgroup(kind) is not None
+    return isinstance(error, kind)
+
+
+@pytest.mark.clause("S3")
+@pytest.mark.parametrize("passing", [KeyboardInterrupt, SystemExit])
+async def test_what_must_pass_out_of_a_child_passes_after_an_ordered_stop(
+    passing: type[BaseException],
+) -> None:
+    stage = Stage()
+    supervisor = Supervisor("top", [stage.child(name) for name in "abc"], reporter=stage.report)
+    with pytest.RaisesGroup(passing, flatten_subgroups=True):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(supervisor.run)
+            stage.fail("b", passing())
+    assert stage.log == ["a+", "b+", "c+", "b-", "c-", "a-"]
+    assert stage.kinds() == [(ReportKind.SHUTDOWN, None)], "it is no crash and nothing is restarted"
+
+
+@pytest.mark.clause("S3")
+async def test_a_crash_told_at_once_is_not_lost_when_the_clean_up_is_cancelled(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage = Stage()
+
+    async def fragile(context: ChildContext) -> None:
+        context.started()
+        try:
+            await context.stopping.wait()
+            raise ValueError("while stopping")
+        except ValueError as error:
+            context.record_crash(error)
+            await trio.sleep_forever()  # a clean-up that is cancelled: Cancelled goes over the crash
+
+    async with running(Supervisor("top", [ChildSpec("a", fragile, shutdown_s=1)], reporter=stage.report)):
+        pass
+    assert stage.kinds() == [(ReportKind.CRASH, "a"), (ReportKind.SHUTDOWN, None)]
+
+
+async def test_stopping_while_a_child_is_starting_gives_its_start_up() -> None:
+    stage = Stage()
+    supervisor = Supervisor(
+        "top", [stage.child("a"), stage.child("b", acknowledges=False)], reporter=stage.report
+    )
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(supervisor.run)
+            await settle()
+            supervisor.stop()
+    assert stage.log == ["a+", "b+", "b-", "a-"]
