@@ -156,6 +156,6 @@ async def fake_openai(*script: Script) -> AsyncGenerator[FakeOpenAI, None]:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
         port = listeners[0].socket.getsockname()[1]
         server = FakeOpenAI(f"http://127.0.0.1:{port}/v1", list(script))
-        nursery.start_soon(trio.serve_listeners, server.serve, listeners)
+        await nursery.start(trio.serve_listeners, server.serve, listeners)
         yield server
         nursery.cancel_scope.cancel()

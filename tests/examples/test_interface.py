@@ -43,6 +43,7 @@ def test_a_re_export_is_known_by_the_name_that_users_write(tmp_path: Path) -> No
     assert (thing.kind, thing.file, thing.line) == ("class", "lib/_core.py", 2)
     assert thing.signature == "class Thing(size: int, *, colour='red')"
     assert thing.doc == "A thing.\n\nMade of clay."
+    assert found["lib.build"].signature == "build()"
     assert found["lib.Thing.turn"].signature == "async turn(by)"
     assert found["lib.Thing.weight"].signature == "weight -> float"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import trio
@@ -37,11 +38,10 @@ def ask_job(index: Index) -> trouper.JobSpec[..., Any]:
         path, built = await index.ensure(ctx)
         if built:
             await ctx.write("---\n\n")
-        try:
-            hits = await trio.to_thread.run_sync(find, path, question, SHOWN)
-        except sqlite3.DatabaseError as error:
+        hits, damage = await trio.to_thread.run_sync(_find, path, question)
+        if damage is not None:
             await index.discard(path)
-            raise trouper.Again(f"the index cannot be read and is built anew: {error}") from error
+            raise trouper.Again(f"the index cannot be read and is built anew: {damage}") from damage
         await ctx.write(answer_head(question, hits))
         for number, hit in enumerate(hits, 1):
             await ctx.emit("source", {"title": hit.name, "where": hit.where, "score": round(hit.score, 2)})
@@ -49,6 +49,14 @@ def ask_job(index: Index) -> trouper.JobSpec[..., Any]:
         return {"sources": [hit.name for hit in hits]}
 
     return ask
+
+
+def _find(path: Path, question: str) -> tuple[list[Hit], sqlite3.DatabaseError | None]:
+    """The places, or what is wrong with the index. Blocking."""
+    try:
+        return find(path, question, SHOWN), None
+    except sqlite3.DatabaseError as error:
+        return [], error
 
 
 def answer_head(question: str, hits: Sequence[Hit]) -> str:

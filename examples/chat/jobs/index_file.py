@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from examples.chat.jobs.interface import Place
 
-FORMAT = 1
+FORMAT = 2
 """Rises whenever the file or what is put into it changes: an index of another format is made anew."""
 COLUMNS = ("name", "qualified", "signature", "lead", "doc")
 """What is indexed, and weighed, apart: the last name, the path to it, its parameters, the first paragraph of

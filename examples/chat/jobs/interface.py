@@ -114,9 +114,8 @@ class Interface:
 def _expanded(source: Source, definition: Definition, best: str, others: Iterable[str]) -> Iterator[Place]:
     """A definition under its public name, and its public methods below that."""
     others = tuple(others)
-    yield Place(
-        best, others, definition.kind, definition.signature, definition.doc, source.file, definition.line
-    )
+    signature = definition.signature.replace(definition.name, best.rpartition(".")[2], 1)
+    yield Place(best, others, definition.kind, signature, definition.doc, source.file, definition.line)
     for member in definition.members:
         aliases = tuple(f"{other}.{member.name}" for other in others)
         name = f"{best}.{member.name}"
