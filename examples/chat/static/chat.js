@@ -6,6 +6,7 @@
  */
 
 import { TrouperError } from "/_trouper/trouper.js";
+import { time } from "./dom.js";
 
 const PAGE = 20;
 const THREADS = 50;
@@ -56,6 +57,8 @@ export class Chat {
     /** Notifications beyond those of the feed, asked for. @type {Map<string, any>} */
     this.oldNotifications = new Map();
     this.moreNotifications = true;
+    /** Titles that jobs found for themselves. @type {Map<string, string>} */
+    this.titles = new Map();
     this._seen = { generation: 0, jobs: /** @type {any} */ (null) };
     this._asked = new Set();
     client.subscribe((snapshot) => this._feed(snapshot));
@@ -112,7 +115,16 @@ export class Chat {
   /** @param {string | null} thread */
   titleOf(thread) {
     const row = thread === null ? null : this.rows.get(this.threadRows.get(thread)?.first);
-    return row ? this.questionOf(row) || this.labelOf(row) : "New conversation";
+    if (!row) return this.loading ? "" : "New conversation";
+    const found = row.result?.title || this.titles.get(row.id) || this.questionOf(row);
+    return found || `${this.labelOf(row)} · ${time(row.created_at)}`;
+  }
+
+  /** A job has found a title for what it was asked. @param {string} job @param {string} title */
+  entitle(job, title) {
+    if (this.titles.get(job) === title) return;
+    this.titles.set(job, title);
+    this.changed();
   }
 
   // The feed

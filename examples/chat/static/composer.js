@@ -2,7 +2,7 @@
 
 import { byId, h, setText } from "./dom.js";
 
-const touch = matchMedia("(pointer: coarse)");
+const keyboard = matchMedia("(pointer: fine) and (min-width: 821px)");
 
 export class Composer {
   /** @param {import("./chat.js").Chat} chat @param {(thread: string) => void} sent */
@@ -50,10 +50,11 @@ export class Composer {
     for (const card of byId("cards").children) card.setAttribute("aria-pressed", String(card.dataset.job === name));
     const { job } = this;
     const typed = Boolean(job?.argument);
-    this.text.disabled = !typed;
-    this.text.placeholder = typed ? (job.placeholder ?? "Ask something…") : (job?.hint ?? "");
+    this.text.hidden = !typed;
+    this.text.placeholder = job?.placeholder ?? "Ask something…";
     setText(this.button, typed ? "Send" : `Start ${job?.label?.toLowerCase() ?? ""}`);
-    setText(byId("hint"), typed && !touch.matches ? "Enter sends, Shift+Enter is a new line" : "");
+    const keys = keyboard.matches ? "Enter sends, Shift+Enter is a new line" : "";
+    setText(byId("hint"), typed ? keys : (job?.hint ?? ""));
     this._input();
     if (focus) (typed ? this.text : this.button).focus();
   }

@@ -26,7 +26,7 @@ export class ConnectionView {
     byId("connection-try").hidden = !(status === "waiting" || (status === "closed" && code !== 4501));
     byId("connection-login").hidden = !(status === "closed" && code === 4501);
     if (status === "waiting") this._lost();
-    else if (status === "connecting") setText(this.text, this.lost ? "Connection lost. Trying again…" : "Connecting…");
+    else if (status === "connecting") setText(this.text, this.lost ? "Connection lost; your work is safe. Trying again…" : "Connecting…");
     else if (status === "closed") setText(this.text, code === 4501 ? "You are not logged in any more." : `The server ended this connection: ${reason || code}`);
     else if (before !== "open") this._open();
   }
@@ -37,7 +37,7 @@ export class ConnectionView {
     clearTimeout(this.timer);
     const left = Math.ceil(((this.client.connection.retryAt ?? 0) - this.client.now()) / 1000);
     const when = left > 0 ? `in ${left} s` : "now";
-    setText(this.text, `Connection lost. Your work goes on. Trying again ${when}.`);
+    setText(this.text, `Connection lost; your work is safe. Trying again ${when}.`);
     this.timer = setTimeout(() => this.render(), 250);
   }
 

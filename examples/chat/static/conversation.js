@@ -86,7 +86,16 @@ export class Conversation {
       h(
         "div",
         { class: "answer" },
-        h("header", {}, h("span", { class: "label", text: this.chat.labelOf({ name: sending.job }) }), h("span", { class: "chip", text: "sending…" })),
+        h(
+          "div",
+          { class: "status" },
+          h(
+            "header",
+            {},
+            h("span", { class: "label", text: this.chat.labelOf({ name: sending.job }) }),
+            h("span", { class: "chip", data: { testid: "state", state: "sending" }, text: "sending…" }),
+          ),
+        ),
         h("p", { class: "problem", role: "alert", hidden: true }),
         h("button", {
           type: "button", class: "quiet", hidden: true,

@@ -8,6 +8,7 @@
 
 import DOMPurify from "./vendor/dompurify/purify.es.js";
 import { Marked } from "./vendor/marked/marked.esm.js";
+import { blockStarts } from "./blocks.js";
 import { h } from "./dom.js";
 
 const TAGS = (
@@ -54,44 +55,13 @@ export function rendered(source) {
   return fragment;
 }
 
-const FENCE = /^ {0,3}(`{3,}|~{3,})/;
-const MARKER = /^(?:[-*+]|\d{1,9}[.)])(?:\s|$)/;
-
-/**
- * Where blocks begin that no later text can join to what is before them: after a blank line, outside
- * of fences, at the margin, and not a further item of the same list.
- * @param {string} text @returns {number[]}
- */
-export function blockStarts(text) {
-  const starts = [];
-  let fence = "";
-  let blank = false;
-  let list = false;
-  let first = true;
-  for (let at = 0; ; ) {
-    const end = text.indexOf("\n", at);
-    if (end < 0) return starts; // a line that is not whole may yet become anything
-    const line = text.slice(at, end);
-    const mark = FENCE.exec(line)?.[1];
-    if (fence) {
-      if (mark && mark[0] === fence[0] && mark.length >= fence.length && line.trim() === mark) fence = "";
-    } else if (line.trim() === "") {
-      blank = !first;
-    } else {
-      const item = MARKER.test(line);
-      if (blank && /^\S/.test(line) && !(list && item)) {
-        starts.push(at);
-        list = item;
-      } else if (first) {
-        list = item;
-      }
-      blank = false;
-      first = false;
-      if (mark) fence = mark;
-    }
-    at = end + 1;
-  }
-}
+/** Where the text is looked through for blocks, and how much becomes one element: UTF-16 units. */
+const CHUNK = 1 << 15;
+const GROUP = 1 << 12;
+/** Time for blocks within one frame; what is left then waits for the next. */
+const BUDGET_MS = 10;
+/** A text that is larger is not rendered again as a whole. */
+const WHOLE = 1 << 18;
 
 /** The view of one output. */
 export class MarkdownView {
@@ -103,48 +73,62 @@ export class MarkdownView {
     /** Finished blocks: where each ends in the text. @type {{end: number, element: Element}[]} */
     this.blocks = [];
     this.shown = "";
-    this.costMs = 0;
-    this.paidAt = 0;
+    this.final = false;
+    this.tailMs = 0;
+    this.tailAt = 0;
   }
 
-  /** Shows `text`. Returns false if it put that off because rendering has become slow: call again.
-   * @param {string} text @param {boolean} final */
+  /** Shows `text`. Returns false if some of it is left for later: call again, at the next frame.
+   * @param {string} text @param {boolean} final @returns {boolean} */
   show(text, final) {
-    if (text === this.shown && !final) return true;
+    if (text === this.shown && final === this.final) return true;
+    if (!this._blocks(text, performance.now() + BUDGET_MS)) return false;
     const before = performance.now();
-    // A huge table is one block: then it is rendered for an eighth of the time, not at every frame.
-    if (!final && before - this.paidAt < 8 * this.costMs) return false;
-    const from = this.blocks.at(-1)?.end ?? 0;
-    const open = text.slice(from);
-    let at = 0;
-    for (const start of blockStarts(open)) {
-      const element = h("div", { class: "block" }, rendered(open.slice(at, start)));
-      this.tail.before(element);
-      this.blocks.push({ end: from + start, element });
-      at = start;
-    }
-    this.tail.replaceChildren(rendered(open.slice(at)));
-    // A link defined in another block than it is used in needs the whole text at once.
-    if (final && this.blocks.length && /^ {0,3}\[[^\]]+\]:\s/m.test(text)) this._whole(text);
+    // A huge table is one block, and is rendered for an eighth of the time, not at every frame.
+    if (!final && before - this.tailAt < 8 * this.tailMs) return false;
+    // A link that is defined in another block than it is used in needs the whole text at once.
+    const joined = final && this.blocks.length && text.length <= WHOLE && /^ {0,3}\[[^\]]+\]:\s/m.test(text);
+    if (joined) this.cut(0);
+    this.tail.replaceChildren(rendered(text.slice(this._end)));
     this.shown = text;
-    this.paidAt = performance.now();
-    this.costMs = this.paidAt - before;
+    this.final = final;
+    this.tailAt = performance.now();
+    this.tailMs = this.tailAt - before;
     return true;
   }
 
   /** The text was cut to `length`. A block that ended just there may go on: it is open again.
    * @param {number} length */
   cut(length) {
-    while (this.blocks.length && this.blocks[this.blocks.length - 1].end >= length) {
-      this.blocks.pop()?.element.remove();
-    }
+    while (this.blocks.length && this._end >= length) this.blocks.pop()?.element.remove();
     this.shown = "";
-    this.costMs = 0;
+    this.tailMs = 0;
   }
 
-  /** @param {string} text */
-  _whole(text) {
-    for (const { element } of this.blocks.splice(0)) element.remove();
-    this.tail.replaceChildren(rendered(text));
+  get _end() {
+    return this.blocks.at(-1)?.end ?? 0;
+  }
+
+  /** Renders what is finished and not yet shown; says whether it came to the end of that.
+   * @param {string} text @param {number} deadline */
+  _blocks(text, deadline) {
+    for (let size = CHUNK; ; ) {
+      const from = this._end;
+      const starts = blockStarts(text.slice(from, from + size));
+      let at = 0;
+      starts.forEach((start, index) => {
+        // Few larger elements rather than many small ones, where there is much to do.
+        if (index + 1 < starts.length && starts[index + 1] - at <= GROUP) return;
+        if (at > 0 && performance.now() > deadline) return;
+        const element = h("div", { class: "block" }, rendered(text.slice(from + at, from + start)));
+        this.tail.before(element);
+        this.blocks.push({ end: from + start, element });
+        at = start;
+      });
+      if (starts.length && at < starts[starts.length - 1]) return false;
+      if (from + size >= text.length) return true;
+      if (performance.now() > deadline && starts.length) return false;
+      if (!starts.length) size *= 4;
+    }
   }
 }

@@ -45,8 +45,7 @@ export class MessageView {
       h(
         "div",
         { class: "answer" },
-        h("header", {}, this.label, this.chip, this.stop),
-        this.progress,
+        h("div", { class: "status" }, h("header", {}, this.label, this.chip, this.stop), this.progress),
         this.output,
         this.sources,
         this.error,
@@ -120,14 +119,13 @@ export class MessageView {
   _output() {
     const { buffer } = this;
     if (!buffer || buffer.listener === null) return;
-    if (!this.markdown.show(buffer.text, buffer.over)) this.changed();
-    this.output.dataset.entries = buffer.entries;
-    this.output.dataset.attempt = buffer.attempt;
-    this.output.dataset.rewinds = buffer.rewinds;
-    this.output.dataset.status = buffer.status;
-    this.output.dataset.verified = buffer.verified;
+    const shown = this.markdown.show(buffer.text, buffer.over);
+    if (!shown) this.changed();
+    // What is told of the output is true of what is shown of it.
+    const told = { attempt: buffer.attempt, rewinds: buffer.rewinds, entries: buffer.entries, status: buffer.status, verified: buffer.verified };
+    if (shown) Object.assign(this.output.dataset, told);
     this._progress();
-    this._sources();
+    this._events();
     this._foot();
     this.onresize?.();
   }
@@ -145,8 +143,11 @@ export class MessageView {
     setText(this.note, progress.note ? `${count} · ${progress.note}` : count);
   }
 
-  _sources() {
-    const found = /** @type {any} */ (this.buffer).events.filter((event) => event.name === "source" && event.data);
+  _events() {
+    const { events } = /** @type {any} */ (this.buffer);
+    const title = events.findLast((event) => event.name === "title")?.data?.title;
+    if (title) this.chat.entitle(this.job.id, String(title));
+    const found = events.filter((event) => event.name === "source" && event.data);
     this.sources.hidden = found.length === 0;
     reconcile(
       this.places,
