@@ -140,9 +140,11 @@ class Supervisor(BaseSupervisor):
         delay_s = child.budget.delay_s(child.lived_s, self.seams.random)
         group = [self._children[name] for name in affected(self._strategy, self._names, child.spec.name)]
         for other in reversed(group):
-            if other is not child and other.state is ChildState.RUNNING:
-                if other.done.is_set():
-                    self._note_crash(other)  # it failed in the same moment, and is restarted with this one
+            if other is child or other.state is not ChildState.RUNNING:
+                continue
+            if other.done.is_set():
+                self._ended_as_well(other)
+            else:
                 await self._stop_one(other, math.inf, wait_for_stuck=True)
         waiting = [other.restart_at for other in group if other.state is ChildState.BACKOFF]
         restart_at = max([trio.current_time() + delay_s, *waiting])
@@ -154,6 +156,14 @@ class Supervisor(BaseSupervisor):
             else:
                 other.state = ChildState.BACKOFF
                 other.restart_at = restart_at
+
+    def _ended_as_well(self, child: Child) -> None:
+        """A child of the group ended in the same moment: told, but restarted with it or not at all."""
+        assert child.exit is not None
+        self._note_crash(child)
+        child.take_error()
+        if not is_failure(child.spec.restart, crashed=child.exit.reason is ExitReason.CRASHED):
+            child.finish()
 
     def _give_up(self, child: Child, how: str, error: BaseException | None) -> None:
         failure = MaxRestartIntensity(f"{child.path} {how}, and that was too often; {self.path!r} ends")

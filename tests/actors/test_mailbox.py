@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from hypothesis import given
+from hypothesis import strategies as st
 
 from trouper.actors.ask import ReplySlot
 from trouper.actors.envelope import DeadLetter, DeadReason, Delivery, Envelope
@@ -241,6 +243,47 @@ async def test_the_sums_account_for_every_accepted_message() -> None:
         DeadReason.STOPPED: 1,
     }
     assert seen.unaccounted == 0
+
+
+@given(
+    overflow=st.sampled_from(Overflow),
+    capacity=st.integers(1, 4),
+    steps=st.lists(
+        st.sampled_from(["tell", "ask", "leave", "take", "crash", "close", "reopen"]), max_size=40
+    ),
+)
+def test_whatever_happens_no_message_is_unaccounted_for_and_the_bound_holds(
+    overflow: Overflow, capacity: int, steps: list[str]
+) -> None:
+    async def scenario() -> None:
+        key = (lambda n: n % 3) if overflow is Overflow.CONFLATE else None
+        mailbox: Mailbox[int] = Mailbox(capacity, overflow, conflate_key=key)
+        slots: list[ReplySlot[int]] = []
+        accepted = 0
+        for number, step in enumerate(steps):
+            match step:
+                case "tell":
+                    accepted += mailbox.offer(Envelope(number)).accepted
+                case "ask":
+                    slots.append(ReplySlot())
+                    accepted += mailbox.offer(Envelope(number, slots[-1])).accepted
+                case "leave" if slots:
+                    slots.pop().abandoned = True
+                case "take" if not mailbox.is_empty():
+                    await take(mailbox)
+                case "crash" if not mailbox.is_empty():
+                    item = await mailbox.get()
+                    assert isinstance(item, Envelope)
+                    mailbox.bury(item, DeadReason.CRASHED, ActorStopped())
+                case "close":
+                    mailbox.close(StopReason.STOPPED)
+                case "reopen":
+                    mailbox.reopen()
+            seen = mailbox.statistics()
+            assert seen.waiting <= capacity
+            assert (seen.accepted, seen.unaccounted) == (accepted, 0)
+
+    trio.run(scenario)
 
 
 def test_a_mailbox_without_room_or_with_half_a_conflation_is_refused_where_it_is_declared() -> None:

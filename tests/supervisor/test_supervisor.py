@@ -296,6 +296,17 @@ async def test_two_siblings_that_crash_at_once_are_both_told_and_restarted_once(
         assert [node.incarnation for node in supervisor.tree().children] == [2, 2]
 
 
+async def test_a_sibling_that_returns_at_the_moment_of_a_crash_has_done_its_work() -> None:
+    stage = Stage()
+    specs = [stage.child("a"), stage.child("b", restart=Restart.TRANSIENT)]
+    supervisor = Supervisor("top", specs, strategy=Strategy.ONE_FOR_ALL, reporter=stage.report)
+    async with running(supervisor):
+        stage.fail("a", ValueError("boom"))
+        stage.fail("b")
+        await settle()
+        assert [node.state for node in supervisor.tree().children] == ["running", "ended"]
+
+
 async def test_a_supervisor_runs_once_at_a_time_and_again_afterwards() -> None:
     stage = Stage()
     supervisor = Supervisor("top", [stage.child("a")], reporter=stage.report)
