@@ -134,12 +134,13 @@ class Outbox:
                 if self.idle and not (self._closing or self._ended):
                     self._on_idle()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            await self._abort()
+            self._aborted = True
         finally:
             self._ended = True
             self._progress.unpark_all()
-            if self._under_way or self._queue or self._pong is not None:
-                await self._abort()
+            if self._aborted or self._under_way or self._queue or self._pong is not None:
+                self._drop()
+                await trio.aclose_forcefully(self._stream)
 
     def _push(self, data: bytes) -> None:
         self._queue.append(data)
@@ -159,12 +160,15 @@ class Outbox:
         return data
 
     async def _abort(self) -> None:
+        self._drop()
+        await trio.aclose_forcefully(self._stream)
+
+    def _drop(self) -> None:
         self._ended = self._aborted = True
         self._queue.clear()
         self._pong = None
         self._under_way = 0
         self._progress.unpark_all()
-        await trio.aclose_forcefully(self._stream)
 
     def statistics(self) -> OutboxStatistics:
         pending = self._under_way + sum(map(len, self._queue)) + len(self._pong or b"")

@@ -21,15 +21,16 @@ from trouper.transport.options import GatewayOptions
 
 @asynccontextmanager
 async def session(place: Place) -> AsyncIterator[Peer]:
-    async with await trio.open_tcp_stream("127.0.0.1", place.gateway.port) as stream:
-        async with trio.open_nursery() as nursery:
-            websocket = await trio_websocket.wrap_client_stream(
-                nursery, stream, "here.test", "/ws", subprotocols=[SUBPROTOCOL]
-            )
-            with trio.fail_after(10):
-                yield Peer(websocket)
-            await websocket.aclose()
-            nursery.cancel_scope.cancel()
+    async with (
+        await trio.open_tcp_stream("127.0.0.1", place.gateway.port) as stream,
+        trio.open_nursery() as nursery,
+    ):
+        websocket = await trio_websocket.wrap_client_stream(
+            nursery, stream, "here.test", "/ws", subprotocols=[SUBPROTOCOL]
+        )
+        yield Peer(websocket)
+        await websocket.aclose()
+        nursery.cancel_scope.cancel()
 
 
 async def test_pages_and_sessions_share_one_port() -> None:
@@ -97,17 +98,19 @@ async def test_a_gateway_that_is_cancelled_tells_its_sessions_as_well() -> None:
 
 
 async def test_a_peer_that_does_not_answer_the_close_does_not_hold_the_stop() -> None:
-    async with open_place(options=GatewayOptions(stop_s=0.2, close_s=0.1)) as place:
-        async with place.dial() as client:
-            await client.send(
-                "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                "Sec-WebSocket-Protocol: trouper.v1\r\n\r\n"
-            )
-            await client.answer()
-            with trio.fail_after(2):
-                place.stopping.set()
-                await place.stopped.wait()
+    async with (
+        open_place(options=GatewayOptions(stop_s=0.2, close_s=0.1)) as place,
+        place.dial() as client,
+    ):
+        await client.send(
+            "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            "Sec-WebSocket-Protocol: trouper.v1\r\n\r\n"
+        )
+        await client.answer()
+        with trio.fail_after(2):
+            place.stopping.set()
+            await place.stopped.wait()
 
 
 async def test_a_gateway_that_is_started_again_keeps_its_port() -> None:

@@ -30,7 +30,7 @@ HELLO = {"t": "hello", "visible": True}
 class Talk:
     """A session with a fake channel, and how often it said that something is due."""
 
-    def __init__(self, **bounds: int) -> None:
+    def __init__(self, **bounds: Any) -> None:
         self.due = 0
         self.channel = FakeChannel()
         self.session = Session(GatewayOptions(**bounds), self._due)
@@ -53,7 +53,7 @@ class Talk:
         return [item["t"] for item in self.hear()]
 
 
-def opened(**bounds: int) -> Talk:
+def opened(**bounds: Any) -> Talk:
     talk = Talk(**bounds)
     talk.open()
     talk.hear()
@@ -76,7 +76,9 @@ def test_the_first_message_of_the_server_is_welcome_then_snapshot() -> None:
 
 def test_what_comes_behind_the_hello_is_done_after_the_welcome() -> None:
     talk = Talk()
-    actions = talk.open({"t": "attach", "job": "j1", "attempt": 1, "n": 4}, {"t": "job", "id": "c1", "job": "j"})
+    actions = talk.open(
+        {"t": "attach", "job": "j1", "attempt": 1, "n": 4}, {"t": "job", "id": "c1", "job": "j"}
+    )
     assert talk.channel.calls == [("attach", "j1", 1, 4)]
     assert actions == [CarryOut(GetJob(id="c1", job="j"))]
 
@@ -161,7 +163,10 @@ def test_a_message_that_is_too_large_is_closed_with_4504() -> None:
 
 def test_a_value_that_is_not_legal_is_answered_and_the_session_goes_on() -> None:
     talk = opened()
-    assert talk.say({"t": "jobs", "id": "c1", "limit": 0}, {"t": "attach", "job": "", "attempt": 0, "n": 0}) == []
+    assert (
+        talk.say({"t": "jobs", "id": "c1", "limit": 0}, {"t": "attach", "job": "", "attempt": 0, "n": 0})
+        == []
+    )
     reply, fault = talk.hear()
     assert (reply["id"], reply["error"]["code"], reply["error"]["retryable"]) == ("c1", "bad_request", False)
     assert "limit is 0" in reply["error"]["message"]

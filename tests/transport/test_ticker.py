@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 import trio
+import trio.lowlevel
 from trio.testing import MockClock
 
 from trouper.transport.alarms import Alarms
@@ -51,8 +52,8 @@ async def test_the_first_after_silence_goes_at_once_then_once_per_tick(autojump_
         gaps = [after - before for before, after in zip(member.at[1:], member.at[2:], strict=False)]
         assert gaps == pytest.approx([TICK] * len(gaps))
         ticker.mark(member)
-        await trio.sleep(0)
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
         assert member.at[-1] == trio.current_time()  # silence again: at once
 
     await running(ticker, script)

@@ -10,11 +10,9 @@ import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from tests.transport.fakes import output
-from tests.transport.ws_peer import HELLO, House, Peer, open_house
-from trouper.store.records import Job
+from tests.transport.ws_peer import HELLO, Peer, open_house, still_works
 from trouper.transport.auth import Hello
 from trouper.transport.codes import CloseCode
-from trouper.transport.options import GatewayOptions
 from trouper.transport.session import SessionState
 
 
@@ -42,9 +40,11 @@ async def test_authenticate_sees_token_headers_cookies_and_path(autojump_clock: 
         return "grace"
 
     headers = [(b"Cookie", b'a=1; b="2"; a=3'), (b"X-Kind", b"tab")]
-    async with open_house(authenticate=authenticate) as house:
-        async with house.connect(memory_stream_pair(), headers) as peer:
-            assert (await peer.welcome(token="secret"))["user"] == "grace"
+    async with (
+        open_house(authenticate=authenticate) as house,
+        house.connect(memory_stream_pair(), headers) as peer,
+    ):
+        assert (await peer.welcome(token="secret"))["user"] == "grace"
     [hello] = seen
     assert (hello.token, hello.path, hello.peer) == ("secret", "/ws?tab=1", "memory")
     assert hello.cookies == {"a": "1", "b": "2"}
@@ -124,20 +124,17 @@ async def test_an_authenticate_that_fails_closes_its_session_alone_and_is_report
             raise answer
         return answer
 
-    async with open_house(authenticate=authenticate) as house:
-        async with house.connect(memory_stream_pair()) as neighbour:
-            await neighbour.welcome()
-            async with house.connect(memory_stream_pair()) as peer:
-                await peer.say(HELLO | {"token": "other"})
-                code, _ = await peer.closed()
-                assert code == CloseCode.INTERNAL
-            await still_works(neighbour)
-            assert len(house.crashes) == 1
-
-
-async def still_works(peer: Peer) -> None:
-    reply = await peer.ask({"t": "jobs", "id": "still", "limit": 1})
-    assert "ok" in reply
+    async with (
+        open_house(authenticate=authenticate) as house,
+        house.connect(memory_stream_pair()) as neighbour,
+    ):
+        await neighbour.welcome()
+        async with house.connect(memory_stream_pair()) as peer:
+            await peer.say(HELLO | {"token": "other"})
+            code, _ = await peer.closed()
+            assert code == CloseCode.INTERNAL
+        await still_works(neighbour)
+        assert len(house.crashes) == 1
 
 
 @pytest.mark.clause("E1")
@@ -238,101 +235,6 @@ async def test_a_connection_that_is_cut_ends_its_session(autojump_clock: MockClo
         assert house.crashes == []
 
 
-# --- commands -----------------------------------------------------------------------------------
-
-
-def submit(key: str, job: str = "echo") -> dict[str, Any]:
-    return {"t": "submit", "id": f"id-{key}", "job": job, "arguments": {}, "key": key, "thread": "t1"}
-
-
-async def test_each_command_is_answered_as_its_user(autojump_clock: MockClock) -> None:
-    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
-        await peer.welcome()
-        house.runtime.rows["theirs"] = Job(id="theirs", user="eve", name="echo")
-        first = (await peer.ask(submit("k1")))["ok"]
-        assert (first["created"], first["job"]["id"], first["job"]["arguments"]) == (True, "k1", {"n": 1})
-        assert (await peer.ask(submit("k1")))["ok"]["created"] is False
-        mine = await peer.ask({"t": "job", "id": "a", "job": "k1"})
-        assert mine["ok"]["job"]["result"] is None
-        theirs = await peer.ask({"t": "job", "id": "b", "job": "theirs"})
-        assert theirs["error"]["code"] == "unknown"
-        cancelled = await peer.ask({"t": "cancel", "id": "c", "job": "theirs"})
-        assert cancelled["ok"] == {"answer": "unknown", "job": None}
-        accepted = await peer.ask({"t": "cancel", "id": "d", "job": "k1"})
-        assert (accepted["ok"]["answer"], accepted["ok"]["job"]["id"]) == ("accepted", "k1")
-        jobs = await peer.ask({"t": "jobs", "id": "e"})
-        assert [job["id"] for job in jobs["ok"]["jobs"]] == ["k1"]
-        [thread] = (await peer.ask({"t": "threads", "id": "f"}))["ok"]["threads"]
-        assert (thread["thread"], thread["jobs"], thread["last"]["id"]) == ("t1", 1, "k1")
-        assert (await peer.ask({"t": "notifications", "id": "g"}))["ok"] == {"notifications": []}
-        marked = await peer.ask({"t": "mark", "id": "h", "mark": "read", "ids": ["x", "y"]})
-        assert marked["ok"] == {"counts": {"unseen": 2, "unread": 0}}
-
-
-@pytest.mark.clause("E1")
-@pytest.mark.parametrize(
-    ("job", "code", "retryable"),
-    [
-        ("busy", "thread_busy", False),
-        ("down", "unavailable", True),
-        ("bad", "bad_request", False),
-        ("bug", "internal", True),
-    ],
-)
-async def test_what_goes_wrong_is_the_reply_of_that_command_alone(
-    autojump_clock: MockClock, job: str, code: str, retryable: bool
-) -> None:
-    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
-        await peer.welcome()
-        error = (await peer.ask(submit("k1", job)))["error"]
-        assert (error["code"], error["retryable"]) == (code, retryable)
-        assert [what for what, _ in house.crashes] == (["a command"] if job == "bug" else [])
-        await still_works(peer)
-
-
-async def test_commands_are_carried_out_in_the_order_in_which_they_came(autojump_clock: MockClock) -> None:
-    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
-        await peer.welcome()
-        keys = [f"k{number}" for number in range(40)]
-        await peer.say(*[submit(key) for key in keys[:20]])
-        await peer.say(*[submit(key) for key in keys[20:]])
-        for _ in keys:
-            await peer.hear_item("reply")
-        assert house.runtime.order == keys
-
-
-@pytest.mark.clause("N4")
-async def test_a_command_that_hangs_stops_neither_acks_nor_output_nor_beats(
-    autojump_clock: MockClock,
-) -> None:
-    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
-        await peer.welcome()
-        await peer.say(submit("k1", "slow"))
-        house.channel.give(output("hi"))
-        assert (await peer.hear_item("output"))["parts"] == ["hi"]
-        await peer.say({"t": "ack", "sent": 2, "feed": 0})
-        await peer.hear_item("beat")
-        assert ("ack", 2, 0) in house.channel.calls
-        house.runtime.go.set()
-        assert (await peer.hear_item("reply"))["id"] == "id-k1"
-
-
-@pytest.mark.clause("E2")
-async def test_a_long_list_is_cut_and_one_row_always_fits(autojump_clock: MockClock) -> None:
-    async with open_house(GatewayOptions(max_reply_bytes=700)) as house:
-        async with house.connect(memory_stream_pair()) as peer:
-            await peer.welcome()
-            for number in range(10):
-                house.runtime.rows[f"j{number}"] = Job(id=f"j{number}", user="ada", name="echo")
-            jobs = (await peer.ask({"t": "jobs", "id": "a"}))["ok"]["jobs"]
-            assert [job["id"] for job in jobs] == ["j9", "j8"]
-            house.runtime.rows["big"] = Job(
-                id="big", user="ada", name="echo", arguments=json.dumps("x" * 2000)
-            )
-            jobs = (await peer.ask({"t": "jobs", "id": "b"}))["ok"]["jobs"]
-            assert [job["id"] for job in jobs] == ["big"]
-
-
 # --- slow peers ---------------------------------------------------------------------------------
 
 
@@ -391,7 +293,7 @@ async def test_the_server_closes_in_time_when_the_peer_does_not_take_it(autojump
             await trio.sleep(1)
             began = trio.current_time()
             house.connections[0].close(CloseCode.DRAIN, "the server is stopping")
-            while house.runtime.open_now or house.connections[0].statistics().pending_bytes:
+            while house.runtime.open_now or house.connections[0].statistics().pending_bytes:  # noqa: ASYNC110
                 await trio.sleep(0.1)
             assert trio.current_time() - began <= house.options.close_s + 0.2
 

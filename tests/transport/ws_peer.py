@@ -19,6 +19,9 @@ from trouper.transport.options import GatewayOptions
 from trouper.transport.ticker import Ticker
 from trouper.transport.websocket import ConnectionPorts, WebSocketConnection
 
+PATIENCE_S = 60.0
+"""A message that does not come for so long does not come; beats do, in between."""
+
 HELLO = {"t": "hello", "visible": True, "token": "ada"}
 
 
@@ -39,7 +42,8 @@ class Peer:
 
     async def hear(self) -> list[dict[str, Any]]:
         """The items of the next message."""
-        text = await self.websocket.get_message()
+        with trio.fail_after(PATIENCE_S):
+            text = await self.websocket.get_message()
         assert isinstance(text, str)
         items: list[dict[str, Any]] = json.loads(text)
         return items
@@ -66,12 +70,14 @@ class Peer:
 
     async def closed(self) -> tuple[int, str]:
         """Wait for the end; its code and reason."""
+        end: trio_websocket.CloseReason | None = None
         try:
             while True:
-                await self.websocket.get_message()
+                await self.hear()
         except trio_websocket.ConnectionClosed as error:
-            assert error.reason is not None
-            return error.reason.code, error.reason.reason or ""
+            end = error.reason
+        assert end is not None
+        return end.code, end.reason or ""
 
 
 class House:
@@ -96,7 +102,7 @@ class House:
     def channel(self) -> FakeChannel:
         return self.runtime.channels[-1]
 
-    async def serve(self, stream: trio.abc.Stream) -> None:
+    async def handle(self, stream: trio.abc.Stream) -> None:
         http = HttpConnection(stream, self.options, peer="memory", wall=lambda: 0.0)
         request = await http.read_head()
         assert request is not None
@@ -111,9 +117,10 @@ class House:
     async def connect(
         self, streams: tuple[trio.abc.Stream, trio.abc.Stream], headers: Sequence[tuple[bytes, bytes]] = ()
     ) -> AsyncIterator[Peer]:
-        ours, theirs = streams
+        ours = streams[0]
+        theirs: Any = streams[1]  # any stream does, whatever the library's types say
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self.serve, ours)
+            nursery.start_soon(self.handle, ours)
             websocket = await trio_websocket.wrap_client_stream(
                 nursery,
                 theirs,
@@ -137,3 +144,9 @@ async def open_house(
         nursery.start_soon(house.ports.alarms.run)
         yield house
         nursery.cancel_scope.cancel()
+
+
+async def still_works(peer: Peer) -> None:
+    """A neighbour is served as before."""
+    reply = await peer.ask({"t": "jobs", "id": "still", "limit": 1})
+    assert "ok" in reply
