@@ -58,7 +58,7 @@ class GatewayOptions:
     hello_s: float = _number(10.0)
     """From the upgrade to the client's hello."""
     authenticate_s: float = _number(10.0)
-    """For ``authenticate`` and for opening the session."""
+    """For ``authenticate`` to answer."""
     close_s: float = _number(2.0)
     """For the closing handshake; then the stream is closed without it."""
     stop_s: float = _number(1.0)

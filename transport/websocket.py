@@ -171,6 +171,8 @@ class WebSocketConnection:
         self, opening: AbstractAsyncContextManager[SessionChannel], nursery: trio.Nursery
     ) -> None:
         options = self._options
+        # The client may have been closed in the very step in which its hello was seen.
+        await trio.lowlevel.checkpoint_if_cancelled()
         async with opening as channel:
             try:
                 welcome = messages.Welcome(

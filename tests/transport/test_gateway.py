@@ -146,6 +146,34 @@ async def test_a_bug_on_one_connection_is_reported_and_ends_no_other(monkeypatch
         assert (await place.get("/healthz")).status == 200
 
 
+@pytest.mark.clause("O4")
+async def test_frames_and_pongs_share_a_full_socket_without_mixing() -> None:
+    """Partial writes, pings both ways, messages of all sizes: what arrives is whole and in order."""
+    async with open_place() as place, session(place) as peer:
+        await peer.welcome()
+        channel = place.runtime.channels[0]
+        sizes = [1, 125, 126, 5_000, 65_535, 65_536, 16_000] * 40
+        for start, size in enumerate(sizes):
+            channel.give(output("x" * size, start))
+        async with trio.open_nursery() as nursery:
+
+            async def ping() -> None:
+                while True:
+                    await peer.websocket.ping()
+
+            nursery.start_soon(ping)
+            nursery.start_soon(ping)
+            got: list[int] = []
+            while len(got) < len(sizes):
+                for item in await peer.hear():
+                    if item["t"] == "output":
+                        assert item["from"] == len(got)
+                        got.append(len(item["parts"][0]))
+            nursery.cancel_scope.cancel()
+        assert got == sizes
+        assert "ok" in await peer.ask({"t": "jobs", "id": "c1"})
+
+
 async def test_a_port_that_is_taken_is_refused_at_once() -> None:
     async with open_place() as place, open_place() as other:
         with pytest.raises(OSError, match="in use"):

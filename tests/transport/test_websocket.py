@@ -181,6 +181,18 @@ async def test_bad_input_closes_only_its_session_with_4503_and_a_reason(
         assert house.runtime.open_now == 1
 
 
+@pytest.mark.clause("E1")
+async def test_a_client_that_breaks_the_protocol_right_behind_its_hello_is_no_crash(
+    autojump_clock: MockClock,
+) -> None:
+    for _ in range(20):  # which of two tasks runs first is trio's dice
+        async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+            await peer.say(HELLO)
+            await peer.websocket.send_message("{")
+            assert (await peer.closed())[0] == 4503
+        assert house.crashes == []
+
+
 @pytest.mark.clause("E2")
 @pytest.mark.parametrize("size", [64 * 1024 + 1, 1024 * 1024])
 async def test_a_message_that_is_too_large_is_closed_with_4504(autojump_clock: MockClock, size: int) -> None:
