@@ -77,7 +77,7 @@ class Incarnation(Generic[M]):
                 self._context._nursery = nursery
                 reason = await self._live()
                 nursery.cancel_scope.cancel()
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103  # raised at the end, after stopped()
             passing = self._note(error)
         self._context._nursery = None
         if passing is not None and self._crash is None:
@@ -88,7 +88,7 @@ class Incarnation(Generic[M]):
         if self._started:
             try:
                 await self._actor.stopped(reason)
-            except BaseException as error:
+            except BaseException as error:  # noqa: ASYNC103  # raised at the end
                 passing = self._note(error) or passing
         self._mailbox.forget_signals()
         return self._end(reason, passing)

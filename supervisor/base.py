@@ -82,7 +82,7 @@ class BaseSupervisor(ABC):
         on. An exception inside the stop, as a second Ctrl-C, cancels all that is left, and passes.
         **Resources**: no task of a child is left. It can be run again afterwards.
         """
-        await self._run(task_status.started)
+        await self._run(lambda: task_status.started())
 
     def child_spec(
         self,
@@ -147,7 +147,7 @@ class BaseSupervisor(ABC):
                     with self._work:
                         await self._supervise(acknowledge)
                 finally:
-                    await self._stop_in_order()
+                    await self._stop_in_order()  # noqa: ASYNC102  # it shields itself, with a deadline
         finally:
             self._nursery = None
             self._after()
