@@ -32,6 +32,7 @@ class ChatServer:
         self._options = options
         self._environ = environ or {}
         self._process: subprocess.Popen[str] | None = None
+        self._reader: threading.Thread | None = None
 
     @property
     def url(self) -> str:
@@ -52,41 +53,50 @@ class ChatServer:
             command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         listening = threading.Event()
-        threading.Thread(target=self._read, args=(self._process, listening), daemon=True).start()
+        self._reader = threading.Thread(target=self._read, args=(self._process, listening), daemon=True)
+        self._reader.start()
         assert listening.wait(_START_S), "it did not start: " + "".join(self.output[-30:])
 
     def _read(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
         assert process.stdout is not None
-        for line in process.stdout:
-            self.output.append(line)
-            if found := re.search(r"listening on http://[^ ]*:(\d+)", line):
-                self.port = int(found[1])
-                listening.set()
+        with process.stdout as lines:
+            for line in lines:
+                self.output.append(line)
+                if found := re.search(r"listening on http://[^ ]*:(\d+)", line):
+                    self.port = int(found[1])
+                    listening.set()
 
     def kill(self) -> None:
         """SIGKILL: no cleanup runs."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait()
-        self._process = None
+        self._gone(self._process.wait())
+
+    def _gone(self, code: int) -> int:
+        """Let go of a process that has ended."""
+        assert self._reader is not None
+        self._reader.join()
+        self._process = self._reader = None
+        return code
 
     def wait_killed(self, timeout_s: float = 60.0) -> None:
         """Wait until it has killed itself at a fault point."""
         assert self._process is not None
-        code = self._process.wait(timeout_s)
+        code = self._gone(self._process.wait(timeout_s))
         assert code == -signal.SIGKILL, f"exit code {code}: " + "".join(self.output[-30:])
-        self._process = None
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop it in order; its exit code."""
         if self._process is None:
             return 0
-        self._process.send_signal(number)
+        process = self._process
+        process.send_signal(number)
         try:
-            return self._process.wait(_STOP_S)
+            process.wait(_STOP_S)
         finally:
-            self._process.kill()
-            self._process = None
+            process.kill()
+            self._gone(process.wait())
+        return process.returncode
 
     @property
     def pid(self) -> int:
