@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import trio
 from trio.testing import MockClock, lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import TextMessage
 
 from tests.transport.fakes import output
 from tests.transport.ws_peer import HELLO, Peer, open_house, still_works
@@ -186,9 +188,11 @@ async def test_a_client_that_breaks_the_protocol_right_behind_its_hello_is_no_cr
     autojump_clock: MockClock,
 ) -> None:
     for _ in range(20):  # which of two tasks runs first is trio's dice
-        async with open_house() as house, house.connect(memory_stream_pair()) as peer:
-            await peer.say(HELLO)
-            await peer.websocket.send_message("{")
+        ours, theirs = memory_stream_pair()
+        async with open_house() as house, house.connect((ours, theirs)) as peer:
+            frames = Connection(ConnectionType.CLIENT)
+            both = frames.send(TextMessage(json.dumps([HELLO]))) + frames.send(TextMessage("{"))
+            await theirs.send_all(both)
             assert (await peer.closed())[0] == 4503
         assert house.crashes == []
 
