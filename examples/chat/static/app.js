@@ -56,6 +56,7 @@ async function start() {
   const inbox = new Inbox(chat, go);
   new ConnectionView(client);
   views.push(sidebar, conversation, inbox);
+  /** What Esc closes, the uppermost first. @type {{close: () => boolean}[]} */
   const closable = [inbox, sidebar];
   if (config.demo) {
     const demo = new Demo(client);

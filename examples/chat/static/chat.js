@@ -287,7 +287,7 @@ export class Chat {
     for (let count = 1; ; count += 1) {
       try {
         const { job } = await this.client.submit(request);
-        this._row(job, this.loaded.has(job.thread) || !this.threadRows.has(job.thread));
+        this._row(job, this.loaded.has(sending.thread) || !this.threadRows.has(sending.thread));
         this.dismiss(sending);
         return;
       } catch (error) {

@@ -51,6 +51,7 @@ export class Composer {
     const { job } = this;
     const typed = Boolean(job?.argument);
     this.text.hidden = !typed;
+    this.form.dataset.typed = String(typed);
     this.text.placeholder = job?.placeholder ?? "Ask something…";
     setText(this.button, typed ? "Send" : `Start ${job?.label?.toLowerCase() ?? ""}`);
     const keys = keyboard.matches ? "Enter sends, Shift+Enter is a new line" : "";
@@ -85,8 +86,8 @@ export class Composer {
     if (this.button.disabled) return;
     const text = this.job.argument ? this.text.value.trim() : "";
     const thread = this.chat.send(this.job.name, text);
-    if (this.job.argument) this.text.value = "";
-    this._input();
+    this.text.value = "";
+    this.pick(this.job.argument ? this.job.name : this._first(), keyboard.matches);
     this.sent(thread);
   }
 }

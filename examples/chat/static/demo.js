@@ -16,6 +16,7 @@ export class Demo {
     /** Entries that are not in the list yet. @type {any[]} */
     this.fresh = [];
     this.held = false;
+    this.draw = () => this._draw();
     this.bytes = { in: 0, out: 0 };
     byId("demo-bar").hidden = false;
     byId("demo-cut").addEventListener("click", () => client.debugDisconnect(CUT_MS));
@@ -65,8 +66,7 @@ export class Demo {
     if (entry.direction !== "note") this.bytes[entry.direction] += entry.bytes;
     this.fresh.push(entry);
     if (this.fresh.length > FRAMES) this.fresh.shift();
-    this._soon ??= () => this._draw();
-    if (!this.drawer.hidden) soon(this._soon);
+    if (!this.drawer.hidden) soon(this.draw);
   }
 
   _draw() {

@@ -44,7 +44,7 @@ export function reconcile(parent, items, key, create, update = () => {}) {
     let element = held.get(id);
     if (!element) held.set(id, (element = create(item)));
     update(element, item);
-    if (element === next) next = next.nextElementSibling;
+    if (element === next) next = next?.nextElementSibling ?? null;
     else parent.insertBefore(element, next);
   }
   for (const [id, element] of held) {

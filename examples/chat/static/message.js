@@ -23,6 +23,7 @@ export class MessageView {
     this.job = job;
     /** @type {import("./outputs.js").Buffer | null} */
     this.buffer = null;
+    this.draw = () => this._output();
     this.question = h("div", { class: "asked" });
     this.label = h("span", { class: "label" });
     this.chip = h("span", { class: "chip", data: { testid: "state" } });
@@ -66,8 +67,7 @@ export class MessageView {
   }
 
   changed() {
-    this._soon ??= () => this._output();
-    soon(this._soon);
+    soon(this.draw);
   }
 
   /** @param {any} job */
@@ -127,7 +127,6 @@ export class MessageView {
     this._progress();
     this._events();
     this._foot();
-    this.onresize?.();
   }
 
   _progress() {
