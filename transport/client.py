@@ -95,6 +95,7 @@ class Client(Commands):
         self._answers: dict[str, _Answer] = {}
         self._outputs: dict[str, Output] = {}
         self._changes: set[Changes] = set()
+        self._closing = False
         self._refused_items = 0
         self.last_refusal: str | None = None
         """The latest ``error`` item of the server's, if there was one."""
@@ -269,6 +270,8 @@ class Client(Commands):
             self._become(Connection(state="connecting", failures=self._core.failures))
             end = await self._link.run(self)
             self._link = None
+            if self._closing:
+                return
             delay_s = self._core.closed(end.code)
             if delay_s is None:
                 self._stop(ClientStopped(end.code, end.reason), end)
@@ -307,6 +310,7 @@ class Client(Commands):
 
         **Cancellation**: not a cancellation point; it is bounded.
         """
+        self._closing = True
         with trio.move_on_after(self._options.close_timeout_s) as closing:
             closing.shield = True
             if self._link is not None:

@@ -170,6 +170,8 @@ class Link:
         self._all_sent = trio.lowlevel.ParkingLot()
         self._writer_idle = False
         self._bug: Exception | None = None
+        self._closing: trio.Event | None = None
+        """Set when a clean close is over; None while none was begun."""
 
     async def run(self, owner: LinkOwner) -> LinkEnd:
         """Connect and serve ``owner`` until the connection ends; returns how it did.
@@ -244,6 +246,9 @@ class Link:
                 with trio.move_on_at(limit):
                     message = await websocket.get_message()
             except closed as error:
+                if self._closing is not None:
+                    # trio-websocket's own reader, which ends with us, still waits for the answer.
+                    await self._closing.wait()
                 if error.reason is None:
                     return LinkEnd(None, "the connection was closed here")
                 return LinkEnd(error.reason.code, error.reason.reason or error.reason.name)
@@ -307,7 +312,11 @@ class Link:
         self.wake()
         while not self._writer_idle and self._websocket.closed is None:
             await self._all_sent.park()
-        await self._websocket.aclose(1000)
+        self._closing = trio.Event()
+        try:
+            await self._websocket.aclose(1000)
+        finally:
+            self._closing.set()
 
 
 def _describe(group: BaseExceptionGroup[Exception]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
+
 from trouper.transport.client_core import ClientCore
 from trouper.transport.client_items import OutputItem
 from trouper.transport.client_options import ClientOptions
@@ -11,6 +13,11 @@ from trouper.transport.client_output import OutputState
 from trouper.transport.hashing import LogHash
 
 Item = dict[str, Any]
+
+
+def loads(message: str | bytes) -> list[Item]:
+    items: list[Item] = orjson.loads(message)
+    return items
 
 
 def welcome(epoch: str = "e1", *, window: int = 262144, silence_ms: int = 35000, session: str = "s1") -> Item:
