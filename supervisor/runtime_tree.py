@@ -42,6 +42,7 @@ from trouper.actors.outputs import Outputs
 from trouper.actors.ref import ActorRef
 from trouper.actors.reports import Reporter
 from trouper.actors.subscribers import Subscribers
+from trouper.store.errors import StoreError
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import CommitNotice, Store
 from trouper.store.records import Job
@@ -49,6 +50,7 @@ from trouper.store.seams import Seams
 from trouper.store.urls import create_store
 from trouper.supervisor.child_spec import ChildContext, ChildSpec, Restart, actor_child
 from trouper.supervisor.dynamic import ChildExit, DynamicSupervisor
+from trouper.supervisor.errors import StartFailed
 from trouper.supervisor.expiry import ActorGone, Due, Expiry, ExpiryPorts
 from trouper.supervisor.expiry import conflation_key as expiry_key
 from trouper.supervisor.intensity import Intensity
@@ -89,6 +91,8 @@ class RuntimeTree:
         self._waiters: dict[str, dict[trio.Event, None]] = {}
         self._gateways_over: dict[str, trio.Event] = {}
         self._idle = trio.Event()
+        self._root_ended = trio.Event()
+        self._store_error: BaseException | None = None
         self._build()
 
     def _build(self) -> None:
@@ -136,18 +140,44 @@ class RuntimeTree:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
-        """Start the tree, and at the end drain it and stop it in order."""
+        """Start the tree, and at the end drain it and stop it in order.
+
+        Raises what the store could not be opened for. A second Ctrl-C, or any exception inside the stop,
+        gives up all order and grace, and passes on.
+        """
         async with trio.open_nursery() as nursery:
-            await nursery.start(self.root.run)
-            self.ready = True
-            try:
-                yield
-            finally:
-                self.ready = False
-                self.stopping = True
-                with trio.CancelScope(shield=True):
-                    await self._drain()
-                nursery.cancel_scope.cancel()
+            failure = await nursery.start(self._run_root)
+            if failure is None:
+                self.ready = True
+                try:
+                    yield
+                except Exception as error:
+                    failure = error
+                finally:
+                    self.ready = False
+                    self.stopping = True
+                    with trio.CancelScope(shield=True):
+                        await self._stop()
+        if failure is not None:  # raised here: our nursery is no reason to wrap a caller's error in a group
+            raise failure
+
+    async def _run_root(self, *, task_status: trio.TaskStatus[BaseException | None]) -> None:
+        try:
+            await self.root.run(task_status=task_status)  # type: ignore[arg-type]  # started() is None
+        except StartFailed as failure:
+            task_status.started(self._store_error or failure)
+        finally:
+            self._root_ended.set()
+
+    async def _stop(self) -> None:
+        try:
+            if not self._root_ended.is_set():
+                await self._drain()
+            self.root.stop()
+            await self._root_ended.wait()
+        except BaseException:
+            self.root.kill()
+            raise
 
     async def _drain(self) -> None:
         """Have every running attempt given back, while sessions still watch; bounded."""
@@ -161,11 +191,15 @@ class RuntimeTree:
     # --- the children ---
 
     async def _run_store(self, context: ChildContext) -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(self.store.run)
-            context.started()
-            await context.stopping.wait()
-            nursery.cancel_scope.cancel()
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self.store.run)
+                context.started()
+                await context.stopping.wait()
+                nursery.cancel_scope.cancel()
+        except* StoreError as group:
+            self._store_error = group.exceptions[0]
+            raise
 
     def _make_notifier(self, user: str) -> Notifier:
         ports = NotifierPorts(

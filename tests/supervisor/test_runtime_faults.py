@@ -1,0 +1,135 @@
+"""Jobs that misbehave: their attempt suffers, and nothing else does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+import trouper
+from tests.supervisor.support import Open, echo, forever
+
+
+@pytest.mark.clause("J6")
+async def test_an_unsafe_step_that_was_under_way_is_never_repeated(opened: Open) -> None:
+    charged: list[int] = []
+
+    @trouper.job(retry=trouper.Retry(attempts=5, backoff=trouper.Backoff(base=0)))
+    async def pay(ctx: trouper.JobContext) -> None:
+        async with ctx.unsafe("charge card"):
+            charged.append(ctx.attempt)
+            raise ConnectionError("no answer")
+
+    async with opened(pay) as runtime:
+        job = await runtime.submit(pay.call(), user="ada")
+        ended = await runtime.wait(job.id)
+        assert (ended.state, ended.reason) == (trouper.JobState.LOST, "unsafe:charge card")
+        assert charged == [1]
+
+
+@pytest.mark.clause("J6")
+async def test_an_attempt_whose_actor_dies_of_a_bug_of_ours_is_finished_as_a_crash(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trouper.actors.job_actor import JobActor
+
+    def bug(*_: Any) -> None:
+        raise AssertionError("a bug of ours")
+
+    monkeypatch.setattr(JobActor, "_judge", bug)
+    async with opened(echo) as runtime:
+        job = await runtime.submit(echo.call(text="a"), user="ada")
+        ended = await runtime.wait(job.id)
+        assert (ended.state, ended.reason) == (trouper.JobState.FAILED, "actor_died")
+        assert await runtime.text(job.id) == "a"
+
+
+@pytest.mark.clause("S3")
+async def test_system_exit_out_of_a_job_is_a_crash_of_its_attempt_only(opened: Open) -> None:
+    @trouper.job
+    async def leaves(ctx: trouper.JobContext) -> None:
+        raise SystemExit(3)
+
+    async with opened(leaves, echo) as runtime:
+        job = await runtime.submit(leaves.call(), user="ada")
+        assert (await runtime.wait(job.id)).error == "SystemExit: 3"
+        job = await runtime.submit(echo.call(text="still here"), user="ada")
+        assert (await runtime.wait(job.id)).state is trouper.JobState.COMPLETED
+
+
+@pytest.mark.clause("S3")
+async def test_a_crash_is_not_hidden_by_a_cleanup_that_awaits(opened: Open) -> None:
+    @trouper.job
+    async def messy(ctx: trouper.JobContext) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            try:
+                raise KeyError("the real reason")
+            finally:
+                await trio.lowlevel.checkpoint()
+
+    async with opened(messy) as runtime:
+        job = await runtime.submit(messy.call(), user="ada")
+        ended = await runtime.wait(job.id)
+        assert ended.error is not None
+        assert "the real reason" in ended.error
+
+
+@pytest.mark.clause("E1")
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        (lambda ctx: ctx.write("\ud800"), "lone surrogate"),
+        (lambda ctx: ctx.write(7), "write takes text, got int"),
+        (lambda ctx: ctx.emit("big", "x" * 20_000), "legal are up to 16384"),
+        (lambda ctx: ctx.emit("", 1), "legal are 1 to 100 characters"),
+        (lambda ctx: ctx.emit("what", object()), "is not JSON"),
+        (lambda ctx: ctx.savepoint(object()), "is not JSON"),
+        (lambda ctx: ctx.notify(key="", title="t"), "legal are 1 to 200 characters"),
+    ],
+)
+async def test_bad_output_is_refused_at_the_call_and_what_was_written_before_stays(
+    opened: Open, bad: Callable[[Any], Any], message: str
+) -> None:
+    @trouper.job
+    async def writes(ctx: trouper.JobContext) -> None:
+        await ctx.write("good")
+        await bad(ctx)
+
+    async with opened(writes) as runtime:
+        job = await runtime.submit(writes.call(), user="ada")
+        ended = await runtime.wait(job.id)
+        assert ended.state is trouper.JobState.FAILED
+        assert message in str(ended.error)
+        assert await runtime.text(job.id) == "good"
+
+
+@pytest.mark.clause("E2")
+async def test_output_beyond_its_bound_fails_clearly_and_keeps_what_was_produced(opened: Open) -> None:
+    limits = trouper.JobLimits(output_bytes=100)
+
+    @trouper.job
+    async def chatty(ctx: trouper.JobContext) -> None:
+        while True:
+            await ctx.write("x" * 30)
+
+    async with opened(chatty, options=trouper.RuntimeOptions(jobs=limits)) as runtime:
+        job = await runtime.submit(chatty.call(), user="ada")
+        ended = await runtime.wait(job.id)
+        assert "would go beyond 100 bytes" in str(ended.error)
+        assert await runtime.text(job.id) == "x" * 90
+
+
+@pytest.mark.clause("E2")
+async def test_submits_beyond_the_queue_are_refused_and_can_be_tried_again(opened: Open) -> None:
+    options = trouper.RuntimeOptions(max_running=1, max_queued=1)
+    async with opened(forever, options=options) as runtime:
+        await runtime.submit(forever.call(), user="ada")
+        await wait_all_tasks_blocked()
+        await runtime.submit(forever.call(), user="ada")
+        with pytest.raises(trouper.Refusal, match="1 jobs are queued, which is the limit") as refusal:
+            await runtime.submit(forever.call(), user="ada")
+        assert refusal.value.retryable

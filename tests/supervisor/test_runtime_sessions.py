@@ -1,0 +1,105 @@
+"""Sessions of a runtime: their feed, and the notifiers that serve them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+import trouper
+from tests.supervisor.support import Open, echo
+from trouper.actors.channel_items import FeedChanges, FeedSnapshot
+from trouper.store.protocol import Changes, Snapshot
+
+
+@pytest.mark.clause("N1")
+async def test_a_notification_of_a_job_is_left_once_over_all_attempts(opened: Open) -> None:
+    @trouper.job(retry=trouper.Retry(attempts=3, backoff=trouper.Backoff(base=0)))
+    async def tells(ctx: trouper.JobContext) -> None:
+        await ctx.notify(key="half", title="half way", body="10 of 20")
+        if ctx.attempt < 3:
+            raise RuntimeError("again")
+
+    async with opened(tells) as runtime:
+        job = await runtime.submit(tells.call(), user="ada")
+        await runtime.wait(job.id)
+        titles = [n.title for n in await runtime.inbox("ada")]
+        assert sorted(titles) == ["half way", "tells completed"]
+
+
+@pytest.mark.clause("N2", "N3", "N5")
+async def test_one_session_hears_of_all_jobs_with_absolute_counts(opened: Open) -> None:
+    async with opened(echo) as runtime, runtime.open_session("ada") as channel:
+        feed = Feed()
+        await feed.follow(channel, until=lambda: feed.seq == 0)
+        jobs = [await runtime.submit(echo.call(text=str(n)), user="ada") for n in range(3)]
+        await runtime.submit(echo.call(text="other"), user="eve")
+        await feed.follow(channel, until=lambda: feed.counts == trouper.Counts(3, 3))
+        assert {id: job.state.value for id, job in feed.jobs.items()} == {job.id: "completed" for job in jobs}
+        counts = await runtime.mark("ada", "read", job_id=jobs[0].id)
+        assert counts == trouper.Counts(2, 2)
+        await feed.follow(channel, until=lambda: feed.counts == counts)
+
+
+@pytest.mark.clause("N6", "N2")
+async def test_a_notifier_lives_only_while_its_user_has_sessions(opened: Open) -> None:
+    async with opened(echo) as runtime:
+        notifiers = runtime._tree.notifiers
+        job = await runtime.submit(echo.call(text="a"), user="ada")
+        await runtime.wait(job.id)
+        assert notifiers.statistics().children == 0
+        async with runtime.open_session("ada"), runtime.open_session("ada"), runtime.open_session("eve"):
+            await wait_all_tasks_blocked()
+            assert notifiers.statistics().children == 2
+        await wait_all_tasks_blocked()
+        assert notifiers.statistics().children == 0
+
+
+@pytest.mark.clause("N2")
+async def test_a_notifier_that_crashes_serves_the_sessions_that_were_there(
+    opened: Open, autojump_clock: MockClock
+) -> None:
+    async with opened(echo) as runtime, runtime.open_session("ada") as channel:
+        feed = Feed()
+        await feed.follow(channel, until=lambda: feed.seq == 0)
+        runtime._tree.notifiers.ref("ada").tell("not a message")  # type: ignore[arg-type]
+        job = await runtime.submit(echo.call(text="a"), user="ada")
+        await feed.follow(channel, until=lambda: feed.counts == trouper.Counts(1, 1))
+        assert feed.jobs[job.id].state is trouper.JobState.COMPLETED
+
+
+class Feed:
+    """What a session holds of the feed, applied as the protocol says."""
+
+    def __init__(self) -> None:
+        self.seq: int | None = None
+        self.jobs: dict[str, trouper.Job] = {}
+        self.counts = trouper.Counts()
+
+    async def follow(self, channel: Any, until: Callable[[], bool]) -> None:
+        changed = trio.Event()
+
+        def wake() -> None:
+            changed.set()
+
+        channel.on_ready = wake
+        with trio.fail_after(5):
+            while True:
+                for item in channel.take(64 * 1024):
+                    match item:
+                        case FeedSnapshot(snapshot=snapshot):
+                            self._apply(snapshot)
+                        case FeedChanges(changes=changes):
+                            assert changes.prev == self.seq
+                            self._apply(changes)
+                if until():
+                    return
+                await changed.wait()
+                changed = trio.Event()
+
+    def _apply(self, state: Snapshot | Changes) -> None:
+        self.seq, self.counts = state.seq, state.counts
+        self.jobs.update({job.id: job for job in state.jobs})

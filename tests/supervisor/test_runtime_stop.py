@@ -1,0 +1,102 @@
+"""Opening and closing a runtime, and what is left of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+import trouper
+from tests.supervisor.support import Open, echo, forever
+from trouper.supervisor.child_spec import ChildContext, ChildSpec
+from trouper.supervisor.runtime_tree import RuntimeTree
+
+
+@pytest.mark.clause("E3")
+async def test_closing_the_runtime_releases_what_runs_and_the_next_start_goes_on(
+    opened: Open,
+) -> None:
+    begun: list[int] = []
+    finish = False
+
+    @trouper.job
+    async def long(ctx: trouper.JobContext) -> None:
+        begun.append(ctx.attempt)
+        await ctx.savepoint("here")
+        if not finish:
+            await trio.sleep_forever()
+
+    async with opened(long) as runtime:
+        store = runtime.store
+        job = await runtime.submit(long.call(), user="ada")
+        await wait_all_tasks_blocked()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        row = await store.job(job.id)
+        assert row is not None
+        assert (row.state.value, row.reason, row.attempts_used) == ("queued", "released", 0)
+        nursery.cancel_scope.cancel()
+    assert begun == [1]
+
+
+@pytest.mark.clause("S5")
+async def test_a_runtime_that_was_closed_leaves_no_task_behind(opened: Open) -> None:
+    before = trio.lowlevel.current_statistics().tasks_living
+    async with opened(echo, forever) as runtime, runtime.open_session("ada") as channel:
+        job = await runtime.submit(forever.call(), user="ada")
+        channel.attach(job.id, 0, 0)
+        await wait_all_tasks_blocked()
+    assert trio.lowlevel.current_statistics().tasks_living == before
+    assert channel.closed
+
+
+async def test_an_error_in_the_block_comes_out_as_it_was_raised(opened: Open) -> None:
+    with pytest.raises(LookupError, match="mine"):
+        async with opened(echo):
+            raise LookupError("mine")
+
+
+@pytest.mark.clause("E1")
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("redis://here", "legal forms: memory:"),
+        ("sqlite:///{folder}/none/chat.db", "there is no directory"),
+        ("sqlite:///{folder}/garbage", "is not a database, or is damaged"),
+    ],
+)
+async def test_a_store_that_cannot_be_had_is_one_clear_error(tmp_path: Path, url: str, message: str) -> None:
+    (tmp_path / "garbage").write_bytes(b"not a database at all" * 500)
+    with pytest.raises(trouper.StoreRefused, match=message):
+        async with trouper.open_runtime(url.format(folder=tmp_path), jobs=[], on_report=lambda _: None):
+            raise AssertionError("it opened")
+
+
+@pytest.mark.clause("S1")
+async def test_an_interrupt_inside_the_stop_gives_up_all_order_and_passes(
+    opened: Open, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gateway that would take its whole grace is cancelled at once when Ctrl-C comes a second time."""
+    cancelled_at: list[float] = []
+
+    async def slow_to_end(context: ChildContext) -> None:
+        context.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled_at.append(trio.current_time())
+
+    async def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    began = trio.current_time()
+    with pytest.raises(BaseExceptionGroup) as caught:  # noqa: PT012  # what is tested is the way out
+        async with trio.open_nursery() as nursery, opened(echo) as runtime:
+            nursery.start_soon(runtime.run_gateway, ChildSpec("slow", slow_to_end, shutdown_s=20))
+            await wait_all_tasks_blocked()
+            monkeypatch.setattr(RuntimeTree, "_drain", interrupted)
+            raise KeyboardInterrupt
+    assert caught.group_contains(KeyboardInterrupt)
+    assert cancelled_at == [began]
