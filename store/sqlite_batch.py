@@ -58,7 +58,7 @@ class SqliteEngine:
     """The open database, on its thread."""
 
     def __init__(self, path: Path, seams: Seams, options: StoreOptions) -> None:
-        opened = open_database(path, options, seams.new_id())
+        opened = open_database(path, options, seams.new_id)
         self.boot = opened.boot
         self.epoch = opened.epoch
         self._db = opened.connection

@@ -224,13 +224,15 @@ class SqliteLog:
         if (end or 0) < keep:
             raise StoreCorrupt(f"the output of a job ends at {end or 0}, before its savepoint at {keep}")
         spanning = self._db.execute(
-            'SELECT start, body FROM blocks WHERE job = ? AND start < ? AND "end" > ?', (ord, keep, keep)
+            'SELECT start, "end", body FROM blocks WHERE job = ? AND start < ? AND "end" > ?',
+            (ord, keep, keep),
         ).fetchone()
         if spanning is not None:
-            start, body = spanning
-            body = encode_entries(_decode(body)[: keep - start])
+            start, end, body = spanning
+            entries = _decode(body, end - start)
             self._db.execute(
-                'UPDATE blocks SET "end" = ?, body = ? WHERE job = ? AND start = ?', (keep, body, ord, start)
+                'UPDATE blocks SET "end" = ?, body = ? WHERE job = ? AND start = ?',
+                (keep, encode_entries(entries[: keep - start]), ord, start),
             )
         self._db.execute("DELETE FROM blocks WHERE job = ? AND start >= ?", (ord, keep))
 
@@ -240,9 +242,8 @@ class SqliteLog:
         for at, end, body in self._db.execute(
             'SELECT start, "end", body FROM blocks WHERE job = ? AND "end" > ? ORDER BY start', (ord, start)
         ):
-            entries = _decode(body)
-            follows = at <= start if expected is None else at == expected
-            if not follows or at + len(entries) != end:
+            entries = _decode(body, end - at)
+            if at > start if expected is None else at != expected:
                 raise StoreCorrupt(f"the output of a job is damaged at entry {at}")
             expected = end
             yield at, entries
@@ -296,8 +297,11 @@ class SqliteLog:
         }
 
 
-def _decode(body: bytes) -> list[Entry]:
+def _decode(body: bytes, count: int) -> list[Entry]:
     try:
-        return decode_entries(body)
+        entries = decode_entries(body)
     except (ValueError, TypeError) as error:
         raise StoreCorrupt(f"a block of output cannot be read: {error}") from error
+    if len(entries) != count:
+        raise StoreCorrupt(f"a block of output holds {len(entries)} entries, not {count}")
+    return entries

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import attrs
@@ -56,7 +57,7 @@ class Opened:
     epoch: str
 
 
-def open_database(path: Path, options: StoreOptions, new_epoch: str) -> Opened:
+def open_database(path: Path, options: StoreOptions, new_id: Callable[[], str]) -> Opened:
     """Open or make the database at ``path``, and begin a new boot in it. Runs on the store's thread.
 
     Raises ``StoreCorrupt`` for what is no database, ``SchemaMismatch`` for another program's or
@@ -74,7 +75,7 @@ def open_database(path: Path, options: StoreOptions, new_epoch: str) -> Opened:
         _check_schema(connection, path)
         _set_up(connection, path)
         connection.execute("BEGIN IMMEDIATE")
-        _make_tables(connection, new_epoch)
+        _make_tables(connection, new_id)
         boot, epoch = _begin_boot(connection)
         _replay(connection)
         connection.execute("COMMIT")
@@ -116,7 +117,7 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
 
 
-def _make_tables(connection: sqlite3.Connection, new_epoch: str) -> None:
+def _make_tables(connection: sqlite3.Connection, new_id: Callable[[], str]) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == VERSION:
         return
@@ -124,7 +125,7 @@ def _make_tables(connection: sqlite3.Connection, new_epoch: str) -> None:
         connection.execute(statement)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("INSERT INTO meta VALUES ('epoch', ?), ('boot', 0)", (new_epoch,))
+    connection.execute("INSERT INTO meta VALUES ('epoch', ?), ('boot', 0)", (new_id(),))
 
 
 def _begin_boot(connection: sqlite3.Connection) -> tuple[int, str]:
@@ -181,7 +182,10 @@ def _replay(connection: sqlite3.Connection) -> None:
 
 
 def _replay_row(rests: dict[int, _Rest], body: bytes) -> None:
-    for job, attempt, start, used_ms, items in orjson.loads(body):
+    items_of_jobs = orjson.loads(body)
+    if not isinstance(items_of_jobs, list):
+        raise ValueError("not an array")
+    for job, attempt, start, used_ms, items in items_of_jobs:
         rest = rests.get(job)
         if rest is None or rest.attempt != attempt:
             continue
