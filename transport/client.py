@@ -45,6 +45,10 @@ class Connection:
     retry_in_s: float | None = None
 
 
+_FIELD_TYPES = {"arguments": dict, "ids": list, "limit": int, "upto": int}
+"""The types of a command's fields; the others are strings."""
+
+
 class _Answer:
     """Where a command's caller waits."""
 
@@ -108,6 +112,10 @@ class Client(Commands):
 
     async def _ask(self, kind: str, fields: Mapping[str, Any], **optional: Any) -> WireItem:
         fields = {**fields, **{name: value for name, value in optional.items() if value is not None}}
+        for name, value in fields.items():
+            if not isinstance(value, _FIELD_TYPES.get(name, str)) or isinstance(value, bool):
+                # The server would close the connection for good: one wrong call must not end them all.
+                raise CommandRefused(f"{kind}: {name} cannot be {value!r:.80}")
         try:
             size = len(orjson.dumps(fields))
         except TypeError as error:  # not JSON, or a lone surrogate

@@ -93,18 +93,21 @@ class Commands(ABC):
     async def jobs(
         self, *, thread: str | None = None, before: str | None = None, limit: int = 50
     ) -> tuple[JobView, ...]:
-        """Newest first, 1–100 of them; ``before``: a job id, exclusive."""
+        """Newest first, up to ``limit`` (1–100); only an empty answer is the end. ``before``: a job id,
+        exclusive."""
         ok = await self._ask("jobs", {"limit": limit}, thread=thread, before=before)
         return tuple(JobView.from_wire(row) for row in rows(ok, "jobs"))
 
     async def threads(self, *, before: str | None = None, limit: int = 50) -> tuple[ThreadView, ...]:
-        """By their newest job, newest first, 1–100 of them; ``before``: a thread, exclusive."""
+        """By their newest job, newest first, up to ``limit`` (1–100); only an empty answer is the end.
+        ``before``: a thread, exclusive."""
         ok = await self._ask("threads", {"limit": limit}, before=before)
         return tuple(ThreadView.from_wire(row) for row in rows(ok, "threads"))
 
     async def notifications(
         self, *, before: str | None = None, limit: int = 50
     ) -> tuple[NotificationView, ...]:
-        """Not archived, newest first, 1–100 of them; ``before``: an id, exclusive."""
+        """Not archived, newest first, up to ``limit`` (1–100); only an empty answer is the end.
+        ``before``: an id, exclusive."""
         ok = await self._ask("notifications", {"limit": limit}, before=before)
         return tuple(NotificationView.from_wire(row) for row in rows(ok, "notifications"))

@@ -30,6 +30,8 @@ from trouper.transport.client_views import WireItem, boolean, integer, mapping, 
 BACKOFF_DOUBLINGS = 32
 """Beyond this many failures in a row the back-off is at its maximum in any case."""
 
+MAX_ID_CHARACTERS = 200
+
 
 class ClientCore:
     """Everything that the client knows. ``uniform(a, b)`` is the source of jitter."""
@@ -119,7 +121,11 @@ class ClientCore:
 
     def open_output(self, job_id: str, attempt: int, n: int) -> OutputState:
         """Attach an output. Raises ``OutputRefused`` if it is open, or too many are; ``ValueError``
-        for a cursor that cannot be."""
+        for a cursor or an id that cannot be (the server's refusal would not tell whose it is)."""
+        if not 1 <= len(job_id) <= MAX_ID_CHARACTERS:
+            raise ValueError(
+                f"a job's id is a string of 1 to {MAX_ID_CHARACTERS} characters, not {job_id!r:.80}"
+            )
         if job_id in self._outputs:
             raise OutputRefused(f"the output of job {job_id!r} is open already: close that iterator first")
         if len(self._outputs) >= self._options.max_outputs:

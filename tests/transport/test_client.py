@@ -127,8 +127,19 @@ async def test_what_cannot_be_sent_is_refused_before_it_harms_the_connection(arg
     async with scripted_client() as (client, _):
         with pytest.raises(CommandRefused, match="submit"):
             await client.submit("echo", arguments)
+
+
+async def test_a_call_with_a_value_of_a_wrong_type_is_refused_here(autojump_clock: MockClock) -> None:
+    async with scripted_client() as (client, _):
         with pytest.raises(ValueError, match="exactly one"):
             await client.mark("seen", ids=["n1"], upto=4)
+        with pytest.raises(CommandRefused, match="job cannot be 7"):
+            await client.job(7)  # type: ignore[arg-type]
+        with pytest.raises(CommandRefused, match="limit cannot be True"):
+            await client.jobs(limit=True)
+        with pytest.raises(ValueError, match="1 to 200 characters"):
+            client.output("")
+        assert client.statistics()["commands_unanswered"] == 0
 
 
 async def test_more_commands_than_may_be_pending_wait_their_turn(autojump_clock: MockClock) -> None:
