@@ -163,7 +163,7 @@ class RuntimeTree:
 
     async def _run_root(self, *, task_status: trio.TaskStatus[BaseException | None]) -> None:
         try:
-            await self.root.run(task_status=task_status)  # type: ignore[arg-type]  # started() is None
+            await self.root.run(task_status=task_status)
         except StartFailed as failure:
             task_status.started(self._store_error or failure)
         finally:

@@ -95,4 +95,4 @@ def test_a_function_that_is_no_job_is_refused_where_it_is_declared() -> None:
 
     for function in (plain, positional, no_context):
         with pytest.raises(TypeError, match="legal is an async function with one positional parameter"):
-            trouper.job(function)  # type: ignore[type-var, arg-type]
+            trouper.job(function)  # type: ignore[arg-type]

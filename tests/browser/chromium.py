@@ -177,7 +177,7 @@ class Browser:
 
     def network(self) -> list[tuple[str, dict[str, Any]]]:
         """(event, parameters) of the DevTools network log since the last call."""
-        events = (json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance"))
+        events = (json.loads(entry["message"])["message"] for entry in self.driver.get_log("performance"))  # type: ignore[no-untyped-call]
         return [(e["method"], e["params"]) for e in events if e["method"].startswith("Network.")]
 
 

@@ -121,7 +121,7 @@ def test_a_job_and_its_page_survive_three_kills_with_one_notification(server: Ch
         page.log_in(server.url, "ada")
         server.stop()
         server.start("--kill-at", "output.committed:9")  # committed, and nobody was told
-        page.until("return trouperChat.client.state.status === 'open'", timeout_s=60)
+        page.until("return trouperChat.client.state === 'open'", timeout_s=60)
         job = page.start("report")
         server.wait_killed()
         held = page.output(job)["entries"]
@@ -146,7 +146,7 @@ def test_a_job_and_its_page_survive_three_kills_with_one_notification(server: Ch
         for _ in range(2):
             server.kill()
             server.start()
-            page.until("return trouperChat.client.state.status === 'open'", timeout_s=60)
+            page.until("return trouperChat.client.state === 'open'", timeout_s=60)
             check_one_notification(server, page, job)
 
 
