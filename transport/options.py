@@ -78,6 +78,7 @@ class GatewayOptions:
     """For a handler of ``routes`` to answer, and again for the peer to take the response."""
 
     content_security_policy: str = (
-        "default-src 'self'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
+        "default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'self'; form-action 'self'; "
+        "frame-ancestors 'none'"
     )
     """Sent with every response that does not bring its own."""
