@@ -156,7 +156,7 @@ class Client(Commands):
         if self.stopped is not None:
             raise self.stopped
         state = self._core.open_output(job_id, attempt, n)
-        output = self._outputs[job_id] = Output(self, self._core, state)
+        output = self._outputs[job_id] = Output(self, self._core, state, self._forget)
         self.wake()
         return output
 
@@ -216,7 +216,8 @@ class Client(Commands):
 
     def statistics(self) -> dict[str, int]:
         """The use of each bound, and what happened so far."""
-        return {**self._core.statistics(), **attrs.asdict(self.frames), "items_refused": self._refused_items}
+        shell = {"outputs_waiting": len(self._outputs), "items_refused": self._refused_items}
+        return {**self._core.statistics(), **attrs.asdict(self.frames), **shell}
 
     def wake(self) -> None:
         """Have the writer look whether there is something to send."""
@@ -256,12 +257,19 @@ class Client(Commands):
                     output = self._outputs.get(state.job_id)
                     if output is not None:
                         output.changed.unpark_all()
+                        if state.ended:
+                            self._forget(output)
                 case ItemRefused(code, text):
                     self._refused_items += 1
                     self.last_refusal = f"{code}: {text}"
                 case Broken(reason):
                     return reason
         return None
+
+    def _forget(self, output: Output) -> None:
+        """Nothing will come for it any more: who holds the iterator has all there is."""
+        if self._outputs.get(output.job_id) is output:
+            del self._outputs[output.job_id]
 
     def _answered(self, reply: Replied) -> None:
         answer = self._answers.get(reply.id)

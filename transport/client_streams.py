@@ -35,10 +35,13 @@ class Output:
     the end; whoever leaves it earlier closes it (``contextlib.aclosing``).
     """
 
-    def __init__(self, owner: StreamOwner, core: ClientCore, state: OutputState) -> None:
+    def __init__(
+        self, owner: StreamOwner, core: ClientCore, state: OutputState, on_close: Callable[[Output], None]
+    ) -> None:
         self._owner = owner
         self._core = core
         self._state = state
+        self._on_close = on_close
         self._closed = False
         self.changed = trio.lowlevel.ParkingLot()
 
@@ -77,6 +80,7 @@ class Output:
         """
         self._closed = True
         self._core.close_output(self._state)
+        self._on_close(self)
         self._owner.wake()
         self.changed.unpark_all()
         await trio.lowlevel.checkpoint()

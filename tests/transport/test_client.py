@@ -216,6 +216,7 @@ async def test_text_gives_all_of_it(autojump_clock: MockClock) -> None:
             await peer.send(wire.rewind(1, 0), wire.output(1, 0, 2, ["ab"], 2), wire.rewind(2, 0))
             await peer.send(wire.output(2, 0, 2, ["xy"], 4), wire.end(2, 2, wire.sha256("xy"), 68))
         assert texts == ["xy"]
+        assert client.statistics()["outputs"] == client.statistics()["outputs_waiting"] == 0
 
 
 async def test_an_iterator_raises_for_what_is_gone_and_for_what_is_corrupt(autojump_clock: MockClock) -> None:
