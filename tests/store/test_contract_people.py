@@ -26,6 +26,7 @@ async def test_cancelling_a_queued_job_ends_it_and_does_not_notify_by_default(wo
     assert answer.answer is CancelAnswer.ACCEPTED
     assert answer.job == await world.row("j1")
     job = answer.job
+    assert job is not None
     assert (job.state, job.reason, job.sha256) == (JobState.CANCELLED, "user", sha256([]))
     assert await world.store.notifications("ada") == ()
     assert (await world.store.claim(9)).started == ()

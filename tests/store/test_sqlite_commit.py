@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from tests.store.support import (
     PROMPT_OPTIONS,
@@ -297,40 +298,57 @@ async def test_the_fault_points_are_where_they_are_said_to_be(tmp_path: Path, nu
 
 
 async def test_a_fault_after_the_commit_ends_the_store_and_the_outcome_can_be_asked_for(
-    tmp_path: Path,
+    tmp_path: Path, nursery: trio.Nursery
 ) -> None:
     fault = Fault()
-    with pytest.raises(ExceptionGroup) as caught:
-        async with trio.open_nursery() as nursery:
-            world = await opened(tmp_path, nursery, fault=fault)
-            finish = await world.finish_of(await world.start("j1"))
-            fault.at["finish.committed"] = 1
-            with pytest.raises(StoreUnavailable, match="the outcome is unknown"):
-                await world.store.finish(finish)
-    assert caught.group_contains(OSError, match="on fire")
-    async with trio.open_nursery() as nursery:
-        world = await opened(tmp_path, nursery)
-        answer = await world.store.finish(finish)
-        assert isinstance(answer, Finished)
-        assert await world.store.notifications("ada") == (answer.notification,)
-        nursery.cancel_scope.cancel()
+    world = World("sqlite", tmp_path, nursery, fault=fault)
+    raised: list[BaseException] = []
+    ended = trio.Event()
+
+    async def run(task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await world.store.run(task_status=task_status)
+        except OSError as error:
+            raised.append(error)
+            ended.set()
+
+    await nursery.start(run)
+    finish = await world.finish_of(await world.start("j1"))
+    fault.at["finish.committed"] = 1
+    with pytest.raises(StoreUnavailable, match="the outcome is unknown"):
+        await world.store.finish(finish)
+    await ended.wait()
+    assert [str(error) for error in raised] == ["the disk is on fire"]
+    again = await opened(tmp_path, nursery)
+    answer = await again.store.finish(finish)
+    assert isinstance(answer, Finished)
+    assert await again.store.notifications("ada") == (answer.notification,)
 
 
 @pytest.mark.parametrize("engine", ["memory", "sqlite"])
 async def test_a_listener_that_raises_ends_the_store_after_everybody_was_told(
-    tmp_path: Path, engine: str
+    tmp_path: Path, nursery: trio.Nursery, engine: str
 ) -> None:
     heard: list[CommitNotice] = []
+    raised: list[Exception] = []
+    ended = trio.Event()
 
     def broken(notice: CommitNotice) -> None:
         raise RuntimeError("a listener's own fault")
 
-    with pytest.raises(ExceptionGroup) as caught:
-        async with trio.open_nursery() as nursery:
-            world = World(engine, tmp_path, nursery)
-            world.store.listen(broken)
-            world.store.listen(heard.append)
-            await world.open()
-            await world.admit("j1")
+    world = World(engine, tmp_path, nursery)
+    world.store.listen(broken)
+    world.store.listen(heard.append)
+
+    async def run(task_status: trio.TaskStatus[None]) -> None:
+        try:
+            await world.store.run(task_status=task_status)
+        except ExceptionGroup as group:
+            raised.extend(group.exceptions)
+            ended.set()
+
+    await nursery.start(run)
+    await world.admit("j1")
+    await ended.wait()
     assert len(heard) == 1
-    assert caught.group_contains(RuntimeError, match="a listener's own fault")
+    assert [str(error) for error in raised] == ["a listener's own fault"]

@@ -11,11 +11,20 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+import trio.testing
 
 from tests.store.support import PROMPT_OPTIONS, World, harm, look
 from trouper.store.errors import SchemaMismatch, StoreCorrupt, StoreInUse, StoreRefused
 from trouper.store.schema import APPLICATION_ID
 from trouper.store.sqlite import THREAD_NAME
+
+
+def open_files() -> list[str]:
+    """What this process has open, where the system tells."""
+    descriptors = Path("/proc/self/fd")
+    if not descriptors.is_dir():
+        return []
+    return [str(link.readlink()) for link in descriptors.iterdir() if link.is_symlink()]
 
 
 async def refusal(world: World) -> Exception:
@@ -56,14 +65,11 @@ async def test_a_second_runtime_waits_for_the_first_to_end(
 @pytest.mark.clause("S5")
 async def test_closing_leaves_no_thread_no_handle_and_no_log(sqlite: World) -> None:
     assert THREAD_NAME in [thread.name for thread in threading.enumerate()]
-    descriptors = Path("/proc/self/fd")
     await sqlite.admit("j1")
     await sqlite.close()
     assert THREAD_NAME not in [thread.name for thread in threading.enumerate()]
     assert sorted(path.name for path in sqlite.path.parent.iterdir()) == ["store.db", "store.db.lock"]
-    if descriptors.is_dir():
-        held = [os.readlink(link) for link in descriptors.iterdir() if link.is_symlink()]
-        assert not [target for target in held if "store.db" in target]
+    assert not [target for target in open_files() if "store.db" in target]
 
 
 @pytest.mark.clause("S5")
