@@ -13,6 +13,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from operator import attrgetter
+from typing import Any
 
 import attrs
 import orjson
@@ -37,6 +40,23 @@ class LogHead(Head):
     """The journal row that holds the first entry of the tail."""
     items: list[bytes] = attrs.field(factory=list)
     """What is new in this commit, for its journal row."""
+
+
+_mutable = attrgetter("entries", "used_ms", "folded", "tail", "tail_bytes", "first_seq", "items")
+
+
+def _restore(head: LogHead, values: tuple[Any, ...], tail: int, items: int) -> None:
+    """Give a head back the values that ``_mutable`` took, its lists with their lengths of then."""
+    (
+        head.entries,
+        head.used_ms,
+        head.folded,
+        head.tail,
+        head.tail_bytes,
+        head.first_seq,
+        head.items,
+    ) = values
+    del head.tail[tail:], head.items[items:]
 
 
 class SqliteLog:
@@ -75,15 +95,8 @@ class SqliteLog:
         self._touched.clear()
 
     def _remember(self, head: LogHead) -> None:
-        before = attrs.asdict(head, recurse=False)
-        tail, items = len(head.tail), len(head.items)
-
-        def undo() -> None:
-            for name, value in before.items():
-                setattr(head, name, value)
-            del head.tail[tail:], head.items[items:]
-
-        self._undo.append(undo)
+        step = partial(_restore, head, _mutable(head), len(head.tail), len(head.items))
+        self._undo.append(step)
 
     # --- heads ---
 

@@ -98,11 +98,11 @@ class World:
     async def open(self) -> None:
         await self._nursery.start(self._run)
 
-    async def _run(self, *, task_status: trio.TaskStatus[None]) -> None:
+    async def _run(self, **task_status: Any) -> None:
         self._ended = trio.Event()
         try:
             with trio.CancelScope() as self._scope:
-                await self.store.run(task_status=task_status)
+                await self.store.run(**task_status)
         finally:
             self._ended.set()
 

@@ -305,9 +305,9 @@ async def test_a_fault_after_the_commit_ends_the_store_and_the_outcome_can_be_as
     raised: list[BaseException] = []
     ended = trio.Event()
 
-    async def run(task_status: trio.TaskStatus[None]) -> None:
+    async def run(**task_status: Any) -> None:
         try:
-            await world.store.run(task_status=task_status)
+            await world.store.run(**task_status)
         except OSError as error:
             raised.append(error)
             ended.set()
@@ -340,9 +340,9 @@ async def test_a_listener_that_raises_ends_the_store_after_everybody_was_told(
     world.store.listen(broken)
     world.store.listen(heard.append)
 
-    async def run(task_status: trio.TaskStatus[None]) -> None:
+    async def run(**task_status: Any) -> None:
         try:
-            await world.store.run(task_status=task_status)
+            await world.store.run(**task_status)
         except ExceptionGroup as group:
             raised.extend(group.exceptions)
             ended.set()
