@@ -19,8 +19,9 @@ The files of the domain:
 * ``options``     every bound of what runs
 * ``job_errors``, ``job_spec``  a job function's declaration and its ways to end
 * ``job_context`` what a job function can do; ``attempt``, ``job_actor`` run it once
-* ``outputs``     the logs of running jobs and who watches them
-* ``feed``        a user's changes, joined for those who lag
-* ``channel_items``, ``channel``         what one session is due
-* ``subscribers``, ``notifier``          the sessions of a user, and their actor
+* ``outputs``     where the outputs stand that run here or that somebody watches
+* ``feed``        a user's latest changes, for sessions that are a little behind
+* ``channel_items``, ``channel``   what one session is due: cursors, never a queue of output
+* ``subscribers``, ``notifier``    the open channels of a user, and the actor that serves them
+* ``output_pieces``  what an output iterator yields, here and in the clients
 """

@@ -156,9 +156,8 @@ class Attempt:
         self._check_open()
         size = sum(map(entry_bytes, entries))
         if self.log.bytes_total + size > self.limits.output_bytes:
-            raise OutputTooLarge(
-                f"the output of job {self.job.id} would go beyond {self.limits.output_bytes} bytes in this attempt"
-            )
+            limit = self.limits.output_bytes
+            raise OutputTooLarge(f"the output of job {self.job.id} would go beyond {limit} bytes in one attempt")
         for entry in entries:
             self.log.append(entry)
         self._writes += 1

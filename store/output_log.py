@@ -44,6 +44,12 @@ class OutputHash:
     def hexdigest(self) -> str:
         return self._hash.hexdigest()
 
+    def copy(self) -> OutputHash:
+        """One that goes on from here by itself."""
+        other = OutputHash()
+        other._hash = self._hash.copy()
+        return other
+
 
 def split_text(text: str) -> list[str]:
     """``text`` as entries of at most ``ENTRY_BYTES_MAX`` bytes of UTF-8, cut between code points.

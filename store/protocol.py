@@ -336,7 +336,12 @@ class Store(Protocol):
 
     async def notify(self, request: Notify) -> Notified | Refused: ...
     async def mark(
-        self, user: str, mark: Mark, *, ids: tuple[str, ...] = (), job_id: str | None = None,
+        self,
+        user: str,
+        mark: Mark,
+        *,
+        ids: tuple[str, ...] = (),
+        job_id: str | None = None,
         upto_seq: int | None = None,
     ) -> Counts:
         """Mark notifications of ``user``: those of ``ids``, of ``job_id``, or all with a feed seq

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 import attrs
 import orjson
@@ -12,46 +11,27 @@ import trio
 
 from trouper.actors.channel import SubscriberChannel
 from trouper.actors.channel_items import ChannelItem, EndItem, GoneItem, OutputItem, RewindItem
+from trouper.actors.output_pieces import End, Event, OutputPiece, Rewind, Text
+from trouper.store.errors import StoreCorrupt
+from trouper.store.output_log import OutputHash
 from trouper.store.protocol import Store
-from trouper.store.records import JobState
 from trouper.supervisor.refusals import UnknownJob
 
 _TAKE_BYTES = 64 * 1024
+_BOUNDS_MAX = 512
+"""Frame bounds remembered for a rewind. Beyond it every other one is forgotten: a rewind then goes back
+a little further than it must, and part of the output comes again."""
 
 
 @attrs.frozen
-class Text:
-    """A piece of output text (neighbouring entries joined)."""
-
-    text: str
-
-
-@attrs.frozen
-class Event:
-    """A named event in the output, its data decoded."""
-
-    name: str
-    data: Any
-
-
-@attrs.frozen
-class Rewind:
-    """A later attempt has begun: of what was read, only the first ``keep`` entries stand."""
-
-    attempt: int
-    keep: int
-
-
-@attrs.frozen
-class End:
-    """The output is complete; ``sha256`` is over all of it."""
+class _Bound:
+    """What was yielded up to the end of a frame."""
 
     entries: int
-    sha256: str | None
-    state: JobState
-
-
-OutputPiece = Text | Event | Rewind | End
+    characters: int
+    events: int
+    hash: OutputHash | None
+    """Over all of it; None if the iterator did not begin at entry 0."""
 
 
 class OutputReader:
@@ -78,13 +58,18 @@ class OutputReader:
         self._channel: SubscriberChannel | None = None
         self._ready = trio.Event()
         self._pieces: deque[OutputPiece] = deque()
+        self._bounds = [_Bound(n, 0, 0, OutputHash() if n == 0 else None)]
         self._ended = False
 
     def __aiter__(self) -> OutputReader:
         return self
 
     async def __anext__(self) -> OutputPiece:
-        """The next piece. Raises ``UnknownJob``, ``StoreUnavailable``; ends after ``End``."""
+        """The next piece; ends after ``End``.
+
+        Raises ``UnknownJob``, ``StoreUnavailable``, and ``StoreCorrupt`` if all of the output was read
+        and does not match its hash.
+        """
         while not self._pieces:
             if self._ended:
                 raise StopAsyncIteration
@@ -122,21 +107,51 @@ class OutputReader:
         match item:
             case OutputItem():
                 channel.ack(item.sent, 0)
-                for part in item.parts:
-                    self._pieces.append(
-                        Text(part) if isinstance(part, str) else Event(part[0], orjson.loads(part[1]))
-                    )
+                self._yield_frame(item)
             case RewindItem(attempt=attempt, keep=keep):
-                channel.attach(item.job_id, attempt, keep)
-                self._pieces.append(Rewind(attempt, keep))
+                bound = self._rewind_to(keep)
+                channel.attach(item.job_id, attempt, bound.entries)
+                self._pieces.append(Rewind(attempt, bound.entries, bound.characters, bound.events))
             case EndItem():
-                self._pieces.append(End(item.entries, item.sha256, item.state))
                 self._finish()
+                self._pieces.append(End(item.entries, item.sha256, self._verified(item), item.state))
             case GoneItem():
                 self._finish()
                 raise UnknownJob(f"the output of job {item.job_id!r} is gone")
             case _:
                 pass
+
+    def _rewind_to(self, keep: int) -> _Bound:
+        while len(self._bounds) > 1 and self._bounds[-1].entries > keep:
+            self._bounds.pop()
+        if self._bounds[0].entries > keep:  # it began beyond: all that it yielded is gone
+            self._bounds = [_Bound(0, 0, 0, OutputHash())]
+        return self._bounds[-1]
+
+    def _verified(self, item: EndItem) -> bool:
+        found = self._bounds[-1].hash
+        if found is None:
+            return False
+        if found.hexdigest() != item.sha256:
+            raise StoreCorrupt(f"the output of job {item.job_id!r} does not match the hash kept with its row")
+        return True
+
+    def _yield_frame(self, item: OutputItem) -> None:
+        last = self._bounds[-1]
+        characters, events = last.characters, last.events
+        hasher = None if last.hash is None else last.hash.copy()
+        for part in item.parts:
+            if hasher is not None:
+                hasher.update(part)
+            if isinstance(part, str):
+                characters += len(part)
+                self._pieces.append(Text(part))
+            else:
+                events += 1
+                self._pieces.append(Event(part[0], orjson.loads(part[1]), part[1]))
+        self._bounds.append(_Bound(item.end, characters, events, hasher))
+        if len(self._bounds) > _BOUNDS_MAX:
+            del self._bounds[1:-1:2]
 
     def _finish(self) -> None:
         self._ended = True

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import attrs
-from trouper.supervisor.child_spec import ChildSpec
 
 from trouper.actors.attempt import StopCause
 from trouper.actors.channel import SubscriberChannel
@@ -23,6 +22,7 @@ from trouper.store.protocol import CancelAnswer, CancelResult, Mark, Store
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
 from trouper.store.seams import Seams
 from trouper.supervisor.admission import OnBusy, admitted, check_label, make_admission, named_call
+from trouper.supervisor.child_spec import ChildSpec
 from trouper.supervisor.options import RuntimeOptions
 from trouper.supervisor.reading import OutputReader
 from trouper.supervisor.refusals import Draining, UnknownJob

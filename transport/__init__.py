@@ -12,7 +12,7 @@ In reading order; docs/protocol.md is the specification.
   ``site`` (what is answered where), ``websocket`` (one connection), ``gateway`` (``serve``).
 * The Python client: ``client`` (its front), ``client_options``, ``client_link`` (one WebSocket),
   ``client_core`` (its protocol's state, no ``await``), ``client_events``, ``client_feed``,
-  ``client_output``, ``client_items``, ``client_streams`` (its iterators), ``client_commands``,
+  ``client_output``, ``client_streams`` (its iterators), ``client_commands``,
   ``client_views``, ``client_errors``; ``hashing`` (verifies an output). The browser's is
   ``browser/trouper.js``.
 * ``errors``: what can go wrong.

@@ -15,13 +15,13 @@ import attrs
 import orjson
 import trio
 
+from trouper.actors.output_pieces import Transcript
 from trouper.store.seams import Seams
 from trouper.transport.client_commands import Commands
 from trouper.transport.client_core import ClientCore
 from trouper.transport.client_errors import ClientStopped, CommandRefused
 from trouper.transport.client_events import Broken, FeedChanged, ItemRefused, OutputChanged, Replied, Welcomed
 from trouper.transport.client_feed import FeedState
-from trouper.transport.client_items import Transcript
 from trouper.transport.client_link import Dial, Frames, Link, LinkEnd, Target, load_trio_websocket
 from trouper.transport.client_options import MAX_CLIENT_MESSAGE_BYTES, ClientOptions
 from trouper.transport.client_streams import Changes, Output

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
+from trouper.actors.output_pieces import OutputPiece
 from trouper.transport.client_errors import CommandFailed, OutputRefused, ServerFault
 from trouper.transport.client_events import (
     Broken,
@@ -22,7 +23,6 @@ from trouper.transport.client_events import (
     Welcomed,
 )
 from trouper.transport.client_feed import FeedState
-from trouper.transport.client_items import OutputItem
 from trouper.transport.client_options import ClientOptions
 from trouper.transport.client_output import OutputState, parse_parts, parse_progress
 from trouper.transport.client_views import WireItem, boolean, integer, mapping, string
@@ -142,7 +142,7 @@ class ClientCore:
             if output.job_id in self._attached:
                 self._wire[output.job_id] = "detach"
 
-    def read(self, output: OutputState) -> OutputItem | None:
+    def read(self, output: OutputState) -> OutputPiece | None:
         """The next item of an output, for its consumer. One that was parked goes on when half of its
         buffer was taken."""
         item = output.take()

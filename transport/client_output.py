@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import attrs
 import orjson
 
+from trouper.actors.output_pieces import End, Event, OutputPiece, Progress, Rewind, Text
 from trouper.store.records import Entry
 from trouper.transport.client_errors import ClientError, OutputCorrupt, OutputGone, ServerFault
-from trouper.transport.client_items import End, Event, OutputItem, Progress, Rewind, Text
 from trouper.transport.client_views import WireItem, integer, number, optional_number, optional_string
 from trouper.transport.hashing import LogHash
 
@@ -54,14 +54,14 @@ def thinned(bounds: Sequence[Bound], limit: int) -> list[Bound]:
         share /= 2
 
 
-def parse_parts(parts: object) -> list[tuple[Entry, OutputItem]]:
+def parse_parts(parts: object) -> list[tuple[Entry, OutputPiece]]:
     """The ``parts`` of an output frame, each as what is hashed and what the consumer gets.
 
     Raises ``ServerFault`` if they are not strings and pairs of strings.
     """
     if not isinstance(parts, list):
         raise ServerFault("output: the field 'parts' must be an array")
-    parsed: list[tuple[Entry, OutputItem]] = []
+    parsed: list[tuple[Entry, OutputPiece]] = []
     for part in parts:
         match part:
             case str():
@@ -112,7 +112,7 @@ class OutputState:
         self._max_bounds = max_bounds
         self._start = Bound(n, 0, 0, LogHash() if n == 0 else None)
         self._bounds = [self._start]
-        self._items: deque[tuple[OutputItem, int]] = deque()
+        self._items: deque[tuple[OutputPiece, int]] = deque()
         self._progress: Progress | None = None
         self._fetched_again = False
 
@@ -128,7 +128,7 @@ class OutputState:
 
     # --- the consumer ---------------------------------------------------------------------------
 
-    def take(self) -> OutputItem | None:
+    def take(self) -> OutputPiece | None:
         """The next item, or None. Progress goes first: only the latest is kept, and the rest may be
         long."""
         if self._progress is not None:
@@ -144,14 +144,14 @@ class OutputState:
     def drained(self) -> bool:
         return not self._items and self._progress is None
 
-    def _put(self, item: OutputItem, payload_bytes: int = 0) -> None:
+    def _put(self, item: OutputPiece, payload_bytes: int = 0) -> None:
         cost = payload_bytes + ITEM_OVERHEAD_BYTES
         self._items.append((item, cost))
         self.buffered_bytes += cost
 
     # --- what the server sends ------------------------------------------------------------------
 
-    def frame(self, attempt: int, start: int, stop: int, parts: Sequence[tuple[Entry, OutputItem]]) -> bool:
+    def frame(self, attempt: int, start: int, stop: int, parts: Sequence[tuple[Entry, OutputPiece]]) -> bool:
         """Entries ``start … stop`` of an attempt's log."""
         if attempt != self.attempt:
             return False  # an older attempt's: late. A newer one's is announced by a rewind.

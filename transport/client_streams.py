@@ -7,10 +7,10 @@ from typing import Protocol
 
 import trio
 
+from trouper.actors.output_pieces import OutputPiece
 from trouper.transport.client_core import ClientCore
 from trouper.transport.client_errors import ClientStopped
 from trouper.transport.client_feed import FeedChange
-from trouper.transport.client_items import OutputItem
 from trouper.transport.client_output import OutputState
 
 
@@ -25,7 +25,7 @@ class StreamOwner(Protocol):
 
 
 class Output:
-    """The output of one job, from a cursor on: an async iterator of ``OutputItem``.
+    """The output of one job, from a cursor on: an async iterator of ``OutputPiece``.
 
     It ends after ``End`` and in no other way: a lost connection is waited out and resumed. It raises
     ``OutputGone``, ``OutputCorrupt`` (fetched twice, the hash was wrong both times) and
@@ -57,7 +57,7 @@ class Output:
     def __aiter__(self) -> Output:
         return self
 
-    async def __anext__(self) -> OutputItem:
+    async def __anext__(self) -> OutputPiece:
         await trio.lowlevel.checkpoint()
         while not self._closed:
             item = self._core.read(self._state)

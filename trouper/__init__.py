@@ -8,7 +8,7 @@ room does not load the others. The rooms, from the ground up (each imports only 
 * ``trouper.supervisor``  what keeps it running
 * ``trouper.transport``   how it reaches people
 
-Beside them: ``testing`` (``run_job``) and ``__main__`` (``python -m trouper``).
+Beside them: ``testing`` (``run_job``).
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
     from trouper.actors.job_spec import job as job
     from trouper.actors.options import ChannelLimits as ChannelLimits
     from trouper.actors.options import JobLimits as JobLimits
+    from trouper.actors.output_pieces import End as End
+    from trouper.actors.output_pieces import Event as Event
+    from trouper.actors.output_pieces import Progress as Progress
+    from trouper.actors.output_pieces import Rewind as Rewind
+    from trouper.actors.output_pieces import Text as Text
+    from trouper.actors.output_pieces import Transcript as Transcript
     from trouper.actors.reports import Report as Report
     from trouper.store.errors import StoreRefused as StoreRefused
     from trouper.store.errors import StoreUnavailable as StoreUnavailable
@@ -45,16 +51,17 @@ if TYPE_CHECKING:
     from trouper.store.records import Notification as Notification
     from trouper.store.seams import Seams as Seams
     from trouper.supervisor.options import RuntimeOptions as RuntimeOptions
-    from trouper.supervisor.reading import End as End
-    from trouper.supervisor.reading import Event as Event
-    from trouper.supervisor.reading import Rewind as Rewind
-    from trouper.supervisor.reading import Text as Text
     from trouper.supervisor.refusals import Refusal as Refusal
     from trouper.supervisor.runtime import Runtime as Runtime
     from trouper.supervisor.runtime import open_runtime as open_runtime
     from trouper.transport.auth import Hello as Hello
     from trouper.transport.client import Client as Client
     from trouper.transport.client import connect as connect
+    from trouper.transport.client_errors import ClientStopped as ClientStopped
+    from trouper.transport.client_errors import CommandFailed as CommandFailed
+    from trouper.transport.client_errors import OutputCorrupt as OutputCorrupt
+    from trouper.transport.client_errors import OutputGone as OutputGone
+    from trouper.transport.client_options import ClientOptions as ClientOptions
     from trouper.transport.gateway import serve as serve
     from trouper.transport.http import Request as Request
     from trouper.transport.http import Response as Response
@@ -74,6 +81,7 @@ _HOMES = {
         "job",
     ),
     "trouper.actors.options": ("ChannelLimits", "JobLimits"),
+    "trouper.actors.output_pieces": ("End", "Event", "Progress", "Rewind", "Text", "Transcript"),
     "trouper.actors.reports": ("Report",),
     "trouper.store.errors": ("StoreRefused", "StoreUnavailable", "TrouperError"),
     "trouper.store.options": ("StoreOptions",),
@@ -82,11 +90,12 @@ _HOMES = {
     "trouper.store.seams": ("Seams",),
     "trouper.supervisor.options": ("RuntimeOptions",),
     "trouper.supervisor.refusals": ("Refusal",),
-    "trouper.supervisor.reading": ("End", "Event", "Rewind", "Text"),
     "trouper.supervisor.runtime": ("Runtime", "open_runtime"),
     "trouper.transport.auth": ("Hello",),
     "trouper.transport.http": ("Request", "Response"),
     "trouper.transport.client": ("Client", "connect"),
+    "trouper.transport.client_errors": ("ClientStopped", "CommandFailed", "OutputCorrupt", "OutputGone"),
+    "trouper.transport.client_options": ("ClientOptions",),
     "trouper.transport.gateway": ("serve",),
     "trouper.transport.options": ("GatewayOptions",),
 }
@@ -103,6 +112,9 @@ __all__ = [
     "CancelResult",
     "ChannelLimits",
     "Client",
+    "ClientOptions",
+    "ClientStopped",
+    "CommandFailed",
     "Counts",
     "End",
     "Event",
@@ -115,8 +127,11 @@ __all__ = [
     "JobSpec",
     "JobState",
     "Notification",
+    "OutputCorrupt",
+    "OutputGone",
     "OutputRefused",
     "OutputTooLarge",
+    "Progress",
     "Refusal",
     "Report",
     "Request",
@@ -130,6 +145,7 @@ __all__ = [
     "StoreRefused",
     "StoreUnavailable",
     "Text",
+    "Transcript",
     "TrouperError",
     "connect",
     "job",

@@ -42,9 +42,9 @@ async def test_reading_along_ends_with_the_hash_and_on_nothing_else(opened: Open
         got = await pieces(runtime, job.id)
         assert "".join(p.text for p in got if isinstance(p, trouper.Text)) == "abc"
         sha256 = hashlib.sha256(b"abc").hexdigest()
-        assert got[-1] == trouper.End(3, sha256, trouper.JobState.COMPLETED)
+        assert got[-1] == trouper.End(3, sha256, True, trouper.JobState.COMPLETED)
         assert await pieces(runtime, job.id) == [
-            trouper.Rewind(1, 0),
+            trouper.Rewind(1, 0, 0, 0),
             trouper.Text("abc"),
             got[-1],
         ]
@@ -158,7 +158,7 @@ async def test_a_retry_goes_on_at_the_savepoint_and_readers_are_rewound(
         assert (ended.state, ended.attempt, ended.attempts_used) == (trouper.JobState.COMPLETED, 2, 1)
         assert ended.keeps == (0, 1)
         assert await runtime.text(job.id) == "step 0; step 1; step 2; "
-        assert trouper.Rewind(2, 1) in got
+        assert trouper.Rewind(2, 1, len("step 0; "), 0) in got
         assert ended.sha256 == hashlib.sha256(b"step 0; step 1; step 2; ").hexdigest()
 
 

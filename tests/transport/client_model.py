@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 from tests.transport import client_wire as wire
+from trouper.actors.output_pieces import End, Event, OutputPiece, Rewind, Text
 from trouper.store.records import Entry, entry_bytes, keep_after
 from trouper.transport.client_core import ClientCore
 from trouper.transport.client_events import Broken
-from trouper.transport.client_items import End, Event, OutputItem, Rewind, Text
 from trouper.transport.client_output import OutputState
 
 Token = str | tuple[str, str]
@@ -33,7 +33,7 @@ class Reader:
         self.copy: list[Token] = []
         self.end: End | None = None
 
-    def add(self, item: OutputItem) -> None:
+    def add(self, item: OutputPiece) -> None:
         match item:
             case Text(text):
                 self.copy += list(text)

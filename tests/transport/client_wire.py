@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
+from trouper.actors.output_pieces import OutputPiece
 from trouper.transport.client_core import ClientCore
-from trouper.transport.client_items import OutputItem
 from trouper.transport.client_options import ClientOptions
 from trouper.transport.client_output import OutputState
 from trouper.transport.hashing import LogHash
@@ -146,7 +146,7 @@ def connected(core: ClientCore | None = None, *items: Item, **options: Any) -> C
     return core
 
 
-def drain(core: ClientCore, output: OutputState) -> list[OutputItem]:
+def drain(core: ClientCore, output: OutputState) -> list[OutputPiece]:
     items = []
     while (item := core.read(output)) is not None:
         items.append(item)

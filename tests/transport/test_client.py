@@ -11,6 +11,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from tests.transport import client_wire as wire
 from tests.transport.client_peer import scripted_client, seams
+from trouper.actors.output_pieces import End, OutputPiece, Text
 from trouper.transport.client_errors import (
     CommandFailed,
     CommandRefused,
@@ -18,7 +19,6 @@ from trouper.transport.client_errors import (
     OutputGone,
     OutputRefused,
 )
-from trouper.transport.client_items import End, OutputItem, Text
 from trouper.transport.client_options import ClientOptions
 
 
@@ -245,7 +245,7 @@ async def test_a_closed_iterator_ends_for_whoever_waits_and_may_be_opened_again(
         output = client.output("j1")
         with pytest.raises(OutputRefused):
             client.output("j1")
-        seen: list[OutputItem] = []
+        seen: list[OutputPiece] = []
 
         async def read() -> None:
             seen.extend([item async for item in output])

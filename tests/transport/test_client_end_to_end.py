@@ -12,12 +12,12 @@ import trio
 
 from trouper.actors.job_context import JobContext
 from trouper.actors.job_spec import Backoff, Retry, job
+from trouper.actors.output_pieces import End, Progress, Rewind, Text, Transcript
 from trouper.store.seams import Seams
 from trouper.supervisor.runtime import open_runtime
 from trouper.transport.auth import Hello
 from trouper.transport.client import Client, connect
 from trouper.transport.client_errors import ClientStopped, CommandFailed, OutputGone
-from trouper.transport.client_items import End, Progress, Rewind, Text, Transcript
 from trouper.transport.client_options import ClientOptions
 from trouper.transport.gateway import Gateway, serve
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.transport import client_wire as wire
 from tests.transport.client_wire import connected, drain, kinds, watching
+from trouper.actors.output_pieces import End, Event, Progress, Rewind, Text
 from trouper.transport.client_errors import OutputCorrupt, OutputGone, OutputRefused
-from trouper.transport.client_items import End, Event, Progress, Rewind, Text
 from trouper.transport.hashing import LogHash
 
 

@@ -1,4 +1,7 @@
-"""What an output iterator yields, and ``Transcript``, which puts it together."""
+"""What an output iterator yields, and ``Transcript``, which puts it together.
+
+The same for ``runtime.read`` in the server's process and for a client's ``output`` far away.
+"""
 
 from __future__ import annotations
 
@@ -57,14 +60,15 @@ class End:
     """The last item of an output: the job ended and all of its output was yielded."""
 
     entries: int
-    sha256: str
+    sha256: str | None
+    """Over the whole log."""
     verified: bool
     """The hash was checked (the iterator began at entry 0, or came to by a rewind)."""
     state: str | None = None
     """How the job ended, where the feed has told it."""
 
 
-OutputItem = Text | Event | Rewind | Progress | End
+OutputPiece = Text | Event | Rewind | Progress | End
 
 
 class Transcript:
@@ -85,7 +89,7 @@ class Transcript:
             self._text = ["".join(self._text)]
         return self._text[0] if self._text else ""
 
-    def add(self, item: OutputItem) -> None:
+    def add(self, item: OutputPiece) -> None:
         match item:
             case Text(text):
                 self._text.append(text)

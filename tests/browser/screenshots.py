@@ -1,0 +1,63 @@
+"""Makes the pictures of docs/img: ``.venv/bin/python -m tests.browser.screenshots``.
+
+They show the example chat on real work: a report under way, questions, the phone, a lost connection.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from tests.browser import chromium
+from tests.chat.server import ROOT, ChatServer, chat_server
+
+IMAGES = ROOT / "docs" / "img"
+
+
+def main() -> None:
+    """Take them all, one after the other."""
+    IMAGES.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, chat_server(Path(folder), "--demo") as server:
+        _shots(server)
+
+
+def _shots(server: ChatServer) -> None:
+    with chromium.browser(1280, 800) as wide, chromium.browser(390, 844) as narrow:
+        page = wide.first()
+        page.log_in(server.url, "Ada")
+        asked = page.start("ask", "how do I open a nursery?")
+        page.until_state(asked, "completed", timeout_s=120)
+        report = page.start("report")
+        thread = page.until("return location.hash.startsWith('#/t/') && location.hash")
+        page.until_output(report, "o.entries > 24", 120)
+        page.screenshot(str(IMAGES / "wide.png"))
+
+        phone = narrow.first()
+        phone.driver.execute_cdp_cmd(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": True},
+        )
+        phone.log_in(server.url, "Ada")
+        phone.open(server.url + "/" + thread)
+        phone.driver.refresh()
+        phone.until_output(report, "o.entries > 24", 60)
+        time.sleep(1)
+        phone.screenshot(str(IMAGES / "phone.png"))
+
+        page.click("demo-frames")
+        page.click("demo-cut")
+        page.until("return document.querySelector('[data-testid=connection]').dataset.status === 'waiting'")
+        time.sleep(0.5)
+        page.screenshot(str(IMAGES / "reconnecting.png"))
+        page.until("return trouperChat.client.state === 'open'")
+        held = page.output(report)["entries"]
+        page.click("demo-kill")
+        page.until("return trouperChat.client.state !== 'open'")
+        page.until_output(report, f"o.attempt >= 2 && o.entries > {held} + 4", 120)
+        page.screenshot(str(IMAGES / "demo-drawer.png"))
+        page.click("stop")
+
+
+if __name__ == "__main__":
+    main()
