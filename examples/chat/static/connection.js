@@ -23,6 +23,7 @@ export class ConnectionView {
     const { status, code, reason } = this.client.connection;
     const before = this.root.dataset.status;
     this.root.dataset.status = status;
+    document.documentElement.dataset.connection = status; // what looks live pales while nothing can come
     byId("connection-try").hidden = !(status === "waiting" || (status === "closed" && code !== 4501));
     byId("connection-login").hidden = !(status === "closed" && code === 4501);
     if (status === "waiting") this._lost();

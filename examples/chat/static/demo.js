@@ -74,7 +74,7 @@ export class Demo {
     const atEnd = this.list.scrollHeight - this.list.scrollTop - this.list.clientHeight < 40;
     for (const entry of this.fresh.splice(0)) this.list.append(row(entry));
     while (this.list.children.length > FRAMES) this.list.firstElementChild.remove();
-    setText(byId("frames-sum"), `in ${bytes(this.bytes.in)} · out ${bytes(this.bytes.out)}`);
+    setText(byId("frames-sum"), `in ${amount(this.bytes.in)} · out ${amount(this.bytes.out)}`);
     if (atEnd) this.list.scrollTop = this.list.scrollHeight;
   }
 
@@ -110,7 +110,7 @@ function row({ direction, at, bytes: size, item }) {
     h("span", { class: "way", text: { in: "↓", out: "↑", note: "•" }[direction] }),
     h("span", { class: "type", text: item.t }),
     h("span", { class: "what", text: summary(item) }),
-    h("span", { class: "bytes", text: direction === "note" ? "" : bytes(size) }),
+    h("span", { class: "bytes", text: direction === "note" ? "" : size }),
   );
   element.frame = item;
   return element;
@@ -144,7 +144,7 @@ function rows({ jobs, notifications }) {
   return parts.filter(Boolean).join("");
 }
 
-/** @param {number} count */
-function bytes(count) {
-  return count < 10_000 ? `${count}` : count < 1e6 ? `${(count / 1000).toFixed(1)}k` : `${(count / 1e6).toFixed(1)}M`;
+/** Bytes with their unit. @param {number} count */
+function amount(count) {
+  return count < 10_000 ? `${count} B` : count < 1e6 ? `${(count / 1000).toFixed(1)} kB` : `${(count / 1e6).toFixed(1)} MB`;
 }
