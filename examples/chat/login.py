@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import unicodedata
 from pathlib import Path
 
 from itsdangerous import BadSignature, URLSafeTimedSerializer
@@ -21,22 +22,31 @@ COOKIE_AGE_S = 365 * 24 * 3600
 NAME_CHARS_MAX = 40
 
 
-def secret_beside(database: Path) -> str:
-    """The secret kept in ``<database>.secret``, made at the first start, readable by its owner only."""
-    path = database.with_name(database.name + ".secret")
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text(encoding="ascii")
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_urlsafe(32))
-    return path.read_text(encoding="ascii")
+def secret_beside(database: Path) -> bytes:
+    """The secret kept in ``<database>.secret``, made at the first start, readable by its owner only.
+
+    For whoever holds the database, so that there are no two to make one. An empty file counts as none:
+    with an empty secret anybody could sign.
+    """
+    path = database.with_name(f"{database.name}.secret")
+    if path.exists() and (secret := path.read_bytes().strip()):
+        return secret
+    secret = secrets.token_urlsafe(32).encode("ascii")
+    # In one step: a server that is killed here must not leave half a secret.
+    unfinished = path.with_name(f"{path.name}.new")
+    unfinished.unlink(missing_ok=True)
+    with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(secret)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    return secret
 
 
 class Login:
     """The cookie: made, read, taken back."""
 
-    def __init__(self, secret: str) -> None:
+    def __init__(self, secret: bytes) -> None:
         self._serializer = URLSafeTimedSerializer(secret, salt="trouper.examples.chat")
 
     def user_of(self, cookies: object) -> str | None:
@@ -56,7 +66,8 @@ class Login:
 
     def log_in(self, request: Request) -> Response:
         """``POST /login`` with a form's ``name``."""
-        name = " ".join(request.form().get("name", "").split())
+        # Composed, as a telephone and a computer type one and the same name differently.
+        name = unicodedata.normalize("NFC", " ".join(request.form().get("name", "").split()))
         if not 1 <= len(name) <= NAME_CHARS_MAX or not name.isprintable():
             message = f"a name has 1 to {NAME_CHARS_MAX} printable characters; go back and type one\n"
             return Response.text(message, 400)

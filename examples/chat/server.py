@@ -10,9 +10,11 @@ from pathlib import Path
 import trio
 
 import trouper
+from examples.chat import demo
 from examples.chat import jobs as chat_jobs
 from examples.chat.login import Login, secret_beside
 from examples.chat.settings import Settings
+from trouper.actors.reports import Report, ReportKind, log_report
 from trouper.transport.http import Request, Response
 from trouper.transport.site import Routes
 
@@ -79,22 +81,39 @@ def _html(name: str) -> Response:
     return Response(200, body, "text/html; charset=utf-8", (("cache-control", "no-cache"),))
 
 
+def report(report: Report) -> None:
+    """Log everything but a store that cannot be had: ``open_runtime`` raises that, and one line is enough."""
+    if (report.kind, report.path, report.child) != (ReportKind.START_FAILED, "runtime", "store"):
+        log_report(report)
+
+
+def job_environ(database: Path, environ: Mapping[str, str]) -> dict[str, str]:
+    """``environ`` for the jobs: the index is beside the database, as everything else is, if none says where."""
+    index = environ.get("TROUPER_CHAT_INDEX") or f"{database}.index"
+    return {**environ, "TROUPER_CHAT_INDEX": index}
+
+
 async def run(settings: Settings, environ: Mapping[str, str]) -> None:
-    """Serve until SIGINT or SIGTERM; running jobs are released then and go on at the next start."""
+    """Serve until SIGINT or SIGTERM; running jobs are released then and go on at the next start.
+
+    Raises ``StoreError`` for a database that cannot be had, ``OSError`` for an address or a secret.
+    """
     database = settings.database.absolute()
-    login = Login(secret_beside(database))
-    pages = Pages(login, settings, environ)
+    environ = job_environ(database, environ)
     seams = trouper.Seams(fault=kill_seam(settings.kill_at))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
+        if demo.CHILD in environ:
+            nursery.start_soon(_stop_when_orphaned, nursery.cancel_scope)
         async with (
             trouper.open_runtime(
-                f"sqlite:///{database}", jobs=chat_jobs.jobs(environ), seams=seams
+                f"sqlite:///{database}", jobs=chat_jobs.jobs(environ), seams=seams, on_report=report
             ) as runtime,
             trio.open_nursery() as serving,
         ):
-            gateway = await serving.start(_serve, runtime, settings, login, pages)
-            print(f"listening on http://{settings.host}:{gateway.port}", flush=True)
+            login = Login(secret_beside(database))  # not before the database is known to be ours
+            gateway = await serving.start(_serve, runtime, settings, login, Pages(login, settings, environ))
+            print(f"listening on {settings.url(gateway.port)}", flush=True)
         nursery.cancel_scope.cancel()
 
 
@@ -106,15 +125,18 @@ async def _serve(
     *,
     task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    await trouper.serve(
-        runtime,
-        host=settings.host,
-        port=settings.port,
-        authenticate=login.authenticate,
-        static=STATIC,
-        routes=pages.routes(),
-        task_status=task_status,
-    )
+    try:
+        await trouper.serve(
+            runtime,
+            host=settings.host,
+            port=settings.port,
+            authenticate=login.authenticate,
+            static=STATIC,
+            routes=pages.routes(),
+            task_status=task_status,
+        )
+    except OSError as error:
+        raise settings.cannot_listen(error) from error
 
 
 async def _stop_on_signal(scope: trio.CancelScope) -> None:
@@ -123,3 +145,11 @@ async def _stop_on_signal(scope: trio.CancelScope) -> None:
         async for _ in signals:
             scope.cancel()
             return
+
+
+async def _stop_when_orphaned(scope: trio.CancelScope) -> None:
+    """The other end of our standard input is held by the parent of ``--demo``, and by nobody else."""
+    async with trio.lowlevel.FdStream(os.dup(0)) as lifeline:
+        while await lifeline.receive_some():
+            pass
+    scope.cancel()

@@ -27,6 +27,15 @@ class Settings:
     kill_at: tuple[str, int] | None
     """A named fault point and its occurrence, at which the process kills itself; for tests."""
 
+    def url(self, port: int) -> str:
+        """Where it is reached when it listens on ``port``."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http://{host}:{port}"
+
+    def cannot_listen(self, error: OSError) -> OSError:
+        """``error``, which does not say so, with the address that it is about."""
+        return OSError(f"cannot listen on {self.url(self.port)}: {error.strerror or error}")
+
 
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 <= int(text) <= 65535:
@@ -46,6 +55,10 @@ def parse(argv: Sequence[str]) -> Settings:
     parser = argparse.ArgumentParser(
         prog="python -m examples.chat",
         description="A chat whose work outlives the tab: reports, questions, and a model if there is one.",
+        epilog="Beside the database are kept: DATABASE.secret, which signs the cookies of those who logged "
+        "in; DATABASE.index/, the index of the installed packages (TROUPER_CHAT_INDEX names another folder); "
+        "DATABASE.lock, which says that a server uses it. OPENAI_BASE_URL offers a language model "
+        "(with OPENAI_API_KEY and OPENAI_MODEL).",
     )
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=8000, help="0 for any free one (default: %(default)s)")
