@@ -206,7 +206,7 @@ class SubscriberChannel:
         list: nothing is due; ``on_ready`` tells when something is.
         """
         items: list[ChannelItem] = []
-        if (feed := self._take_feed()) is not None:
+        while (feed := self._take_feed()) is not None:  # a snapshot, and what has come since
             items.append(feed)
         budget = min(max_bytes, self._room())
         for job_id in list(self._dirty):

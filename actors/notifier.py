@@ -56,17 +56,17 @@ class OutputSeen:
 
 
 @attrs.frozen
-class ChannelClosed:
-    """A channel is gone; the last one's going lets the notifier go."""
+class Wake:
+    """Be there if there are channels; go if there are none. (The loop asks after every message.)"""
 
 
-NotifierMessage = FeedMoved | Progress | OpenFeed | ReadOutput | OutputSeen | ChannelClosed
+NotifierMessage = FeedMoved | Progress | OpenFeed | ReadOutput | OutputSeen | Wake
 
 
 def conflation_key(message: NotifierMessage) -> object | None:
     """Which waiting message a new one replaces: of feed moves and of a job's progress, the older."""
     match message:
-        case FeedMoved() | ChannelClosed():
+        case FeedMoved() | Wake():
             return type(message)
         case Progress(job_id=job_id):
             return (Progress, job_id)
@@ -125,8 +125,8 @@ class Notifier(Actor[NotifierMessage]):
                 await self._read_output(job_id, start)
             case OutputSeen(job_id=job_id):
                 await self._ports.store.mark(self.user, "seen", job_id=job_id)
-            case ChannelClosed():
-                pass  # the loop asks passivable() after each message
+            case Wake():
+                pass
 
     async def _feed_moved(self, seq: int) -> None:
         if self._window.seq is None or seq <= self._window.seq:

@@ -28,5 +28,9 @@ class Subscribers:
             if not channels:
                 del self._by_user[channel.user]
 
+    def users(self) -> tuple[str, ...]:
+        """Who has an open channel."""
+        return tuple(self._by_user)
+
     def of(self, user: str) -> tuple[SubscriberChannel, ...]:
         return tuple(self._by_user.get(user, ()))

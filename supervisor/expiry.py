@@ -54,6 +54,8 @@ class ExpiryPorts:
     """Job id → actor, of the attempts that run here."""
     stopping: Callable[[], bool]
     """Whether the runtime is being stopped: then nothing is claimed."""
+    wake_notifiers: Callable[[], None]
+    """See that every user with sessions has a notifier."""
     start: Callable[[Job], Awaitable[None]]
     """Start the actor of a claimed row; returns when it runs."""
 
@@ -67,6 +69,7 @@ class Expiry(Actor[ExpiryMessage]):
 
     async def started(self) -> None:
         self.context.nursery.start_soon(self._sweep_forever)
+        self._ports.wake_notifiers()  # if we are started again, so were they, without their actors
         self.context.ref.tell(Due())
 
     async def receive(self, message: ExpiryMessage) -> None:
@@ -109,6 +112,7 @@ class Expiry(Actor[ExpiryMessage]):
         while True:
             await trio.sleep(self._ports.options.sweep_interval_s)
             self.context.ref.tell(Due())
+            self._ports.wake_notifiers()  # one that was in quarantine may be started again now
             try:
                 for job in await self._ports.store.running():
                     if job.id not in self._ports.running:

@@ -17,6 +17,10 @@ from typing import ClassVar
 from trouper.store.errors import TrouperError
 
 
+class GatewayFailed(TrouperError):
+    """A gateway crashed too often and is not started again."""
+
+
 class Refusal(TrouperError):
     """Something asked for was refused; nothing was changed."""
 

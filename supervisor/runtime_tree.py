@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import attrs
 import trio
 
 from trouper.actors.attempt import AttemptPorts, Progress, StopCause
@@ -28,7 +29,6 @@ from trouper.actors.job_actor import JobActor, JobMessage, Stop
 from trouper.actors.job_spec import JobSpec
 from trouper.actors.mailbox import Mailbox, Overflow
 from trouper.actors.notifier import (
-    ChannelClosed,
     ChannelDesk,
     FeedMoved,
     Notifier,
@@ -36,6 +36,7 @@ from trouper.actors.notifier import (
     NotifierPorts,
     OpenFeed,
     ReadOutput,
+    Wake,
 )
 from trouper.actors.notifier import conflation_key as notifier_key
 from trouper.actors.outputs import Outputs
@@ -48,18 +49,19 @@ from trouper.store.protocol import CommitNotice, Store
 from trouper.store.records import Job
 from trouper.store.seams import Seams
 from trouper.store.urls import create_store
-from trouper.supervisor.child_spec import ChildContext, ChildSpec, Restart, actor_child
+from trouper.supervisor.child_spec import ChildContext, ChildSpec, ExitReason, Restart, actor_child
 from trouper.supervisor.dynamic import ChildExit, DynamicSupervisor
-from trouper.supervisor.errors import StartFailed
+from trouper.supervisor.errors import StartFailed, SupervisorStopped
 from trouper.supervisor.expiry import ActorGone, Due, Expiry, ExpiryPorts
 from trouper.supervisor.expiry import conflation_key as expiry_key
 from trouper.supervisor.intensity import Intensity
 from trouper.supervisor.keyed import KeyedSupervisor
 from trouper.supervisor.options import RuntimeOptions
-from trouper.supervisor.refusals import TooManySessions
+from trouper.supervisor.refusals import GatewayFailed, TooManySessions
 from trouper.supervisor.strategy import Strategy
 from trouper.supervisor.supervisor import Supervisor
 
+_GATEWAY_RETRY_S = 0.1
 _SETTLE_S = 5.0  # a job's grace, and then this long for its end to be recorded
 
 
@@ -89,7 +91,6 @@ class RuntimeTree:
         self.store: Store = create_store(url, seams, store_options)
         self.store.listen(self._committed)
         self._waiters: dict[str, dict[trio.Event, None]] = {}
-        self._gateways_over: dict[str, trio.Event] = {}
         self._idle = trio.Event()
         self._root_ended = trio.Event()
         self._store_error: BaseException | None = None
@@ -124,7 +125,7 @@ class RuntimeTree:
             reporter=self.reporter,
         )
         self.gateways = DynamicSupervisor(
-            "gateways", max_children=64, seams=self.seams, reporter=self.reporter, on_exit=self._gateway_gone
+            "gateways", max_children=64, seams=self.seams, reporter=self.reporter
         )
         self.root = Supervisor(
             "runtime",
@@ -217,6 +218,7 @@ class RuntimeTree:
             options=self.options,
             running=self.running,
             stopping=lambda: self.stopping,
+            wake_notifiers=self._wake_notifiers,
             start=self._start_job,
         )
         return Expiry(ports)
@@ -236,16 +238,39 @@ class RuntimeTree:
         await self.jobs.start_child(spec)
 
     async def run_gateway(self, spec: ChildSpec) -> None:
-        """Run ``spec`` under ``gateways`` until it ends; a cancellation stops it in order first."""
+        """Run ``spec`` under ``gateways`` until it returns or the runtime stops.
+
+        If the supervisor is itself started again (the store had crashed), so is the gateway. Raises
+        ``GatewayFailed`` if it crashed too often. **Cancellation**: it is stopped in order first.
+        """
+        while not self.stopping:
+            last = await self._run_gateway_once(spec)
+            if last is None:
+                await trio.sleep(_GATEWAY_RETRY_S)
+            elif last.crash is not None:
+                raise GatewayFailed(f"{spec.name!r} crashed too often: {last.crash.summary}")
+            elif last.reason is ExitReason.RETURNED:
+                return
+
+    async def _run_gateway_once(self, spec: ChildSpec) -> ChildExit | None:
+        """How it ended for good; None if its supervisor was not there to run it."""
         over = trio.Event()
-        self._gateways_over[spec.name] = over
+        last: ChildExit | None = None
+
+        def ended(exit: ChildExit | None) -> None:
+            nonlocal last
+            last = exit
+            over.set()
+
         try:
-            await self.gateways.start_child(spec)
+            await self.gateways.start_child(attrs.evolve(spec, on_ended=ended))
             await over.wait()
+        except SupervisorStopped:
+            return None
         finally:
-            self._gateways_over.pop(spec.name, None)
             with trio.CancelScope(shield=True):
                 await self.gateways.terminate_child(spec.name)
+        return last
 
     # --- what happens ---
 
@@ -277,9 +302,10 @@ class RuntimeTree:
         if not self.running:
             self._idle.set()
 
-    def _gateway_gone(self, exit: ChildExit) -> None:
-        if (over := self._gateways_over.get(exit.name)) is not None:
-            over.set()
+    def _wake_notifiers(self) -> None:
+        """Have a notifier for every user with sessions, if one was lost with its supervisor."""
+        for user in self.subscribers.users():
+            self.tell_notifier(user, Wake())
 
     # --- channels ---
 
@@ -309,7 +335,7 @@ class RuntimeTree:
         """Let go of a channel; the user's notifier may be passivated then."""
         channel.close()
         self.subscribers.discard(channel)
-        self.notifiers.tell_if_active(channel.user, ChannelClosed())
+        self.notifiers.tell_if_active(channel.user, Wake())
 
     def tell_notifier(self, user: str, message: NotifierMessage) -> None:
         """Give a message to the user's notifier, starting it if need be."""

@@ -9,6 +9,8 @@ from typing import Any
 import trio
 
 import trouper
+from trouper.actors.channel_items import FeedChanges, FeedSnapshot
+from trouper.store.protocol import Changes, Snapshot
 
 
 @trouper.job(client=True)
@@ -53,3 +55,37 @@ def opener() -> Open:
             yield runtime
 
     return open_one
+
+
+class Feed:
+    """What a session holds of the feed, applied as the protocol says."""
+
+    def __init__(self) -> None:
+        self.seq: int | None = None
+        self.jobs: dict[str, trouper.Job] = {}
+        self.counts = trouper.Counts()
+
+    async def follow(self, channel: Any, until: Callable[[], bool]) -> None:
+        changed = trio.Event()
+
+        def wake() -> None:
+            changed.set()
+
+        channel.on_ready = wake
+        with trio.fail_after(5):
+            while True:
+                for item in channel.take(64 * 1024):
+                    match item:
+                        case FeedSnapshot(snapshot=snapshot):
+                            self._apply(snapshot)
+                        case FeedChanges(changes=changes):
+                            assert changes.prev == self.seq
+                            self._apply(changes)
+                if until():
+                    return
+                await changed.wait()
+                changed = trio.Event()
+
+    def _apply(self, state: Snapshot | Changes) -> None:
+        self.seq, self.counts = state.seq, state.counts
+        self.jobs.update({job.id: job for job in state.jobs})

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trouper
-from tests.supervisor.support import Open, echo, forever
+from tests.supervisor.support import Feed, Open, echo, forever
+from trouper.supervisor.child_spec import ChildContext, ChildSpec
+from trouper.supervisor.refusals import GatewayFailed
 
 
 @pytest.mark.clause("J6")
@@ -133,3 +135,64 @@ async def test_submits_beyond_the_queue_are_refused_and_can_be_tried_again(opene
         with pytest.raises(trouper.Refusal, match="1 jobs are queued, which is the limit") as refusal:
             await runtime.submit(forever.call(), user="ada")
         assert refusal.value.retryable
+
+
+@pytest.mark.clause("E1", "S1")
+async def test_after_a_crash_of_the_store_jobs_sessions_and_gateways_go_on(
+    opened: Open, autojump_clock: MockClock
+) -> None:
+    """A listener that fails is a bug of ours that ends the store's task; what rests on it starts again."""
+    gateways: list[int] = []
+
+    async def gateway(context: ChildContext) -> None:
+        gateways.append(context.incarnation)
+        context.started()
+        await context.stopping.wait()
+
+    @trouper.job(retry=trouper.Retry(attempts=3))
+    async def long(ctx: trouper.JobContext) -> int:
+        await ctx.savepoint("begun")
+        if ctx.attempt == 1:
+            await trio.sleep_forever()
+        return ctx.attempt
+
+    reports: list[trouper.Report] = []
+    async with trio.open_nursery() as nursery, opened(long, echo, reports=reports) as runtime:
+        nursery.start_soon(runtime.run_gateway, ChildSpec("g", gateway))
+        job = await runtime.submit(long.call(), user="ada")
+        async with runtime.open_session("ada") as channel:
+            await wait_all_tasks_blocked()
+            fail = [True]
+
+            def listener(_: object) -> None:
+                if fail and fail.pop():
+                    raise AssertionError("a bug of ours")
+
+            runtime.store.listen(listener)
+            await runtime.submit(echo.call(text="a"), user="ada")
+            ended = await runtime.wait(job.id)
+            assert (ended.state, ended.result) == (trouper.JobState.COMPLETED, "2")
+            await trio.sleep(1)
+            assert len(gateways) == 2
+            other = await runtime.submit(echo.call(text="b"), user="ada")
+            await runtime.wait(other.id)
+            feed = Feed()
+            await feed.follow(channel, until=lambda: feed.counts.unread == 3)
+        nursery.cancel_scope.cancel()
+    assert any(report.kind.value == "crash" and report.child == "store" for report in reports)
+
+
+@pytest.mark.clause("E1", "E2")
+async def test_a_gateway_that_keeps_crashing_is_given_up_with_its_reason(
+    opened: Open, autojump_clock: MockClock
+) -> None:
+    async def gateway(context: ChildContext) -> None:
+        context.started()
+        await trio.lowlevel.checkpoint()
+        raise OSError("no such device")
+
+    async with opened(echo) as runtime:
+        with pytest.raises(GatewayFailed, match="no such device"):
+            await runtime.run_gateway(ChildSpec("g", gateway))
+        job = await runtime.submit(echo.call(text="a"), user="ada")
+        assert (await runtime.wait(job.id)).state is trouper.JobState.COMPLETED

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
-import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trouper
-from tests.supervisor.support import Open, echo
-from trouper.actors.channel_items import FeedChanges, FeedSnapshot
-from trouper.store.protocol import Changes, Snapshot
+from tests.supervisor.support import Feed, Open, echo
 
 
 @pytest.mark.clause("N1")
@@ -69,37 +63,3 @@ async def test_a_notifier_that_crashes_serves_the_sessions_that_were_there(
         job = await runtime.submit(echo.call(text="a"), user="ada")
         await feed.follow(channel, until=lambda: feed.counts == trouper.Counts(1, 1))
         assert feed.jobs[job.id].state is trouper.JobState.COMPLETED
-
-
-class Feed:
-    """What a session holds of the feed, applied as the protocol says."""
-
-    def __init__(self) -> None:
-        self.seq: int | None = None
-        self.jobs: dict[str, trouper.Job] = {}
-        self.counts = trouper.Counts()
-
-    async def follow(self, channel: Any, until: Callable[[], bool]) -> None:
-        changed = trio.Event()
-
-        def wake() -> None:
-            changed.set()
-
-        channel.on_ready = wake
-        with trio.fail_after(5):
-            while True:
-                for item in channel.take(64 * 1024):
-                    match item:
-                        case FeedSnapshot(snapshot=snapshot):
-                            self._apply(snapshot)
-                        case FeedChanges(changes=changes):
-                            assert changes.prev == self.seq
-                            self._apply(changes)
-                if until():
-                    return
-                await changed.wait()
-                changed = trio.Event()
-
-    def _apply(self, state: Snapshot | Changes) -> None:
-        self.seq, self.counts = state.seq, state.counts
-        self.jobs.update({job.id: job for job in state.jobs})
