@@ -157,7 +157,7 @@ class Attempt:
         size = sum(map(entry_bytes, entries))
         if self.log.bytes_total + size > self.limits.output_bytes:
             limit = self.limits.output_bytes
-            raise OutputTooLarge(f"the output of job {self.job.id} would go beyond {limit} bytes in one attempt")
+            raise OutputTooLarge(f"one attempt of job {self.job.id} would write more than {limit} bytes")
         for entry in entries:
             self.log.append(entry)
         self._writes += 1

@@ -121,7 +121,7 @@ async def test_output_beyond_its_bound_fails_clearly_and_keeps_what_was_produced
     async with opened(chatty, options=trouper.RuntimeOptions(jobs=limits)) as runtime:
         job = await runtime.submit(chatty.call(), user="ada")
         ended = await runtime.wait(job.id)
-        assert "would go beyond 100 bytes" in str(ended.error)
+        assert "would write more than 100 bytes" in str(ended.error)
         assert await runtime.text(job.id) == "x" * 90
 
 
