@@ -88,7 +88,7 @@ def report(report: Report) -> None:
 
 
 def job_environ(database: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """``environ`` for the jobs: the index is beside the database, as everything else is, if none says where."""
+    """``environ`` for the jobs: unless it says where, the index is beside the database, as everything is."""
     index = environ.get("TROUPER_CHAT_INDEX") or f"{database}.index"
     return {**environ, "TROUPER_CHAT_INDEX": index}
 

@@ -21,15 +21,25 @@ _STOP_S = 40.0
 
 
 class ChatServer:
-    """``python -m examples.chat`` on a database in ``folder``. One process at a time."""
+    """``python -m examples.chat`` on a database in ``folder``. One process at a time.
 
-    def __init__(self, folder: Path, *options: str, environ: dict[str, str] | None = None) -> None:
+    ``python``: of another environment than this one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *options: str,
+        environ: dict[str, str] | None = None,
+        python: Path | str = sys.executable,
+    ) -> None:
         self.folder = folder
         self.database = folder / "chat.db"
         self.transcripts = folder / "transcripts"
         self.port = 0
         self.output: list[str] = []
         self._options = options
+        self._python = str(python)
         self._environ = environ or {}
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
@@ -41,7 +51,7 @@ class ChatServer:
     def start(self, *options: str) -> None:
         """Start it, on the port of the time before, and wait until it listens."""
         assert self._process is None, "it runs already"
-        command = [sys.executable, "-m", "examples.chat", "--port", str(self.port)]
+        command = [self._python, "-m", "examples.chat", "--port", str(self.port)]
         command += ["--database", str(self.database), *self._options, *options]
         environ = {
             **os.environ,
@@ -73,9 +83,10 @@ class ChatServer:
         self._gone(self._process.wait())
 
     def _gone(self, code: int) -> int:
-        """Let go of a process that has ended."""
+        """Let go of a process that has ended, and that has left nobody who holds its output."""
         assert self._reader is not None
-        self._reader.join()
+        self._reader.join(_STOP_S)
+        assert not self._reader.is_alive(), "a process that it started is still there"
         self._process = self._reader = None
         return code
 
@@ -85,12 +96,22 @@ class ChatServer:
         code = self._gone(self._process.wait(timeout_s))
         assert code == -signal.SIGKILL, f"exit code {code}: " + "".join(self.output[-30:])
 
+    def send_signal(self, number: int) -> None:
+        """Send it a signal and wait for nothing."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop it in order; its exit code."""
         if self._process is None:
             return 0
+        self.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait until it has ended, which somebody has told it to; its exit code."""
+        assert self._process is not None
         process = self._process
-        process.send_signal(number)
         try:
             process.wait(_STOP_S)
         finally:
@@ -129,9 +150,14 @@ class ChatServer:
 
 
 @contextlib.contextmanager
-def chat_server(folder: Path, *options: str, environ: dict[str, str] | None = None) -> Iterator[ChatServer]:
+def chat_server(
+    folder: Path,
+    *options: str,
+    environ: dict[str, str] | None = None,
+    python: Path | str = sys.executable,
+) -> Iterator[ChatServer]:
     """A running server, ended at the end whatever happened."""
-    server = ChatServer(folder, *options, environ=environ)
+    server = ChatServer(folder, *options, environ=environ, python=python)
     server.start()
     try:
         yield server
