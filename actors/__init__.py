@@ -12,6 +12,7 @@ so that the library can be used alone:
 * ``context``   what an actor can do besides handling messages
 * ``actor``     the base class
 * ``loop``      one incarnation, from ``started`` to ``stopped``
+* ``spawner``   what an actor's children need of a supervisor
 * ``reports``   one shape for every crash, restart and shutdown
 
 The files of the domain:

@@ -19,7 +19,8 @@ def modules_of(room: str, names: str) -> set[str]:
 # Somebody can use them alone, so they know no job, and of the store only the seams and the errors.
 GENERAL = modules_of(
     "actors",
-    "mailbox envelope ref ask signals actor context loop timers stash watch ledger inspection reports errors",
+    "mailbox envelope ref ask ask_chain signals control actor function_actor context loop timers stash pipe watch"
+    " ledger inspection trace spawner reports errors",
 ) | modules_of(
     "supervisor",
     "child_spec child strategy intensity backoff budget lane base supervisor population dynamic keyed"
