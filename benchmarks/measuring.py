@@ -1,0 +1,143 @@
+"""A measure, who takes part in it, and the rounds.
+
+Peers take turns within each round, and the order moves on from round to round: what disturbs the machine for
+a second disturbs all of them, and a ratio is taken within a round, so it holds where the numbers wander.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from statistics import median
+
+import attrs
+
+OURS = "trouper"
+"""The name of our own contender in every measure."""
+
+
+@attrs.frozen
+class Contender:
+    """One way to do what is measured."""
+
+    name: str
+    take: Callable[[int], float | None]
+    """Do it that many times; gives the seconds it took, set-up and clean-up left out, or of a measure of
+    bytes the bytes for each. ``None`` if that cannot be told here."""
+    share: float = 1.0
+    """Of the measure's number of times: less for one that is slow."""
+
+
+@attrs.frozen
+class Target:
+    """What ours is to reach."""
+
+    text: str
+    at_least: float = 0.0
+    at_most: float = float("inf")
+    versus: str | None = None
+    """A contender's name: the ratio to it is judged; ``None``: ours alone."""
+
+
+@attrs.frozen
+class Measure:
+    """Something that is done many times."""
+
+    name: str
+    unit: str
+    times: int
+    """How often in each round."""
+    contenders: Sequence[Contender]
+    targets: Sequence[Target] = ()
+    note: str = ""
+    of_bytes: bool = False
+    """Bytes for each, the fewer the better; else a rate, the higher the better."""
+
+
+@attrs.frozen
+class Suite:
+    """Measures that belong together. ``peers``: packages to name the versions of."""
+
+    name: str
+    measures: Sequence[Measure]
+    peers: Sequence[str] = ()
+
+
+@attrs.define
+class Series:
+    """The rounds of one contender."""
+
+    name: str
+    values: list[float] = attrs.field(factory=list)
+    busy: list[float] = attrs.field(factory=list)
+    """Of each round: which part of the time had a processor. Far below 1, others were at work here."""
+
+    @property
+    def median(self) -> float:
+        return median(self.values)
+
+
+@attrs.frozen
+class Verdict:
+    """A target, and what was reached."""
+
+    target: Target
+    value: float
+
+    @property
+    def met(self) -> bool:
+        return self.target.at_least <= self.value <= self.target.at_most
+
+
+@attrs.define
+class Result:
+    """The rounds of one measure."""
+
+    measure: Measure
+    series: dict[str, Series]
+
+    def ratio(self, name: str) -> float:
+        """How many times as good ours is as ``name``: the median of the ratios of the rounds."""
+        ours, theirs = self.series[OURS].values, self.series[name].values
+        if self.measure.of_bytes:
+            ours, theirs = theirs, ours
+        return median(a / b for a, b in zip(ours, theirs, strict=True))
+
+    def verdicts(self) -> list[Verdict]:
+        """Each target that can be judged: its peer may not be installed."""
+        return [
+            Verdict(target, self.series[OURS].median if target.versus is None else self.ratio(target.versus))
+            for target in self.measure.targets
+            if target.versus is None or target.versus in self.series
+        ]
+
+
+def run_measure(
+    measure: Measure, rounds: int, scale: float, progress: Callable[[str], None] = lambda _: None
+) -> Result:
+    """Take ``rounds`` rounds of a measure, each of ``scale`` times its size, after a smaller one to warm up.
+
+    ``progress`` is told what is under way.
+    """
+    series = {contender.name: Series(contender.name) for contender in measure.contenders}
+    for number in range(rounds + 1):
+        first = number % len(measure.contenders)
+        for contender in [*measure.contenders[first:], *measure.contenders[:first]]:
+            progress(f"{measure.name}: round {number} of {rounds}: {contender.name}")
+            size = scale * measure.times * contender.share
+            if number == 0 and not measure.of_bytes:
+                contender.take(max(1, round(size / 5)))
+            elif number > 0:
+                _take(measure, contender, max(1, round(size)), series[contender.name])
+    return Result(measure, {name: one for name, one in series.items() if one.values})
+
+
+def _take(measure: Measure, contender: Contender, times: int, series: Series) -> None:
+    gc.collect()
+    cpu, wall = time.process_time(), time.perf_counter()
+    value = contender.take(times)
+    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    if value is not None:
+        series.values.append(value if measure.of_bytes else times / value)
+        series.busy.append(1.0 if measure.of_bytes else min(1.0, cpu / wall))
