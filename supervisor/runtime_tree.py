@@ -361,11 +361,28 @@ class RuntimeTree:
                 del self._waiters[job_id]
 
     def statistics(self) -> dict[str, Any]:
-        """Counters, and the use of each bound."""
+        """Counters, and the use of each bound. Looks at every session: for now and then, not for each frame."""
+        limits = self.options.channels
+        channels = [
+            channel.statistics() for user in self.subscribers.users() for channel in self.subscribers.of(user)
+        ]
         return {
             "running": {"now": len(self.running), "max": self.options.max_running},
-            "sessions": {"now": len(self.subscribers), "max": self.options.max_sessions},
+            "sessions": {"now": len(channels), "max": self.options.max_sessions},
+            "attached": {
+                "now": sum(channel.attached for channel in channels),
+                "most": max((channel.attached for channel in channels), default=0),
+                "max": limits.attachments,
+            },
+            "in_flight_bytes": {
+                "now": sum(channel.in_flight_bytes for channel in channels),
+                "most": max((channel.in_flight_bytes for channel in channels), default=0),
+                "max": limits.window_bytes,
+            },
             "outputs": len(self.outputs),
+            "notifiers": attrs.asdict(self.notifiers.statistics()),
+            "jobs": attrs.asdict(self.jobs.statistics()),
+            "gateways": attrs.asdict(self.gateways.statistics()),
             "store": dict(self.store.statistics()),
             "ready": self.ready,
         }

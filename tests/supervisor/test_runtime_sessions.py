@@ -63,3 +63,20 @@ async def test_a_notifier_that_crashes_serves_the_sessions_that_were_there(
         job = await runtime.submit(echo.call(text="a"), user="ada")
         await feed.follow(channel, until=lambda: feed.counts == trouper.Counts(1, 1))
         assert feed.jobs[job.id].state is trouper.JobState.COMPLETED
+
+
+@pytest.mark.clause("E2")
+async def test_statistics_tell_the_use_of_each_bound_of_the_sessions(opened: Open) -> None:
+    async with opened(echo) as runtime, runtime.open_session("ada") as channel:
+        job = await runtime.submit(echo.call(text="abc"), user="ada")
+        await runtime.wait(job.id)
+        channel.attach(job.id, 1, 0)
+        await wait_all_tasks_blocked()
+        channel.take(64 * 1024)
+        await wait_all_tasks_blocked()
+        channel.take(64 * 1024)
+        told = runtime.statistics()
+        assert told["sessions"] == {"now": 1, "max": runtime.options.max_sessions}
+        assert told["in_flight_bytes"]["now"] == told["in_flight_bytes"]["most"] == 3 + 64
+        assert told["in_flight_bytes"]["max"] == runtime.options.channels.window_bytes
+        assert (told["attached"]["now"], told["notifiers"]["children"]) == (0, 1)
