@@ -1,6 +1,6 @@
 """Bytes for each of many, in a process of its own: memory that was freed earlier would hide what is new.
 
-    python -m benchmarks.footprint benchmarks.actors.ours:idle 1000 traced
+python -m benchmarks.footprint benchmarks.actors.ours:idle 1000 traced
 """
 
 from __future__ import annotations

@@ -27,7 +27,9 @@ def _block(result: Result) -> str:
     lines += [f"    target: {_verdict(verdict)}" for verdict in result.verdicts()]
     shares = [share for series in result.series.values() for share in series.busy]
     if (share := sorted(shares)[len(shares) // 2]) < QUIET:
-        lines.append(f"    noisy: had a processor for {share:.0%} of the time only (threads that wait, or others)")
+        lines.append(
+            f"    noisy: had a processor for {share:.0%} of the time only (threads that wait, or others)"
+        )
     return "\n".join(lines)
 
 
@@ -40,9 +42,16 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
 
 
-def as_json(suite: Suite, results: Sequence[Result], *, machine: dict[str, Any], quick: bool) -> dict[str, Any]:
+def as_json(
+    suite: Suite, results: Sequence[Result], *, machine: dict[str, Any], quick: bool
+) -> dict[str, Any]:
     """All of a run as what JSON can say."""
-    return {"suite": suite.name, "quick": quick, "machine": machine, "measures": [_measure(r) for r in results]}
+    return {
+        "suite": suite.name,
+        "quick": quick,
+        "machine": machine,
+        "measures": [_measure(r) for r in results],
+    }
 
 
 def _measure(result: Result) -> dict[str, Any]:

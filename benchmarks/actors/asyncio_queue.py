@@ -141,12 +141,11 @@ def idle(count: int, look: Callable[[], None]) -> None:
             await queue.get()
 
     async def main() -> None:
-        tasks = []
+        tasks: list[asyncio.Task[None]] = []
         for number in 20, count:
             if number == count:
                 look()
-            for _ in range(number):
-                tasks.append(asyncio.create_task(live(asyncio.Queue(CAPACITY))))
+            tasks += [asyncio.create_task(live(asyncio.Queue(CAPACITY))) for _ in range(number)]
             await asyncio.sleep(0.01)
         look()
         for task in tasks:

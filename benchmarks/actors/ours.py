@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import attrs
 import trio
@@ -108,7 +109,7 @@ class Listener:
     """Counts the crashes and restarts that it is told of."""
 
     def __init__(self) -> None:
-        self.heard = {kind: 0 for kind in ReportKind}
+        self.heard = dict.fromkeys(ReportKind, 0)
 
     def __call__(self, report: Report) -> None:
         self.heard[report.kind] += 1
@@ -123,6 +124,10 @@ async def supervising(listener: Listener | None = None) -> AsyncIterator[Dynamic
         await nursery.start(supervisor.run)
         yield supervisor
         supervisor.stop()
+
+
+def _same(player: Player) -> Player:
+    return player
 
 
 def tell_in_bursts(times: int) -> float:
@@ -149,7 +154,7 @@ def tell_ping_pong(times: int) -> float:
             done = trio.Event()
             ping, pong = Player(times // 2 + 1, done), Player(times, done)
             for name, player, other in ("ping", ping, pong), ("pong", pong, ping):
-                spec, other.other = actor_child(name, lambda player=player: player, mailbox=Mailbox(CAPACITY))
+                spec, other.other = actor_child(name, partial(_same, player), mailbox=Mailbox(CAPACITY))
                 await supervisor.start_child(spec)
             began = time.perf_counter()
             ping.other.tell(TICK)

@@ -76,7 +76,7 @@ class Crasher(pykka.ThreadingActor):
     def on_receive(self, message: Any) -> Any:
         raise ValueError("as it was told to")
 
-    def on_failure(self, *_error: Any) -> None:
+    def on_failure(self, exception_type: Any, exception_value: Any, traceback: Any) -> None:
         self.heard[0] += 1
         Crasher.start(self.starts, self.heard, self.done)
 

@@ -1,0 +1,40 @@
+"""Every suite runs from end to end and prints every row. How fast anything is, no test says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import suites
+from tests.meta.source import ROOT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(suites.SUITES))
+def test_a_quick_run_prints_every_row_and_writes_json_and_a_profile(name: str, tmp_path: Path) -> None:
+    numbers, profile = tmp_path / "numbers.json", tmp_path / "profile.txt"
+    command = [sys.executable, "-m", "benchmarks", name, "--quick", "--json", str(numbers)]
+    done = subprocess.run(
+        [*command, "--profile", str(profile)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    written = {measure["name"]: measure for measure in json.loads(numbers.read_text("utf-8"))["measures"]}
+    for measure in suites.load(name).measures:
+        assert f"{measure.name} ({measure.unit})" in done.stdout
+        assert f"… {measure.name}" in done.stderr, "a line says what is under way"
+        rows = written[measure.name]["contenders"]
+        assert all(len(row["rounds"]) == 2 for row in rows)
+        if sys.platform == "linux":
+            assert [row["name"] for row in rows] == [contender.name for contender in measure.contenders]
+        if not measure.of_bytes:
+            assert f"== {measure.name}" in profile.read_text("utf-8")
+    assert str(ROOT) not in done.stdout + numbers.read_text("utf-8") + profile.read_text("utf-8")
