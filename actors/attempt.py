@@ -50,8 +50,8 @@ class AttemptPorts:
     store: Store
     seams: Seams
     limits: JobLimits
-    progress: Callable[[str, Progress], None]
-    """Tells (user, progress) to that user's notifier, if there is one."""
+    progress: Callable[[Progress], None]
+    """Keeps the job's latest progress where those who watch it, now or later, find it."""
 
 
 class Attempt:
@@ -216,5 +216,17 @@ class Attempt:
         await self.persist(lambda: self.ports.store.notify(request))
 
     def progress(self, done: float, total: float | None, note: str | None) -> None:
-        note = note if note is None else note[: self.limits.note_chars]
-        self.ports.progress(self.job.user, Progress(self.job.id, self.job.attempt, done, total, note))
+        for what, number in (("done", done), ("total", total)):
+            if number is not None and not _is_countable(number):
+                raise BadState(f"progress {what}={number!r:.40}: legal are finite numbers up to 2^53")
+        if note is not None:
+            try:
+                note.encode()
+            except (UnicodeEncodeError, AttributeError):
+                raise BadState(f"progress note {note!r:.40}: legal is valid Unicode text") from None
+            note = note[: self.limits.note_chars]
+        self.ports.progress(Progress(self.job.id, self.job.attempt, done, total, note))
+
+
+def _is_countable(number: object) -> bool:
+    return isinstance(number, int | float) and -(2**53) <= number <= 2**53  # NaN is not

@@ -155,19 +155,24 @@ class SubscriberChannel:
     def set_visible(self, visible: bool) -> None:
         self.visible = visible
 
-    def resync(self, epoch: str, seq: int) -> None:
-        """The session holds the feed up to ``seq`` and wants to go on from there."""
-        self.cursor = (epoch, seq)
+    def resync(self, cursor: tuple[str, int] | None) -> None:
+        """The session holds the feed up to ``cursor``, as (epoch, seq), and wants to go on from there."""
+        self.cursor = cursor
         self._feed_slot = None
         self._ask_feed()
 
     # --- what the notifier and the outputs say ---
 
-    def feed_opened(self, window: FeedWindow, slot: FeedSnapshot | FeedChanges | None) -> None:
-        """The answer to a wish for the feed: from now on deltas come from ``window``."""
+    def feed_opened(
+        self, window: FeedWindow, slot: FeedSnapshot | FeedChanges | None, cursor: tuple[str, int] | None
+    ) -> None:
+        """The answer to a wish for the feed from ``cursor``: from now on deltas come from ``window``."""
         self._window = window
-        self._feed_slot = slot
         self._feed_asked = False
+        if cursor != self.cursor:  # the session has said meanwhile that it holds something else
+            self._ask_feed()
+            return
+        self._feed_slot = slot
         self._ready()
 
     def feed_changed(self) -> None:

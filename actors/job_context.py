@@ -11,15 +11,19 @@ import trio
 
 from trouper.actors.attempt import Attempt
 from trouper.actors.job_errors import BadState, OutputRefused
+from trouper.actors.job_spec import JSON_DEPTH_MAX, too_deep
 from trouper.store.output_log import split_text
 
 
 def to_json(value: object, what: str) -> str:
     """JSON text of ``value``. Raises ``BadState`` naming ``what`` if it has none."""
     try:
-        return orjson.dumps(value).decode()
+        encoded = orjson.dumps(value)
     except TypeError as error:
         raise BadState(f"{what} is not JSON: {error}") from None
+    if too_deep(orjson.loads(encoded)):
+        raise BadState(f"{what} is nested too deep: legal are {JSON_DEPTH_MAX} levels")
+    return encoded.decode()
 
 
 class JobContext:
@@ -88,7 +92,10 @@ class JobContext:
         await self._attempt.append([(name, encoded)])
 
     async def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
-        """Tell how far the job is, to those who watch now. Conflated, not stored, a checkpoint."""
+        """Tell how far the job is, to those who watch: only the latest, and it is not stored.
+
+        ``done`` and ``total`` in whatever unit, up to 2^53. Raises ``BadState``. Always a checkpoint.
+        """
         self._called()
         self._attempt.progress(done, total, note)
         await trio.lowlevel.checkpoint()

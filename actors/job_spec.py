@@ -27,6 +27,25 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _TERMINAL = tuple(state.value for state in JobState if state.terminal)
 
 
+JSON_DEPTH_MAX = 100
+"""Levels of nesting in arguments and results: encoders, ours and others', give up at a few hundred."""
+
+
+def too_deep(value: object) -> bool:
+    """Whether lists and mappings in ``value`` are nested deeper than ``JSON_DEPTH_MAX``."""
+    level: list[object] = [value]
+    for _ in range(JSON_DEPTH_MAX):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, dict | list | tuple)
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return False
+    return any(isinstance(value, dict | list | tuple) for value in level)
+
+
 class BadArguments(TrouperError):
     """Arguments that do not fit a job's signature; says which and what is legal."""
 
@@ -135,8 +154,10 @@ class JobSpec(Generic[P, R]):
             notify_on=self.notify_on,
         )
 
-    def call(self, **arguments: Any) -> Call:
+    def call(self, /, **arguments: Any) -> Call:
         """Check ``arguments`` against the signature. Raises ``BadArguments``."""
+        if too_deep(arguments):
+            raise BadArguments(f"arguments of {self.name!r}: legal are {JSON_DEPTH_MAX} levels of nesting")
         try:
             encoded = orjson.dumps(_STRICT.unstructure(arguments), option=orjson.OPT_SORT_KEYS)
         except (TypeError, ValueError) as error:

@@ -13,7 +13,6 @@ import attrs
 import trio
 
 from trouper.actors.actor import Actor
-from trouper.actors.attempt import Progress
 from trouper.actors.channel import SubscriberChannel
 from trouper.actors.channel_items import FeedChanges, FeedSnapshot
 from trouper.actors.feed import FeedWindow
@@ -31,6 +30,11 @@ class FeedMoved:
     """The user's feed is at ``seq`` now. Conflated: only the latest counts."""
 
     seq: int
+
+
+@attrs.frozen
+class RereadFeed:
+    """The store was down when the feed had moved: read it now, wherever it is."""
 
 
 @attrs.frozen
@@ -60,16 +64,14 @@ class Wake:
     """Be there if there are channels; go if there are none. (The loop asks after every message.)"""
 
 
-NotifierMessage = FeedMoved | Progress | OpenFeed | ReadOutput | OutputSeen | Wake
+NotifierMessage = FeedMoved | RereadFeed | OpenFeed | ReadOutput | OutputSeen | Wake
 
 
 def conflation_key(message: NotifierMessage) -> object | None:
-    """Which waiting message a new one replaces: of feed moves and of a job's progress, the older."""
+    """Which waiting message a new one replaces. A feed only moves on, so the newer says it all."""
     match message:
-        case FeedMoved() | Wake():
+        case FeedMoved() | RereadFeed() | Wake():
             return type(message)
-        case Progress(job_id=job_id):
-            return (Progress, job_id)
         case ReadOutput() | OutputSeen():
             return message
         case OpenFeed():
@@ -93,9 +95,10 @@ class Notifier(Actor[NotifierMessage]):
         self.user = user
         self._ports = ports
         self._window = FeedWindow(ports.limits.feed_resume_rows)
+        self._retrying = 0
 
     def passivable(self) -> bool:
-        return not self._ports.subscribers.of(self.user)
+        return not self._retrying and not self._ports.subscribers.of(self.user)
 
     async def started(self) -> None:
         # After a crash the channels of the incarnation before are still open: serve them again.
@@ -106,18 +109,25 @@ class Notifier(Actor[NotifierMessage]):
         try:
             await self._handle(message)
         except StoreUnavailable:
-            self.context.nursery.start_soon(self._again, message)
+            # A moved feed is read again as a message of its own: told as it was, it would take the place
+            # of a newer one that waits.
+            again = RereadFeed() if isinstance(message, FeedMoved) else message
+            self._retrying += 1
+            self.context.nursery.start_soon(self._again, again)
 
     async def _again(self, message: NotifierMessage) -> None:
         await trio.sleep(_RETRY_S)
+        self._retrying -= 1
         self.context.ref.tell(message)
 
     async def _handle(self, message: NotifierMessage) -> None:
         match message:
             case FeedMoved(seq=seq):
-                await self._feed_moved(seq)
-            case Progress():
-                self._ports.outputs.progressed(message)
+                if self._window.seq is not None and seq > self._window.seq:
+                    await self._read_feed(self._window.seq)
+            case RereadFeed():
+                if self._window.seq is not None:
+                    await self._read_feed(self._window.seq)
             case OpenFeed(channel=channel):
                 if not channel.closed:
                     await self._open_feed(channel)
@@ -128,12 +138,8 @@ class Notifier(Actor[NotifierMessage]):
             case Wake():
                 pass
 
-    async def _feed_moved(self, seq: int) -> None:
-        if self._window.seq is None or seq <= self._window.seq:
-            return  # nobody has the feed open, or it is known already
-        changes = await self._ports.store.changes_since(
-            self.user, self._window.seq, self._ports.limits.feed_resume_rows
-        )
+    async def _read_feed(self, seq: int) -> None:
+        changes = await self._ports.store.changes_since(self.user, seq, self._ports.limits.feed_resume_rows)
         if changes is None:  # more at once than the window holds: whoever is behind gets a snapshot
             snapshot = await self._ports.store.snapshot(self.user, self._ports.limits.snapshot_notifications)
             self._window.start(snapshot.seq, snapshot.counts)
@@ -145,8 +151,9 @@ class Notifier(Actor[NotifierMessage]):
     async def _open_feed(self, channel: SubscriberChannel) -> None:
         store, limits = self._ports.store, self._ports.limits
         slot: FeedChanges | FeedSnapshot | None = None
-        if channel.cursor is not None and channel.cursor[0] == store.epoch:
-            changes = await store.changes_since(self.user, channel.cursor[1], limits.feed_resume_rows)
+        cursor = channel.cursor
+        if cursor is not None and cursor[0] == store.epoch:
+            changes = await store.changes_since(self.user, cursor[1], limits.feed_resume_rows)
             if changes is not None:
                 slot = FeedChanges(store.epoch, changes)
         if slot is None:
@@ -158,7 +165,7 @@ class Notifier(Actor[NotifierMessage]):
         )
         if self._window.seq is None:
             self._window.start(seq, counts)
-        channel.feed_opened(self._window, slot)
+        channel.feed_opened(self._window, slot, cursor)
 
     async def _read_output(self, job_id: str, start: int) -> None:
         outputs = self._ports.outputs

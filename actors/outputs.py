@@ -201,6 +201,8 @@ class Outputs:
         head = self._heads.get(job_id)
         if head is not None:
             head.watchers.pop(watcher, None)
+            if not head.watchers:
+                head.page_failed()  # whoever was to serve a page may be gone with its last reader
             self._drop_if_idle(head)
 
     def want_page(self, head: OutputHead, start: int, user: str) -> None:

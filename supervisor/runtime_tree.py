@@ -23,7 +23,7 @@ from typing import Any
 import attrs
 import trio
 
-from trouper.actors.attempt import AttemptPorts, Progress, StopCause
+from trouper.actors.attempt import AttemptPorts, StopCause
 from trouper.actors.channel import SubscriberChannel
 from trouper.actors.job_actor import JobActor, JobMessage, Stop
 from trouper.actors.job_spec import JobSpec
@@ -225,7 +225,7 @@ class RuntimeTree:
 
     async def _start_job(self, job: Job) -> None:
         ports = AttemptPorts(
-            store=self.store, seams=self.seams, limits=self.options.jobs, progress=self._progressed
+            store=self.store, seams=self.seams, limits=self.options.jobs, progress=self.outputs.progressed
         )
         spec, ref = actor_child(
             f"{job.id}#{job.attempt}",
@@ -344,9 +344,6 @@ class RuntimeTree:
     def _page_wanted(self, user: str, job_id: str, start: int) -> None:
         self.tell_notifier(user, ReadOutput(job_id, start))
 
-    def _progressed(self, user: str, progress: Progress) -> None:
-        self.notifiers.tell_if_active(user, progress)
-
     @contextmanager
     def waiting(self, job_id: str) -> Iterator[trio.Event]:
         """An event that is set when the job ends."""
@@ -361,7 +358,7 @@ class RuntimeTree:
                 del self._waiters[job_id]
 
     def statistics(self) -> dict[str, Any]:
-        """Counters, and the use of each bound. Looks at every session: for now and then, not for each frame."""
+        """Counters, and the use of each bound. It looks at every session: not for the hot path."""
         limits = self.options.channels
         channels = [
             channel.statistics() for user in self.subscribers.users() for channel in self.subscribers.of(user)

@@ -263,7 +263,7 @@ class Session:
             case messages.Visible():
                 self._channel.set_visible(item.visible)
             case messages.Resync():
-                self._channel.resync(item.feed.epoch, item.feed.seq)
+                self._channel.resync((item.feed.epoch, item.feed.seq))
             case messages.Unacceptable(_, None, message):
                 self._answer(messages.Fault(ErrorCode.BAD_REQUEST, message), actions)
             case messages.Unacceptable(_, str(id), message):

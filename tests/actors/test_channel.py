@@ -252,7 +252,7 @@ def test_a_session_gets_its_snapshot_and_then_each_change_from_its_cursor() -> N
     channel, _ = feed_channel(None)
     window = FeedWindow(10)
     window.start(5, Counts())
-    channel.feed_opened(window, FeedSnapshot("e", Snapshot(5, (), (), Counts())))
+    channel.feed_opened(window, FeedSnapshot("e", Snapshot(5, (), (), Counts())), None)
     assert channel.take(1) == [FeedSnapshot("e", Snapshot(5, (), (), Counts()))]
     window.merge(Changes(5, 6, (job_at(6),), (), Counts(1, 1)))
     window.merge(Changes(6, 7, (job_at(7),), (), Counts(2, 2)))
@@ -265,7 +265,7 @@ def test_a_session_further_behind_than_the_window_asks_the_store() -> None:
     channel, owner = feed_channel(("e", 0))
     window = FeedWindow(2)
     window.start(0, Counts())
-    channel.feed_opened(window, None)
+    channel.feed_opened(window, None, ("e", 0))
     for seq in range(1, 5):
         window.merge(Changes(seq - 1, seq, (job_at(seq, f"j{seq}"),), (), Counts()))
     assert channel.take(1) == []
@@ -330,3 +330,32 @@ def test_what_a_session_holds_is_a_prefix_of_the_log_whatever_happens(steps: lis
         channel.ack(channel.statistics().sent_bytes, 0)
         apply(world.take(channel))
     assert frames[-1][1] == "".join(map(str, world.log))
+
+
+@pytest.mark.clause("N3")
+def test_an_answer_for_a_cursor_that_was_given_up_meanwhile_is_asked_for_again() -> None:
+    channel, owner = feed_channel(("e", 3))
+    window = FeedWindow(10)
+    window.start(7, Counts())
+    channel.resync(("e", 5))
+    channel.feed_opened(window, FeedChanges("e", Changes(3, 7, (), (), Counts())), ("e", 3))
+    assert channel.take(1) == []
+    assert owner.feeds_wanted == 2
+
+
+@pytest.mark.clause("O2")
+def test_a_page_whose_reader_left_is_asked_for_again_by_the_next_one() -> None:
+    world = World()
+    world.claim(0)
+    channel, stays = world.channel(), world.channel()
+    stays.attach("j", 1, 0)
+    world.append("a")
+    world.serve_pages()
+    channel.attach("j", 1, 0)
+    stays.close()
+    channel.take(100)
+    assert world.wanted.pop() == ("ada", "j", 0)  # and nobody ever answers
+    channel.close()
+    late = world.channel()
+    late.attach("j", 1, 0)
+    assert [item.parts for item in outputs_of(world.take(late))] == [["a"]]

@@ -96,3 +96,24 @@ def test_a_function_that_is_no_job_is_refused_where_it_is_declared() -> None:
     for function in (plain, positional, no_context):
         with pytest.raises(TypeError, match="legal is an async function with one positional parameter"):
             trouper.job(function)  # type: ignore[arg-type]
+
+
+@trouper.job
+async def anything(ctx: trouper.JobContext, *, value: Any, self: int = 0) -> None: ...
+
+
+def test_an_argument_may_have_any_name() -> None:
+    assert anything.call(value=1, self=2).arguments == '{"self":2,"value":1}'
+
+
+def test_arguments_nested_deeper_than_encoders_go_are_refused() -> None:
+    def nested(levels: int) -> Any:
+        value: Any = 1
+        for _ in range(levels):
+            value = [value]
+        return value
+
+    anything.call(value=nested(99))
+    for levels in (100, 300, 5000):
+        with pytest.raises(trouper.BadArguments, match="legal are 100 levels of nesting"):
+            anything.call(value=nested(levels))

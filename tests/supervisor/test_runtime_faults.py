@@ -91,6 +91,10 @@ async def test_a_crash_is_not_hidden_by_a_cleanup_that_awaits(opened: Open) -> N
         (lambda ctx: ctx.emit("what", object()), "is not JSON"),
         (lambda ctx: ctx.savepoint(object()), "is not JSON"),
         (lambda ctx: ctx.notify(key="", title="t"), "legal are 1 to 200 characters"),
+        (lambda ctx: ctx.progress(1, 2, "\ud800"), "legal is valid Unicode text"),
+        (lambda ctx: ctx.progress(2**70), "legal are finite numbers up to 2^53"),
+        (lambda ctx: ctx.progress(1, float("nan")), "legal are finite numbers up to 2^53"),
+        (lambda ctx: ctx.progress("half"), "legal are finite numbers up to 2^53"),
     ],
 )
 async def test_bad_output_is_refused_at_the_call_and_what_was_written_before_stays(

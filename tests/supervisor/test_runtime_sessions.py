@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pytest
+import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trouper
 from tests.supervisor.support import Feed, Open, echo
+from trouper.actors.channel_items import ProgressItem
+from trouper.store.protocol import Changes
 
 
 @pytest.mark.clause("N1")
@@ -80,3 +83,41 @@ async def test_statistics_tell_the_use_of_each_bound_of_the_sessions(opened: Ope
         assert told["in_flight_bytes"]["now"] == told["in_flight_bytes"]["most"] == 3 + 64
         assert told["in_flight_bytes"]["max"] == runtime.options.channels.window_bytes
         assert (told["attached"]["now"], told["notifiers"]["children"]) == (0, 1)
+
+
+async def test_a_page_opened_later_finds_the_last_progress_of_a_job(opened: Open) -> None:
+    @trouper.job
+    async def slow(ctx: trouper.JobContext) -> None:
+        await ctx.progress(3, 10, "third")
+        await trio.sleep_forever()
+
+    async with opened(slow) as runtime:
+        job = await runtime.submit(slow.call(), user="ada")
+        await wait_all_tasks_blocked()  # nobody watches
+        async with runtime.open_session("ada") as channel:
+            channel.attach(job.id, 1, 0)
+            await wait_all_tasks_blocked()
+            assert ProgressItem(job.id, 1, 3, 10, "third") in channel.take(1000)
+
+
+@pytest.mark.clause("N2", "E1")
+async def test_what_the_store_failed_to_say_is_asked_again_and_nothing_newer_is_lost(
+    opened: Open, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(echo) as runtime, runtime.open_session("ada") as channel:
+        feed = Feed()
+        await feed.follow(channel, until=lambda: feed.seq == 0)
+        reads = runtime.store.changes_since
+        fail = [True]
+
+        async def failing(user: str, seq: int, limit: int) -> Changes | None:
+            if fail:
+                fail.pop()
+                raise trouper.StoreUnavailable("for a moment")
+            return await reads(user, seq, limit)
+
+        monkeypatch.setattr(runtime.store, "changes_since", failing)
+        for text in "abc":
+            job = await runtime.submit(echo.call(text=text), user="ada")
+            await runtime.wait(job.id)
+        await feed.follow(channel, until=lambda: feed.counts.unread == 3)

@@ -63,8 +63,8 @@ class FakeChannel:
     def set_visible(self, visible: bool) -> None:
         self.calls.append(("visible", visible))
 
-    def resync(self, epoch: str, seq: int) -> None:
-        self.calls.append(("resync", epoch, seq))
+    def resync(self, cursor: tuple[str, int] | None) -> None:
+        self.calls.append(("resync", cursor))
 
     @property
     def pending(self) -> bool:

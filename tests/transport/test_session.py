@@ -194,7 +194,7 @@ def test_what_the_client_says_reaches_its_channel() -> None:
         {"t": "resync", "feed": {"epoch": "e1", "seq": 3}},
         {"t": "detach", "job": "j1"},
     )
-    assert talk.channel.calls == [("ack", 3, 1), ("visible", False), ("resync", "e1", 3), ("detach", "j1")]
+    assert talk.channel.calls == [("ack", 3, 1), ("visible", False), ("resync", ("e1", 3)), ("detach", "j1")]
 
 
 def command(number: int) -> dict[str, Any]:
