@@ -54,6 +54,9 @@ class Report:
     """Several lines, or none: a traceback, a stack, the outcome of each child."""
     at: float
     """Wall clock, seconds since the epoch."""
+    value: object = None
+    """The same for programs, where there is more than text: the exit of what crashed, the record of a
+    shutdown."""
 
     def __str__(self) -> str:
         who = self.path if self.child is None else f"{self.path}/{self.child}"

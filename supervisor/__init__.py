@@ -3,8 +3,8 @@
 The general files, in reading order. They import nothing of jobs, of the store only its seams and its base
 error, and of actors the general files, so that the library can be used alone:
 
-* ``errors``      what supervisors raise
-* ``strategy``    who is restarted with whom (no ``await``)
+* ``errors``      what supervisors raise; ``legal`` what is refused where it is declared
+* ``strategy``    who is restarted with whom, and when it all ends (no ``await``)
 * ``intensity``   how often is too often; ``backoff`` how long to wait; ``budget`` both for one child
 * ``tree``        what runs, as text and as JSON
 * ``child_spec``  what a child is, declared; an actor as a child
@@ -12,7 +12,7 @@ error, and of actors the general files, so that the library can be used alone:
 * ``shutdown``    how one child is stopped: asked, cancelled, reported as stuck
 * ``lane``        how anything reaches a supervisor's loop; its timers
 * ``base``        one nursery whose body is the loop, and the ordered stop
-* ``supervisor``  children known from the start, in order, restarted by a strategy
+* ``ordered``     children in an order, restarted by a strategy; ``supervisor`` what may be asked of it
 * ``population``  children that come and go; ``dynamic`` by name, ``keyed`` actors by key
 
 The files of the domain:

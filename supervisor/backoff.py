@@ -29,14 +29,19 @@ class Backoff:
     """Before the first restart."""
     factor: float = 2.0
     max_s: float = 30.0
-    jitter: float = 0.2
-    """Which part of the wait is random: 0 none, 1 all of it."""
+    jitter: float = 1.0
+    """Which part of the wait is random: 0 none, 1 all of it (full jitter: anything up to the wait)."""
     reset_after_s: float = 60.0
-    """An incarnation that lived this long makes the next failure the first again."""
+    """An incarnation that lived this long makes the next failure the first again; so does one that says
+    ``context.mark_healthy()``."""
 
     def __attrs_post_init__(self) -> None:
-        if not (0 <= self.base_s <= self.max_s < math.inf and self.factor >= 1 and 0 <= self.jitter <= 1):
-            raise BadSpec(f"backoff is 0 <= base_s <= max_s, factor >= 1, 0 <= jitter <= 1, not {self}")
+        grows = 0 <= self.base_s <= self.max_s < math.inf and 1 <= self.factor < math.inf
+        if not (grows and 0 <= self.jitter <= 1 and self.reset_after_s > 0):
+            raise BadSpec(
+                "a backoff has 0 <= base_s <= max_s, finite; factor >= 1, finite; 0 <= jitter <= 1; "
+                f"reset_after_s > 0; and not {self}"
+            )
 
     def delay_s(self, failures: int, dice: Dice) -> float:
         """Seconds to wait after ``failures`` in a row (1 or more)."""

@@ -14,7 +14,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextvars import Context, copy_context
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import trio
 
@@ -23,10 +23,12 @@ from trouper.store.seams import Seams
 from trouper.supervisor.backoff import Backoff
 from trouper.supervisor.child import Child
 from trouper.supervisor.child_spec import ChildContext, ChildSpec
-from trouper.supervisor.errors import BadSpec
+from trouper.supervisor.errors import SupervisorStopped
 from trouper.supervisor.intensity import Intensity
+from trouper.supervisor.legal import need, need_kind, need_seconds
+from trouper.supervisor.shutdown import ShutdownRecord, StopRecord
 from trouper.supervisor.strategy import Restart
-from trouper.supervisor.tree import NODES_PER_SUPERVISOR, TreeNode
+from trouper.supervisor.tree import NODES_PER_SUPERVISOR, TreeNode, rooted
 
 
 class BaseSupervisor(ABC):
@@ -47,12 +49,12 @@ class BaseSupervisor(ABC):
         shutdown_total_s: float = 30.0,
         stuck_after_s: float = 1.0,
     ) -> None:
-        if not name or "/" in name:
-            raise BadSpec(f"the name of a supervisor is not empty and has no '/', which {name!r} is or has")
-        if not (0 <= shutdown_total_s < math.inf and 0 < stuck_after_s < math.inf):
-            raise BadSpec(
-                "shutdown_total_s and stuck_after_s are finite numbers of seconds, the latter above 0"
-            )
+        need_kind("a supervisor's name", name, str)
+        need(bool(name) and "/" not in name, f"a supervisor's name is not empty and has no '/', as {name!r}")
+        need_seconds(f"supervisor {name!r}: shutdown_total_s", shutdown_total_s, zero=True)
+        need_seconds(f"supervisor {name!r}: stuck_after_s", stuck_after_s)
+        need_kind(f"supervisor {name!r}: seams", seams, Seams, none=True)
+        need(callable(reporter), f"supervisor {name!r}: reporter is a function of a Report, not {reporter!r}")
         self.name = name
         self.path = name
         """Its name after those of the supervisors above it, once it runs."""
@@ -68,6 +70,9 @@ class BaseSupervisor(ABC):
         self._stopping = False
         self._killed = False
         self._failure: Exception | None = None
+        self._why_stopped = ""
+        self.last_shutdown: ShutdownRecord | None = None
+        """The last ordered stop, once there was one."""
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -82,7 +87,9 @@ class BaseSupervisor(ABC):
         on. An exception inside the stop, as a second Ctrl-C, cancels all that is left, and passes.
         **Resources**: no task of a child is left. It can be run again afterwards.
         """
-        await self._run(lambda: task_status.started())
+        self.path = self.name
+        with rooted(self.tree):
+            await self._run(lambda: task_status.started())
 
     def child_spec(
         self,
@@ -92,6 +99,7 @@ class BaseSupervisor(ABC):
         start_timeout_s: float = 60.0,
         intensity: Intensity | None = None,
         backoff: Backoff | None = None,
+        significant: bool = False,
     ) -> ChildSpec:
         """This supervisor as a child of another. Its grace is by default all that the other has left."""
         return ChildSpec(
@@ -102,6 +110,7 @@ class BaseSupervisor(ABC):
             start_timeout_s=start_timeout_s,
             intensity=intensity,
             backoff=backoff,
+            significant=significant,
             inspect=self.tree,
         )
 
@@ -140,6 +149,7 @@ class BaseSupervisor(ABC):
         self._stop_by = math.inf
         self._stopping = self._killed = False
         self._failure = None
+        self._why_stopped = "it was asked to"
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
@@ -161,12 +171,16 @@ class BaseSupervisor(ABC):
 
     async def _stop_in_order(self) -> None:
         self._stopping = True
-        deadline = min(trio.current_time() + self._shutdown_total_s, self._stop_by)
+        began = trio.current_time()
+        deadline = min(began + self._shutdown_total_s, self._stop_by)
+        why = f"{self._failure}" if self._failure is not None else self._why_stopped
         try:
             with self._stop:
                 if not self._killed:
-                    notes = await self._stop_children(deadline)
-                    self._report(ReportKind.SHUTDOWN, None, "stopped", "\n".join(notes))
+                    stops = await self._stop_children(deadline)
+                    took_s = trio.current_time() - began
+                    record = self.last_shutdown = ShutdownRecord.of(self.path, why, took_s, stops)
+                    self._report(ReportKind.SHUTDOWN, None, f"stopped: {why}", str(record), record)
         except BaseException:
             # The children are shielded: nothing from outside would ever reach them again.
             self.kill()
@@ -179,8 +193,8 @@ class BaseSupervisor(ABC):
         """Start what there is, acknowledge, work. Sets ``_failure`` and returns in order to fail."""
 
     @abstractmethod
-    async def _stop_children(self, deadline: float) -> list[str]:
-        """Stop all children by ``deadline``; a line on each that is worth one."""
+    async def _stop_children(self, deadline: float) -> Iterable[StopRecord]:
+        """Stop all children by ``deadline``; how each ended, in order."""
 
     @abstractmethod
     def _after(self) -> None:
@@ -219,15 +233,21 @@ class BaseSupervisor(ABC):
         assert self._nursery is not None, f"supervisor {self.path!r} is not running"
         return self._nursery
 
-    def _report(self, kind: ReportKind, child: Child | None, reason: str, detail: str = "") -> None:
+    def _refusal(self) -> SupervisorStopped:
+        state = "is stopping" if self._stopping and self._nursery is not None else "is not running"
+        return SupervisorStopped(f"supervisor {self.path!r} {state}: it starts nothing")
+
+    def _report(
+        self, kind: ReportKind, child: Child | None, reason: str, detail: str = "", value: object = None
+    ) -> None:
         name, number = (None, 0) if child is None else (child.spec.name, child.incarnation)
-        report = Report(kind, self.path, name, number, reason, detail, self.seams.wall())
+        report = Report(kind, self.path, name, number, reason, detail, self.seams.wall(), value)
         deliver(self._reporter, report)
 
     def _report_crash(self, child: Child) -> None:
-        if child.exit is not None and child.exit.crash is not None:
-            crash: Any = child.exit.crash
-            self._report(ReportKind.CRASH, child, crash.summary, crash.text)
+        exit = child.exit
+        if exit is not None and exit.crash is not None:
+            self._report(ReportKind.CRASH, child, exit.crash.summary, exit.crash.text, exit)
 
     def _report_stuck(self, child: Child) -> None:
         child.stuck = True

@@ -24,6 +24,11 @@ class RestartBudget:
         self.failures = 0
         """In a row: an incarnation that lived long enough ends the row."""
 
+    def mark_healthy(self) -> None:
+        """The next failure is the first in a row. Those within the intensity's period stay counted: one
+        that says it is well and crashes each time is still too often."""
+        self.failures = 0
+
     def admit(self, now: float) -> bool:
         """Whether one more restart is within the intensity; it is counted if so."""
         return self._window is None or self._window.admit(now)

@@ -65,6 +65,9 @@ class Child:
         self.budget = budget or RestartBudget(spec.intensity, spec.backoff)
         self.restart_at = 0.0
         """In ``BACKOFF``: when to start it, on trio's clock."""
+        self.asked_at = self.grace_s = 0.0
+        self.cancelled = False
+        """When it was asked to end, on trio's clock; the grace that it got; whether that was over."""
         self.stuck = False
         """It was cancelled and reported, and has not ended."""
         self.acknowledged = False
@@ -108,6 +111,7 @@ class Child:
             self.path,
             number,
             acknowledge=lambda: self._acknowledge(number, on_started),
+            healthy=lambda: self._mark_healthy(number),
         )
         self._context = context
         name = f"{self.path}#{number}"
@@ -144,6 +148,10 @@ class Child:
         self.settled.set()
         on_started()
 
+    def _mark_healthy(self, number: int) -> None:
+        if number == self.incarnation and self.state is ChildState.RUNNING:
+            self.budget.mark_healthy()
+
     @trio.lowlevel.enable_ki_protection
     def _end(self, context: ChildContext, *, cancelled: bool) -> None:
         crash = context.crash
@@ -153,6 +161,8 @@ class Child:
             reason = ExitReason.CANCELLED
         elif context.stopping.is_set():
             reason = ExitReason.STOPPED
+        elif context.ignored and not self.acknowledged:
+            reason = ExitReason.IGNORED
         else:
             reason = ExitReason.RETURNED
         self.exit = ChildExit(
@@ -234,9 +244,15 @@ class Child:
         """Its node of the tree."""
         own = self.spec.inspect() if self.spec.inspect is not None else TreeNode(self.spec.name, "child", "")
         state = "stuck" if self.stuck else self.state.value
-        restarts = max(0, self.incarnation - 1)
+        waits = self.state is ChildState.BACKOFF
         return attrs.evolve(
-            own, name=self.spec.name, state=state, incarnation=self.incarnation, restarts=restarts
+            own,
+            name=self.spec.name,
+            state=state,
+            incarnation=self.incarnation,
+            restarts=max(0, self.incarnation - 1),
+            restart_in_s=max(0.0, self.restart_at - trio.current_time()) if waits else None,
+            failures=self.budget.failures,
         )
 
     def stack(self) -> str:

@@ -6,7 +6,6 @@ made: state of the one that crashed cannot leak into the next.
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -22,25 +21,13 @@ from trouper.actors.ref import ActorRef
 from trouper.actors.reports import Crash
 from trouper.actors.signals import Stop, StopReason
 from trouper.supervisor.backoff import Backoff
-from trouper.supervisor.errors import BadSpec
 from trouper.supervisor.intensity import Intensity
+from trouper.supervisor.legal import need, need_kind, need_seconds
+from trouper.supervisor.strategy import ExitReason as ExitReason
 from trouper.supervisor.strategy import Restart as Restart
 from trouper.supervisor.tree import TreeNode
 
 M = TypeVar("M")
-
-
-class ExitReason(enum.Enum):
-    """How an incarnation ended."""
-
-    RETURNED = "returned"
-    """By itself."""
-    STOPPED = "stopped"
-    """It was asked to, and returned within its grace."""
-    CANCELLED = "cancelled"
-    """It was cancelled: its start was given up, or its grace was over."""
-    CRASHED = "crashed"
-    """An exception came out of it."""
 
 
 @attrs.frozen
@@ -66,6 +53,7 @@ class ChildContext:
         incarnation: int = 1,
         *,
         acknowledge: Callable[[], None] = lambda: None,
+        healthy: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self.path = path
@@ -77,7 +65,10 @@ class ChildContext:
         self.stop_by = math.inf
         """Once it is set: when the grace is over, on trio's clock."""
         self.crash: Exception | None = None
+        self.ignored = False
+        """It said ``ignore()``."""
         self._acknowledge = acknowledge
+        self._healthy = healthy
         self._on_stop: list[Callable[[], None]] = []
         self._on_kill: list[Callable[[], None]] = []
 
@@ -85,6 +76,17 @@ class ChildContext:
         """Say that the child is ready. Only from here on does an outer cancellation reach its supervisor
         first, which then stops its children in order. Saying it twice is harmless."""
         self._acknowledge()
+
+    def ignore(self) -> None:
+        """Say, instead of ``started()`` and before returning, that there is nothing to run: no failure,
+        whatever the restart type. A ``Supervisor`` keeps the child as ended and goes on with the next."""
+        self.ignored = True
+
+    def mark_healthy(self) -> None:
+        """Say that the child does its work again: its next failure is the first in a row, so it is waited
+        for no longer than after the first. (An age of ``Backoff.reset_after_s`` says the same by itself.)
+        How often it may be restarted at all does not change."""
+        self._healthy()
 
     def record_crash(self, crash: Exception) -> None:
         """Tell of a crash at once, before anything is awaited. The first one told is the crash, whatever
@@ -135,23 +137,29 @@ class ChildSpec:
     """How often this child alone may be restarted; ``None``: its supervisor's own is the only bound."""
     backoff: Backoff | None = None
     """Wait before each restart; ``None``: at once."""
+    significant: bool = False
+    """Whether its end for good may be its supervisor's (``AutoShutdown``)."""
     on_ended: Callable[[ChildExit | None], None] | None = None
     """Called when no further incarnation will come, with the exit of the last, ``None`` if there was none.
-    (If the supervisor is itself started again, so are its children.)"""
+    (It can come back all the same: by ``restart_child``, or with a supervisor that is started again.)"""
     inspect: Callable[[], TreeNode] | None = None
     """The child's own node of the tree, to which its supervisor adds state and numbers."""
 
     def __attrs_post_init__(self) -> None:
-        if not self.name:
-            raise BadSpec("the name of a child is not empty")
-        if not callable(self.start):
-            raise BadSpec(f"child {self.name!r}: start is an async function of a ChildContext")
-        if not self.shutdown_s >= 0:
-            raise BadSpec(f"child {self.name!r}: shutdown_s is 0 or more seconds, not {self.shutdown_s!r}")
-        if not self.start_timeout_s > 0:
-            raise BadSpec(
-                f"child {self.name!r}: start_timeout_s is above 0 seconds, not {self.start_timeout_s!r}"
-            )
+        need_kind("a child's name", self.name, str)
+        need(bool(self.name), "the name of a child is not empty")
+        what = f"child {self.name!r}: "
+        need(callable(self.start), f"{what}start={self.start!r}: legal is an async def of a ChildContext")
+        need_kind(f"{what}restart", self.restart, Restart)
+        need_seconds(f"{what}shutdown_s", self.shutdown_s, zero=True, inf=True)
+        need_seconds(f"{what}start_timeout_s", self.start_timeout_s, inf=True)
+        need_kind(f"{what}intensity", self.intensity, Intensity, none=True)
+        need_kind(f"{what}backoff", self.backoff, Backoff, none=True)
+        need_kind(f"{what}significant", self.significant, bool)
+        need(
+            not (self.significant and self.restart is Restart.PERMANENT),
+            f"{what}a significant child is transient or temporary: a permanent one never ends for good",
+        )
 
 
 _STOP_REASONS = {
@@ -159,6 +167,7 @@ _STOP_REASONS = {
     ExitReason.STOPPED: StopReason.SHUTDOWN,
     ExitReason.CANCELLED: StopReason.CANCELLED,
     ExitReason.CRASHED: StopReason.CRASHED,
+    ExitReason.IGNORED: StopReason.STOPPED,
 }
 
 
@@ -172,6 +181,7 @@ def actor_child(
     start_timeout_s: float = 30.0,
     intensity: Intensity | None = None,
     backoff: Backoff | None = None,
+    significant: bool = False,
 ) -> tuple[ChildSpec, ActorRef[M]]:
     """An actor as a child, and the ref to it, which works from now on.
 
@@ -199,6 +209,7 @@ def actor_child(
         start_timeout_s=start_timeout_s,
         intensity=intensity,
         backoff=backoff,
+        significant=significant,
         on_ended=ended,
         inspect=lambda: actor_node(name, box),
     )
@@ -229,4 +240,5 @@ async def live_as_child(
 def actor_node(name: str, mailbox: Mailbox[Any]) -> TreeNode:
     """An actor's node of the tree: the use of its mailbox."""
     seen = mailbox.statistics()
-    return TreeNode(name, "actor", "", note=f"{seen.waiting} of {seen.capacity} waiting, {seen.overflow}")
+    note = f"{seen.waiting} of {seen.capacity} waiting, {seen.overflow}"
+    return TreeNode(name, "actor", "", note=note, waiting=seen.waiting, capacity=seen.capacity)

@@ -15,16 +15,11 @@ from trouper.store.seams import Seams
 from trouper.supervisor.child import Child, ChildState
 from trouper.supervisor.child_spec import ChildExit as ChildExit
 from trouper.supervisor.child_spec import ChildSpec, ExitReason
-from trouper.supervisor.errors import (
-    ChildExists,
-    NoSuchChild,
-    StartFailed,
-    SupervisorStopped,
-    TooManyChildren,
-)
+from trouper.supervisor.errors import ChildExists, NoSuchChild, StartFailed, TooManyChildren
 from trouper.supervisor.intensity import Intensity
+from trouper.supervisor.legal import need, need_kind
 from trouper.supervisor.population import Population, PopulationStatistics
-from trouper.supervisor.strategy import is_failure
+from trouper.supervisor.strategy import calls_for_restart
 
 
 class Member(Child):
@@ -72,21 +67,27 @@ class DynamicSupervisor(Population[Member]):
             shutdown_total_s=shutdown_total_s,
             stuck_after_s=stuck_after_s,
         )
+        need_kind(f"supervisor {name!r}: intensity", intensity, Intensity, none=True)
         self._on_exit = on_exit
         self._intensity = intensity or Intensity()
 
     # -- for everybody -----------------------------------------------------------------------------
 
     async def start_child(self, spec: ChildSpec) -> None:
-        """Start a child, and wait until it says ``started()``. Its incarnations have the caller's context
-        variables.
+        """Start a child, and wait until it says ``started()``, or ``ignore()`` and is gone again. Its
+        incarnations have the caller's context variables.
 
-        Raises: ``StartFailed`` or ``StartTimeout``, and the child is gone; ``ChildExists``;
-        ``TooManyChildren``; ``SupervisorStopped``.
+        Raises: ``BadSpec`` (here no child is significant); ``ChildExists``; ``TooManyChildren``;
+        ``StartFailed`` or ``StartTimeout``, and the child is gone; ``SupervisorStopped``.
 
         **Cancellation**: the child is ended, or not started at all. **Resources**: the supervisor's; the
         caller need not end it.
         """
+        need_kind(f"supervisor {self.path!r}: a child", spec, ChildSpec)
+        need(
+            not spec.significant,
+            f"child {spec.name!r} is significant: legal under a Supervisor with auto_shutdown",
+        )
         starter: ReplySlot[None] = ReplySlot()
         await self._started_by(spec.name, starter, partial(self._start, spec, copy_context(), starter))
 
@@ -128,7 +129,7 @@ class DynamicSupervisor(Population[Member]):
     async def _started_by(self, name: str, starter: ReplySlot[None], step: Callable[[], None]) -> None:
         if not self.running:
             await trio.lowlevel.checkpoint()
-            raise self._stopped()
+            raise self._refusal()
         self._steps.put(step)
         try:
             await starter.wait()
@@ -140,7 +141,7 @@ class DynamicSupervisor(Population[Member]):
         if starter.abandoned:
             return
         if not self.running:
-            starter.fail(self._stopped())
+            starter.fail(self._refusal())
         elif spec.name in self._members:
             state = self._members[spec.name].state.value
             starter.fail(ChildExists(f"{self.path!r} has a child {spec.name!r} already; it is {state}"))
@@ -160,7 +161,7 @@ class DynamicSupervisor(Population[Member]):
         if starter.abandoned:
             return
         if not self.running:
-            starter.fail(self._stopped())
+            starter.fail(self._refusal())
         elif member is None or member.state is not ChildState.GAVE_UP:
             state = "there is none" if member is None else f"it is {member.state.value}"
             starter.fail(NoSuchChild(f"{self.path!r} has not given up a child {name!r}: {state}"))
@@ -207,9 +208,9 @@ class DynamicSupervisor(Population[Member]):
             self._remove(member)
         elif wanted:
             member.finish(ChildState.GAVE_UP)
-        elif failed is None and not is_failure(
-            member.spec.restart, crashed=member.exit.reason is ExitReason.CRASHED
-        ):
+        elif failed is None and not calls_for_restart(member.spec.restart, member.exit.reason):
+            if member.exit.reason is ExitReason.IGNORED:
+                member.starter.succeed(None)
             self._remove(member)
         elif member.budget.admit(trio.current_time()):
             self._back_off(member)
@@ -219,10 +220,6 @@ class DynamicSupervisor(Population[Member]):
 
     def _remove(self, member: Member) -> None:
         super()._remove(member)
-        member.starter.fail(self._stopped())  # if it still waits for a restart that will not come
+        member.starter.fail(self._refusal())  # if it still waits for a restart that will not come
         for waiter in member.waiters:
             waiter.succeed(True)
-
-    def _stopped(self) -> SupervisorStopped:
-        state = "is stopping" if self._stopping and self._nursery is not None else "is not running"
-        return SupervisorStopped(f"supervisor {self.path!r} {state}: it starts nothing")

@@ -20,13 +20,12 @@ from trouper.store.seams import Seams
 from trouper.supervisor.base import BaseSupervisor
 from trouper.supervisor.child import ALIVE, Child, ChildState
 from trouper.supervisor.child_spec import ExitReason
-from trouper.supervisor.errors import BadSpec, StartFailed
+from trouper.supervisor.errors import StartFailed
 from trouper.supervisor.lane import Lane, Timers
+from trouper.supervisor.legal import need
+from trouper.supervisor.shutdown import Ending, StopRecord
 
 C = TypeVar("C", bound=Child)
-
-STOP_NOTES_MAX: Final = 100
-"""Bound of the children that a shutdown report names."""
 
 
 @attrs.frozen
@@ -67,14 +66,16 @@ class Population(BaseSupervisor, Generic[C]):
             shutdown_total_s=shutdown_total_s,
             stuck_after_s=stuck_after_s,
         )
-        if max_children < 1:
-            raise BadSpec(f"supervisor {name!r} needs room for at least 1 child, not {max_children!r}")
+        need(
+            max_children >= 1, f"supervisor {name!r} has room for {max_children!r}: legal is 1 child or more"
+        )
         self._max = max_children
         self._started = self._crashes = 0
         self._members: dict[str, C] = {}
         self._steps: Lane[Callable[[], None]] = Lane()
         self._timers = Timers()
-        self._stop_notes: list[str] = []
+        self._stops: dict[str, StopRecord] = {}
+        """Of the stop under way, by name."""
 
     def _count(self, gave_up: int) -> PopulationStatistics:
         states = [member.state for member in self._members.values()]
@@ -126,10 +127,12 @@ class Population(BaseSupervisor, Generic[C]):
         self._timers.clear(member.spec.name)
         exit = member.exit
         assert exit is not None
+        if self._stopping and member.state is ChildState.STOPPING:
+            self._note_stop(member, Ending.CANCELLED if member.cancelled else Ending.ASKED)
         member.state = ChildState.ENDED
         if exit.crash is not None:
             self._crashes += 1
-        if member.acknowledged:
+        if member.acknowledged or exit.reason is ExitReason.IGNORED:
             self._report_crash(member)
             member.take_error()
             self._ended(member, None)
@@ -137,7 +140,7 @@ class Population(BaseSupervisor, Generic[C]):
             failed = member.start_error()
             if member.timed_out or exit.reason is not ExitReason.CANCELLED:
                 text = "" if exit.crash is None else exit.crash.text
-                self._report(ReportKind.START_FAILED, member, str(failed), text)
+                self._report(ReportKind.START_FAILED, member, str(failed), text, exit)
             self._ended(member, failed)
 
     @abstractmethod
@@ -152,7 +155,8 @@ class Population(BaseSupervisor, Generic[C]):
     def _begin_stop(self, member: C, deadline: float) -> None:
         """Ask a member that has a task to end, by its grace or ``deadline``."""
         now = trio.current_time()
-        by = min(now + member.spec.shutdown_s, deadline)
+        by = max(now, min(now + member.spec.shutdown_s, deadline))
+        member.asked_at, member.grace_s, member.cancelled = now, by - now, False
         if member.state is ChildState.STARTING or by <= now:
             self._cancel(member)
         else:
@@ -161,8 +165,7 @@ class Population(BaseSupervisor, Generic[C]):
 
     def _cancel(self, member: C) -> None:
         member.cancel()
-        if self._stopping and len(self._stop_notes) < STOP_NOTES_MAX:
-            self._stop_notes.append(f"{member.spec.name}: cancelled")
+        member.cancelled = True
         at = trio.current_time() + self._stuck_after_s
         self._timers.set(member.spec.name, at, partial(self._report_stuck, member))
 
@@ -190,20 +193,25 @@ class Population(BaseSupervisor, Generic[C]):
 
     # -- stopping ----------------------------------------------------------------------------------
 
-    async def _stop_children(self, deadline: float) -> list[str]:
-        self._stop_notes = []
-        asked = 0
+    async def _stop_children(self, deadline: float) -> Iterable[StopRecord]:
+        self._stops = {}
         for member in list(self._members.values()):
             if member.state not in ALIVE:
                 self._remove(member)
-            elif member.alive:  # the step of one that has just ended is in the lane
-                asked += 1
-                if member.state is not ChildState.STOPPING:
-                    self._begin_stop(member, deadline)
+            # The step of one that has just ended is in the lane; others may be stopping already.
+            elif member.alive and member.state is not ChildState.STOPPING:
+                self._begin_stop(member, deadline)
         self._timers.set(_DEADLINE, deadline, self._cancel_those_left)
         await self._take_steps(until=self._only_stuck_left)
-        stuck = [f"{name}: stuck" for name, member in self._members.items() if member.alive]
-        return [f"{asked} stopped", *self._stop_notes, *stuck[:STOP_NOTES_MAX]]
+        for member in self._members.values():
+            if member.alive:
+                self._note_stop(member, Ending.STUCK)
+        return self._stops.values()
+
+    def _note_stop(self, member: C, ending: Ending) -> None:
+        seconds = trio.current_time() - member.asked_at
+        name = member.spec.name
+        self._stops[name] = StopRecord(name, ending, seconds, member.grace_s)
 
     def _cancel_those_left(self) -> None:
         for member in self._members.values():
@@ -211,7 +219,7 @@ class Population(BaseSupervisor, Generic[C]):
                 self._cancel(member)
 
     def _only_stuck_left(self) -> bool:
-        return not any(member.alive and not member.stuck for member in self._members.values())
+        return all(member.stuck for member in self._members.values() if member.state in ALIVE)
 
     def _after(self) -> None:
         while (step := self._steps.take_now()) is not None:

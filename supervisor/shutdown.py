@@ -1,4 +1,4 @@
-"""How one child is stopped: asked, cancelled after its grace, reported as stuck.
+"""How children are stopped: asked, cancelled after their grace, reported as stuck; and what is told of it.
 
 trio never abandons a task. One that shields itself, or blocks its thread, cannot be killed; all that can
 be done is to say so, with its stack.
@@ -7,19 +7,26 @@ be done is to say so, with its stack.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final
 
 import attrs
 import trio
 
 from trouper.supervisor.child import Child, ChildState
 
+STOPS_TOLD_MAX: Final = 100
+"""Bound of the children that a shutdown record holds one by one; the rest are counted."""
+
 
 class Ending(enum.Enum):
     """What it took to end a child."""
 
     ASKED = "asked"
+    """It ended within its grace."""
     CANCELLED = "cancelled"
+    """Its grace was over, or it had none."""
     STUCK = "stuck"
     """It has not ended yet."""
 
@@ -31,9 +38,41 @@ class StopRecord:
     name: str
     ending: Ending
     seconds: float
+    """From being asked to its end; of one that is stuck, until nobody waited for it any more."""
+    grace_s: float = 0.0
+    """How long it was given before it would be cancelled: its own, or what was left to its supervisor."""
 
     def __str__(self) -> str:
         return f"{self.name}: {self.ending.value}, {self.seconds:.1f} s"
+
+
+@attrs.frozen
+class ShutdownRecord:
+    """The ordered stop of a supervisor."""
+
+    path: str
+    reason: str
+    """Why it stopped, in one line."""
+    seconds: float
+    counts: dict[Ending, int]
+    """How many children ended how."""
+    stops: tuple[StopRecord, ...]
+    """In the order in which they were stopped; those that took more than being asked are kept first if
+    there are more than ``STOPS_TOLD_MAX``."""
+
+    @classmethod
+    def of(cls, path: str, reason: str, seconds: float, stops: Iterable[StopRecord]) -> ShutdownRecord:
+        """The record of ``stops``, of which it holds no more than its bound."""
+        told = list(stops)
+        counts = Counter(stop.ending for stop in told)
+        if len(told) > STOPS_TOLD_MAX:
+            told = sorted(told, key=lambda stop: stop.ending is Ending.ASKED)[:STOPS_TOLD_MAX]
+        return cls(path, reason, seconds, {ending: counts[ending] for ending in Ending}, tuple(told))
+
+    def __str__(self) -> str:
+        lines = [str(stop) for stop in self.stops]
+        hidden = sum(self.counts.values()) - len(lines)
+        return "\n".join([*lines, f"… and {hidden} more"] if hidden else lines)
 
 
 async def stop_child(
@@ -53,11 +92,13 @@ async def stop_child(
 
     **Cancellation**: the child was asked, and may not have ended.
     """
+    if child.stuck:  # it was asked, cancelled and reported before
+        return StopRecord(child.spec.name, Ending.STUCK, 0.0)
     began = trio.current_time()
+    grace_ends = max(began, min(began + child.spec.shutdown_s, deadline))
     ending = Ending.ASKED
     if child.alive:
         starting = child.state is ChildState.STARTING
-        grace_ends = min(began + child.spec.shutdown_s, deadline)
         child.ask_to_stop(grace_ends)
         if not starting and grace_ends > began:
             with trio.move_on_at(grace_ends):
@@ -70,7 +111,7 @@ async def stop_child(
             on_stuck(child)
             if wait_for_stuck:
                 await child.done.wait()
-    return StopRecord(child.spec.name, ending, trio.current_time() - began)
+    return StopRecord(child.spec.name, ending, trio.current_time() - began, grace_ends - began)
 
 
 async def ended_within(child: Child, seconds: float) -> bool:

@@ -1,4 +1,7 @@
-"""Who is stopped and started again with a child that failed. Pure functions, no ``await``."""
+"""Who is stopped and started again with a child that ended, and when that ends it all.
+
+Pure functions, no ``await``: a supervisor's loop asks them and does what they say.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +31,32 @@ class Restart(enum.Enum):
     """Never; nor is its end a failure."""
 
 
+class AutoShutdown(enum.Enum):
+    """Whether a supervisor ends by itself when significant children have ended by themselves."""
+
+    NEVER = "never"
+    """It does not, and no child may be significant."""
+    ANY_SIGNIFICANT = "any_significant"
+    """When one of them has."""
+    ALL_SIGNIFICANT = "all_significant"
+    """When the last of them has that was still active."""
+
+
+class ExitReason(enum.Enum):
+    """How an incarnation ended."""
+
+    RETURNED = "returned"
+    """By itself."""
+    STOPPED = "stopped"
+    """It was asked to, and returned within its grace."""
+    CANCELLED = "cancelled"
+    """It was cancelled: its start was given up, or its grace was over."""
+    CRASHED = "crashed"
+    """An exception came out of it."""
+    IGNORED = "ignored"
+    """It said at its start that there is nothing to run."""
+
+
 def affected(strategy: Strategy, children: Sequence[str], failed: str) -> Sequence[str]:
     """The children to restart when ``failed`` failed, itself among them, in the order of their start.
 
@@ -42,6 +71,36 @@ def affected(strategy: Strategy, children: Sequence[str], failed: str) -> Sequen
             return children
 
 
-def is_failure(restart: Restart, *, crashed: bool) -> bool:
-    """Whether the end of a child calls for a restart."""
-    return restart is Restart.PERMANENT or (restart is Restart.TRANSIENT and crashed)
+def calls_for_restart(restart: Restart, exit: ExitReason) -> bool:
+    """Whether a child that ended is started again.
+
+    One that its supervisor asked to end, or that said that it has nothing to run, is not, whatever its
+    type. One that was cancelled has not done its work: that counts as a crash does.
+    """
+    match exit:
+        case ExitReason.STOPPED | ExitReason.IGNORED:
+            return False
+        case ExitReason.RETURNED:
+            return restart is Restart.PERMANENT
+        case ExitReason.CRASHED | ExitReason.CANCELLED:
+            return restart is not Restart.TEMPORARY
+
+
+def shuts_down(auto_shutdown: AutoShutdown, others_active: int) -> bool:
+    """Whether a supervisor ends now that a significant child has ended by itself, for good.
+
+    ``others_active``: its other significant children that run, or wait for a restart.
+    """
+    match auto_shutdown:
+        case AutoShutdown.NEVER:
+            return False
+        case AutoShutdown.ANY_SIGNIFICANT:
+            return True
+        case AutoShutdown.ALL_SIGNIFICANT:
+            return others_active == 0
+
+
+def may_be_significant(auto_shutdown: AutoShutdown, restart: Restart) -> bool:
+    """Whether a child may be significant: a permanent one never ends for good, and where nothing ends by
+    itself the word would be a mistake that nobody notices."""
+    return auto_shutdown is not AutoShutdown.NEVER and restart is not Restart.PERMANENT

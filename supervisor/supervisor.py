@@ -1,23 +1,25 @@
-"""The supervisor of children that are known from the start: ordered, restarted by a strategy."""
+"""The supervisor of children in an order: most known from the start, restarted by a strategy."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context, copy_context
+from functools import partial
 
 import attrs
 import trio
 
-from trouper.actors.reports import Reporter, ReportKind, log_report
+from trouper.actors.ask import ReplySlot
+from trouper.actors.reports import Reporter, log_report
 from trouper.store.seams import Seams
-from trouper.supervisor.base import BaseSupervisor
 from trouper.supervisor.child import Child, ChildState
-from trouper.supervisor.child_spec import ChildSpec, ExitReason
-from trouper.supervisor.errors import BadSpec, MaxRestartIntensity, StartFailed
-from trouper.supervisor.intensity import Intensity, RestartWindow
-from trouper.supervisor.lane import Lane
-from trouper.supervisor.shutdown import ended_within, stop_child
-from trouper.supervisor.strategy import Restart, Strategy, affected, is_failure
+from trouper.supervisor.child_spec import ChildSpec
+from trouper.supervisor.errors import BadSpec, ChildExists, NoSuchChild, TooManyChildren
+from trouper.supervisor.intensity import Intensity
+from trouper.supervisor.legal import need, need_kind
+from trouper.supervisor.ordered import OrderedChildren, Step
+from trouper.supervisor.strategy import AutoShutdown, Strategy, may_be_significant
 
 
 @attrs.frozen
@@ -30,24 +32,34 @@ class SupervisorStatistics:
     stuck: int
     crashes: int
     restarts: int
+    max_children: int
+    ended: int
+    """Ended for good, or until somebody calls ``restart_child``."""
 
 
-class Supervisor(BaseSupervisor):
+class Supervisor(OrderedChildren):
     """Starts its children in order, restarts them, stops them in the reverse order.
 
-    ``intensity``: how often it restarts, over all children; beyond that, or beyond a child's own, it stops
-    the rest and raises ``MaxRestartIntensity``, which is a crash to the supervisor above.
-    """
+    ``strategy``: who is restarted with a child that failed. ``intensity``: how often it restarts, over all
+    children; beyond that, or beyond a child's own, it stops the rest and raises ``MaxRestartIntensity``,
+    which is a crash to the supervisor above. ``auto_shutdown``: whether it ends by itself, in order and
+    as if it had returned, when significant children have ended. ``max_children``: those declared and
+    those added by ``start_child``, together.
 
-    KIND = "supervisor"
+    What is asked of it is done one after the other, and a step waits for the children that it starts and
+    stops. A child must therefore not await one of these methods before it has said ``started()``, nor
+    while it is being stopped.
+    """
 
     def __init__(
         self,
         name: str,
-        children: Sequence[ChildSpec],
+        children: Sequence[ChildSpec] = (),
         *,
         strategy: Strategy = Strategy.ONE_FOR_ONE,
         intensity: Intensity | None = None,
+        auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
+        max_children: int = 1000,
         seams: Seams | None = None,
         reporter: Reporter = log_report,
         shutdown_total_s: float = 30.0,
@@ -60,171 +72,186 @@ class Supervisor(BaseSupervisor):
             shutdown_total_s=shutdown_total_s,
             stuck_after_s=stuck_after_s,
         )
-        names = [spec.name for spec in children]
-        if len(set(names)) != len(names):
-            raise BadSpec(f"the children of {name!r} need different names, not {names}")
-        self._specs = tuple(children)
-        self._names = tuple(names)
+        what = f"supervisor {name!r}: "
+        need_kind(f"{what}strategy", strategy, Strategy)
+        need_kind(f"{what}intensity", intensity, Intensity, none=True)
+        need_kind(f"{what}auto_shutdown", auto_shutdown, AutoShutdown)
+        need(max_children >= 1, f"{what}max_children={max_children!r}: legal is 1 or more")
         self._strategy = strategy
         self._intensity = intensity or Intensity()
-        self._children: dict[str, Child] = {}
-        self._window = RestartWindow(self._intensity)
-        self._ends: Lane[tuple[Child, int]] = Lane()
-        self._crashes = self._restarts = 0
+        self._auto_shutdown = auto_shutdown
+        self._max = max_children
+        self._specs = tuple(children)
+        for spec in self._specs:
+            need_kind(f"{what}a child", spec, ChildSpec)
+            self._check_significance(spec)
+        names = [spec.name for spec in self._specs]
+        need(len(set(names)) == len(names), f"the children of {name!r} need different names, not {names}")
+        need(len(names) <= max_children, f"{what}{len(names)} children, but max_children={max_children}")
+        self._begin()
+
+    def _check_significance(self, spec: ChildSpec) -> None:
+        if spec.significant and not may_be_significant(self._auto_shutdown, spec.restart):
+            raise BadSpec(
+                f"child {spec.name!r} is significant: legal where auto_shutdown is any_significant or "
+                f"all_significant, and {self.name!r} has {self._auto_shutdown.value}"
+            )
+
+    # -- for everybody -----------------------------------------------------------------------------
+
+    async def start_child(self, spec: ChildSpec) -> None:
+        """Add a child behind the others, start it, and wait until it says ``started()`` or ``ignore()``.
+        Its incarnations have the caller's context variables. When the supervisor itself is started again,
+        only the children that were declared with it come back.
+
+        Raises: ``BadSpec``; ``ChildExists``; ``TooManyChildren``; ``StartFailed`` or ``StartTimeout``, and
+        the child is gone; ``SupervisorStopped``.
+
+        **Cancellation**: the child is ended, or not started at all. **Resources**: the supervisor's.
+        """
+        need_kind(f"supervisor {self.path!r}: a child", spec, ChildSpec)
+        self._check_significance(spec)
+        starter: ReplySlot[None] = ReplySlot()
+        await self._asked(starter, partial(self._add, spec, copy_context(), starter))
+
+    async def restart_child(self, name: str) -> None:
+        """Start a child that has ended again, its failures forgotten, and wait for ``started()``.
+
+        Raises: ``NoSuchChild``, also for one that runs or waits for its restart; ``StartFailed`` or
+        ``StartTimeout``, and the child has ended as before; ``SupervisorStopped``.
+
+        **Cancellation**: the child is ended again, or not started at all.
+        """
+        starter: ReplySlot[None] = ReplySlot()
+        await self._asked(starter, partial(self._start_again, name, starter))
+
+    async def terminate_child(self, name: str) -> bool:
+        """End a child, also one that waits for its restart, and wait until no task of it is left. It stays
+        known: ``restart_child`` starts it again, ``delete_child`` forgets it.
+
+        Returns: whether there is one of that name.
+
+        **Cancellation**: its end goes on.
+        """
+        if self._nursery is None:
+            await trio.lowlevel.checkpoint()
+            return False
+        waiter: ReplySlot[bool] = ReplySlot()
+        refuse = partial(self._answer_ended, name, waiter)
+        self._steps.put(Step(partial(self._terminate, name, waiter), refuse))
+        return await waiter.wait()
+
+    async def delete_child(self, name: str) -> None:
+        """Forget a child that has ended.
+
+        Raises: ``NoSuchChild``, also for one that runs or waits for its restart; ``SupervisorStopped``.
+
+        **Cancellation**: it is forgotten all the same, or not.
+        """
+        slot: ReplySlot[None] = ReplySlot()
+        await self._asked(slot, partial(self._delete, name, slot))
+
+    def state_of(self, name: str) -> ChildState | None:
+        """Where the child of that name is in its life; ``None`` if there is none."""
+        child = self._children.get(name)
+        return None if child is None else child.state
 
     def statistics(self) -> SupervisorStatistics:
-        """The use of the supervisor."""
+        """The use of the supervisor. (``tree()`` has the children one by one.)"""
         states = [child.state for child in self._children.values()]
         return SupervisorStatistics(
-            children=len(self._specs),
+            children=len(states) if self._nursery is not None else len(self._specs),
             running=states.count(ChildState.RUNNING),
             backoff=states.count(ChildState.BACKOFF),
             stuck=sum(child.stuck for child in self._children.values()),
             crashes=self._crashes,
             restarts=self._restarts,
+            max_children=self._max,
+            ended=states.count(ChildState.ENDED),
         )
 
-    # -- the loop ----------------------------------------------------------------------------------
+    # -- steps of the loop -------------------------------------------------------------------------
 
-    async def _supervise(self, acknowledge: Callable[[], None]) -> None:
-        self._ends = Lane()
-        self._window = RestartWindow(self._intensity)
-        self._children = {spec.name: Child(spec, self.path, self._variables) for spec in self._specs}
-        for child in self._children.values():
-            if (failed := await self._start(child)) is not None:
-                self._failure = failed
-                return
-        acknowledge()
-        while self._failure is None:
-            end = await self._ends.get(until=self._next_restart_at())
-            if end is None:
-                await self._restart_those_due()
-            else:
-                await self._child_ended(*end)
+    async def _asked(self, slot: ReplySlot[None], run: Callable[[], Awaitable[None]]) -> None:
+        if not self.running:
+            await trio.lowlevel.checkpoint()
+            raise self._refusal()
+        self._steps.put(Step(run, lambda: slot.fail(self._refusal())))
+        try:
+            await slot.wait()
+        except trio.Cancelled:
+            starting = self._starting
+            if starting is not None and starting[1] is slot:
+                starting[0].cancel()
+            raise
 
-    async def _start(self, child: Child) -> StartFailed | None:
-        child.spawn(self._body(), lambda number: self._ends.put((child, number)))
-        with trio.move_on_after(child.spec.start_timeout_s):
-            await child.settled.wait()
-        if child.acknowledged:
-            return None
-        if not child.done.is_set():
-            child.timed_out = True
-            child.cancel()
-            if not await ended_within(child, self._stuck_after_s):
-                self._report_stuck(child)
-                await child.done.wait()
-        crash = child.exit.crash if child.exit is not None else None
-        failed = child.start_error()
-        self._report(ReportKind.START_FAILED, child, str(failed), crash.text if crash is not None else "")
-        child.state = ChildState.WAITING  # what is in the lane about this incarnation is settled
-        return failed
-
-    async def _child_ended(self, child: Child, number: int) -> None:
-        if number != child.incarnation or child.state is not ChildState.RUNNING:
+    async def _add(self, spec: ChildSpec, variables: Context, starter: ReplySlot[None]) -> None:
+        if starter.abandoned:
             return
-        assert child.exit is not None
-        self._note_crash(child)
-        error = child.take_error()
-        if not is_failure(child.spec.restart, crashed=child.exit.reason is ExitReason.CRASHED):
-            child.finish()
-            return
-        await self._failed(child, _how(child), error)
+        if (other := self._children.get(spec.name)) is not None:
+            state = other.state.value
+            starter.fail(ChildExists(f"{self.path!r} has a child {spec.name!r} already; it is {state}"))
+        elif len(self._children) >= self._max:
+            starter.fail(
+                TooManyChildren(f"{self.path!r} has {self._max} children, which is its max_children")
+            )
+        else:
+            child = self._children[spec.name] = Child(spec, self.path, variables)
+            if not await self._start_for(child, starter):
+                del self._children[spec.name]
+                child.finish()
 
-    async def _failed(self, child: Child, how: str, error: BaseException | None) -> None:
-        """Stop whom the failure affects, and let them wait for their restart."""
-        now = trio.current_time()
-        if not (child.budget.admit(now) and self._window.admit(now)):
-            self._give_up(child, how, error)
+    async def _start_again(self, name: str, starter: ReplySlot[None]) -> None:
+        if starter.abandoned:
             return
-        delay_s = child.budget.delay_s(child.lived_s, self.seams.random)
-        group = [self._children[name] for name in affected(self._strategy, self._names, child.spec.name)]
-        for other in reversed(group):
-            if other is child or other.state is not ChildState.RUNNING:
-                continue
-            if other.done.is_set():
-                self._ended_as_well(other)
-            else:
-                await self._stop_one(other, math.inf, wait_for_stuck=True)
-        waiting = [other.restart_at for other in group if other.state is ChildState.BACKOFF]
-        restart_at = max([trio.current_time() + delay_s, *waiting])
-        for other in group:
-            if other.state is ChildState.ENDED:
-                continue
-            if other.spec.restart is Restart.TEMPORARY:
-                other.finish()
-            else:
-                other.state = ChildState.BACKOFF
-                other.restart_at = restart_at
-
-    def _ended_as_well(self, child: Child) -> None:
-        """A child of the group ended in the same moment: told, but restarted with it or not at all."""
-        assert child.exit is not None
-        self._note_crash(child)
-        child.take_error()
-        if not is_failure(child.spec.restart, crashed=child.exit.reason is ExitReason.CRASHED):
+        child = self._children.get(name)
+        if child is None or child.state is not ChildState.ENDED:
+            starter.fail(self._not_ended(name, child))
+            return
+        child.budget.forgive()
+        if not await self._start_for(child, starter):
             child.finish()
 
-    def _give_up(self, child: Child, how: str, error: BaseException | None) -> None:
-        failure = MaxRestartIntensity(f"{child.path} {how}, and that was too often; {self.path!r} ends")
-        failure.__cause__ = error
-        self._report(ReportKind.GIVE_UP, child, str(failure))
-        self._failure = failure
+    async def _start_for(self, child: Child, starter: ReplySlot[None]) -> bool:
+        """Start a child for somebody who waits for it, and may not wait to the end."""
+        self._starting = child, starter
+        failed = await self._start(child, wanted=lambda: not starter.abandoned)
+        self._starting = None
+        if failed is not None:
+            starter.fail(failed)
+            return False
+        if starter.succeed(None):
+            return True
+        if child.alive:
+            await self._stop_one(child, math.inf, wait_for_stuck=True)
+        return False
 
-    def _next_restart_at(self) -> float:
-        waiting = [c.restart_at for c in self._children.values() if c.state is ChildState.BACKOFF]
-        return min(waiting, default=math.inf)
+    async def _terminate(self, name: str, waiter: ReplySlot[bool]) -> None:
+        child = self._children.get(name)
+        if child is None:
+            waiter.succeed(False)
+            return
+        if child.alive and not child.stuck:
+            await self._stop_one(child, math.inf, wait_for_stuck=False)
+        if child.alive:  # it is stuck: the others need not wait for it
+            self._waiters.setdefault(name, []).append(waiter)
+            return
+        if child.state is ChildState.RUNNING:
+            self._note_end(child)  # it ended by itself a moment ago
+        child.finish()
+        waiter.succeed(True)
 
-    async def _restart_those_due(self) -> None:
-        now = trio.current_time()
-        for child in self._children.values():
-            if child.state is ChildState.BACKOFF and child.restart_at <= now:
-                failed = await self._start(child)
-                if failed is not None:
-                    await self._failed(child, "failed to start", failed)
-                    return
-                self._restarts += 1
-                self._report(ReportKind.RESTART, child, "started again")
+    async def _delete(self, name: str, slot: ReplySlot[None]) -> None:
+        child = self._children.get(name)
+        if child is None or child.state is not ChildState.ENDED:
+            slot.fail(self._not_ended(name, child))
+        else:
+            del self._children[name]
+            slot.succeed(None)
 
-    # -- stopping ----------------------------------------------------------------------------------
+    def _not_ended(self, name: str, child: Child | None) -> NoSuchChild:
+        state = "there is none" if child is None else f"it is {child.state.value}"
+        return NoSuchChild(f"{self.path!r} has no child {name!r} that has ended: {state}")
 
-    async def _stop_children(self, deadline: float) -> list[str]:
-        return [
-            await self._stop_one(child, deadline, wait_for_stuck=False)
-            for child in reversed(self._children.values())
-            if child.alive
-        ]
-
-    async def _stop_one(self, child: Child, deadline: float, *, wait_for_stuck: bool) -> str:
-        record = await stop_child(
-            child,
-            deadline=deadline,
-            stuck_after_s=self._stuck_after_s,
-            on_stuck=self._report_stuck,
-            wait_for_stuck=wait_for_stuck,
-        )
-        if child.state is ChildState.STOPPING and child.done.is_set():
-            self._note_crash(child)
-            child.take_error()
-        return str(record)
-
-    def _note_crash(self, child: Child) -> None:
-        if child.exit is not None and child.exit.crash is not None:
-            self._crashes += 1
-            self._report_crash(child)
-
-    def _after(self) -> None:
-        for child in self._children.values():
-            child.finish()
-
-    def _all_children(self) -> Iterable[Child]:
-        return self._children.values()
-
-    def _note(self) -> str:
-        intensity = self._intensity
-        return f"{self._strategy.value}, {intensity.restarts} restarts in {intensity.period_s:g} s"
-
-
-def _how(child: Child) -> str:
-    assert child.exit is not None
-    return f"crashed ({child.exit.crash.summary})" if child.exit.crash is not None else "returned"
+    def _answer_ended(self, name: str, waiter: ReplySlot[bool]) -> None:
+        waiter.succeed(name in self._children)

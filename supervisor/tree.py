@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import attrs
+import trio
 
 NODES_PER_SUPERVISOR: Final = 100
 """Bound of the children that a tree shows of one supervisor; the rest are counted."""
+
+# Of one trio.run, not of the process: two loops in two threads are two worlds.
+_roots: trio.lowlevel.RunVar[dict[int, Callable[[], TreeNode]]] = trio.lowlevel.RunVar("trouper roots")
 
 
 @attrs.frozen
@@ -18,7 +23,7 @@ class TreeNode:
 
     name: str
     kind: str
-    """``supervisor``, ``dynamic``, ``keyed``, ``actor``, ``child``."""
+    """``process``, ``supervisor``, ``dynamic``, ``keyed``, ``actor``, ``child``."""
     state: str
     incarnation: int = 0
     restarts: int = 0
@@ -27,6 +32,14 @@ class TreeNode:
     children: tuple[TreeNode, ...] = ()
     hidden: int = 0
     """Children beyond ``NODES_PER_SUPERVISOR``."""
+    waiting: int | None = None
+    """Of an actor: messages in its mailbox."""
+    capacity: int | None = None
+    """Of an actor: how many may wait there."""
+    restart_in_s: float | None = None
+    """Of a child in back-off: seconds until it is started again."""
+    failures: int = 0
+    """Failures in a row, as its back-off counts them."""
 
     def text(self) -> str:
         """The tree with a line for each node."""
@@ -42,9 +55,10 @@ class TreeNode:
 
     def _line(self) -> str:
         number = f" #{self.incarnation}" if self.incarnation else ""
-        restarts = f", {self.restarts} restarts" if self.restarts else ""
+        again = f" for {self.restart_in_s:.1f} s" if self.restart_in_s is not None else ""
+        restarts = f", {self.restarts} restart{'s' * (self.restarts > 1)}" if self.restarts else ""
         note = f" ({self.note})" if self.note else ""
-        return f"{self.name}{number}: {self.kind}, {self.state}{restarts}{note}"
+        return f"{self.name}{number}: {self.kind}, {self.state}{again}{restarts}{note}"
 
     def _lines_below(self) -> Iterator[str]:
         last = len(self.children) - 1 + bool(self.hidden)
@@ -54,3 +68,24 @@ class TreeNode:
             yield from (bar + line for line in child._lines_below())
         if self.hidden:
             yield f"└── … and {self.hidden} more"
+
+
+@contextmanager
+def rooted(tree: Callable[[], TreeNode]) -> Iterator[None]:
+    """Have ``tree()`` be part of ``process_tree()`` meanwhile. For supervisors that none supervises."""
+    roots = _roots.get({})
+    _roots.set(roots)
+    roots[id(tree)] = tree
+    try:
+        yield
+    finally:
+        del roots[id(tree)]
+
+
+def process_tree() -> TreeNode:
+    """Everything that runs under a supervisor in this ``trio.run``, whoever started it.
+
+    Raises: ``RuntimeError`` outside of a ``trio.run``.
+    """
+    trees = [tree() for tree in _roots.get({}).values()]
+    return TreeNode("process", "process", "running", children=tuple(trees))

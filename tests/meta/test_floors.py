@@ -19,12 +19,12 @@ def modules_of(room: str, names: str) -> set[str]:
 # Somebody can use them alone, so they know no job, and of the store only the seams and the errors.
 GENERAL = modules_of(
     "actors",
-    "mailbox envelope ref ask ask_chain signals control actor function_actor context loop timers stash pipe watch"
-    " ledger inspection trace spawner reports errors",
+    "mailbox overflow lifeline consumer control envelope ref ask ask_chain deferred signals actor context loop"
+    " function_actor timers stash pipe watch ledger inspection trace spawner reports errors",
 ) | modules_of(
     "supervisor",
-    "child_spec child strategy intensity backoff budget lane base supervisor population dynamic keyed"
-    " shutdown tree errors",
+    "child_spec child strategy intensity backoff budget lane base ordered supervisor population dynamic keyed"
+    " places shutdown tree legal errors",
 )
 GENERAL_OF_STORE = {"trouper.store.seams", "trouper.store.errors"}
 

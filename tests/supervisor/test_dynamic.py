@@ -27,6 +27,7 @@ from trouper.supervisor.errors import (
     TooManyChildren,
 )
 from trouper.supervisor.intensity import Intensity
+from trouper.supervisor.shutdown import Ending, ShutdownRecord, StopRecord
 from trouper.supervisor.supervisor import Supervisor
 
 settle = trio.testing.wait_all_tasks_blocked
@@ -46,7 +47,7 @@ async def test_children_are_started_from_any_task_and_ended_by_name() -> None:
         assert not await jobs.terminate_child("b"), "there is none any more"
         assert jobs.statistics().running == 2
     assert sorted(stage.log[4:]) == ["a-", "c-"]
-    assert stage.reports[-1].detail == "2 stopped"
+    assert sorted(stage.reports[-1].detail.splitlines()) == ["a: asked, 0.0 s", "c: asked, 0.0 s"]
 
 
 async def test_every_incarnation_is_told_once_when_it_ends() -> None:
@@ -296,12 +297,15 @@ async def test_all_children_are_stopped_at_once_within_one_deadline(
         await jobs.start_child(stage.child("long", heeds=False, shutdown_s=100))
         await jobs.start_child(stage.child("stuck", heeds=False, cancel_takes_s=20, shutdown_s=1))
     assert trio.current_time() == 21
-    assert stage.reports[-1].detail.splitlines()[0] == "53 stopped"
-    assert set(stage.reports[-1].detail.splitlines()[1:]) == {
-        "grace: cancelled",
-        "long: cancelled",
-        "stuck: cancelled",
-        "stuck: stuck",
+    record = stage.reports[-1].value
+    assert isinstance(record, ShutdownRecord)
+    assert record is jobs.last_shutdown
+    assert record.counts == {Ending.ASKED: 50, Ending.CANCELLED: 2, Ending.STUCK: 1}
+    hard = {stop for stop in record.stops if stop.ending is not Ending.ASKED}
+    assert hard == {
+        StopRecord("grace", Ending.CANCELLED, 5.0, 5.0),
+        StopRecord("long", Ending.CANCELLED, 8.0, 8.0),
+        StopRecord("stuck", Ending.STUCK, 8.0, 1.0),
     }
 
 

@@ -14,7 +14,7 @@ from trouper.supervisor.child_spec import ChildContext, ChildSpec
 from trouper.supervisor.errors import BadSpec
 from trouper.supervisor.intensity import Intensity, RestartWindow
 from trouper.supervisor.lane import Timers
-from trouper.supervisor.strategy import Restart, Strategy, affected, is_failure
+from trouper.supervisor.strategy import ExitReason, Restart, Strategy, affected, calls_for_restart
 from trouper.supervisor.supervisor import Supervisor
 from trouper.supervisor.tree import TreeNode
 
@@ -38,7 +38,10 @@ def test_a_strategy_says_who_is_restarted_with_whom(strategy: Strategy, restarte
 
 @pytest.mark.clause("S1")
 def test_the_restart_type_says_which_end_is_a_failure() -> None:
-    table = {kind: [is_failure(kind, crashed=crashed) for crashed in (True, False)] for kind in Restart}
+    table = {
+        kind: [calls_for_restart(kind, exit) for exit in (ExitReason.CRASHED, ExitReason.RETURNED)]
+        for kind in Restart
+    }
     assert table == {
         Restart.PERMANENT: [True, True],
         Restart.TRANSIENT: [True, False],
@@ -113,7 +116,7 @@ def test_a_tree_is_text_for_people_and_json_for_machines() -> None:
     )
     assert tree.text().splitlines() == [
         "runtime: supervisor, running (rest_for_one)",
-        "├── store #2: child, running, 1 restarts",
+        "├── store #2: child, running, 1 restart",
         "└── core #1: keyed, running",
         "    ├── ada #1: actor, running",
         "    └── … and 7 more",
