@@ -5,6 +5,7 @@ so that the library can be used alone:
 
 * ``errors``    what actors raise to those who talk to them
 * ``ask``       requests, and the one-shot slot of an answer
+* ``sweeper``   the deadlines of all asks, in one task
 * ``envelope``  a message on its way; deliveries and dead letters
 * ``signals``   what goes through the control lane; why an incarnation ended
 * ``mailbox``   two lanes, a bound, and what happens at the bound

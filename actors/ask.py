@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar
 import outcome
 import trio
 
+from trouper.actors.errors import AskTimeout
+
 R = TypeVar("R")
 
 
@@ -28,15 +30,19 @@ class Request(Generic[R]):
 class ReplySlot(Generic[R]):
     """Where one task waits for one value or error, made by somebody else."""
 
-    __slots__ = ("_outcome", "_task", "abandoned", "taken")
+    __slots__ = ("_outcome", "_task", "abandoned", "deferred", "expired", "taken")
 
     def __init__(self) -> None:
         self._outcome: outcome.Outcome[R] | None = None
         self._task: trio.lowlevel.Task | None = None
         self.abandoned = False
         """The waiting task was cancelled or timed out: nobody wants the answer any more."""
+        self.expired = False
+        """It is abandoned because its deadline has passed."""
         self.taken = False
         """Somebody began to work on it: what tells a slow handler from a full mailbox in a time-out."""
+        self.deferred = False
+        """It will be filled after the handler has returned (``context.deferred_reply``)."""
 
     @property
     def open(self) -> bool:
@@ -52,6 +58,15 @@ class ReplySlot(Generic[R]):
         return self._fill(outcome.Error(error))
 
     @trio.lowlevel.enable_ki_protection
+    def expire(self) -> None:
+        """Its deadline has passed: make the waiting task raise ``AskTimeout``. Nothing if it is answered."""
+        if self.open:
+            self.abandoned = self.expired = True
+            if self._task is not None:
+                trio.lowlevel.reschedule(self._task)
+                self._task = None
+
+    @trio.lowlevel.enable_ki_protection
     def _fill(self, result: outcome.Outcome[R]) -> bool:
         if not self.open:
             return False
@@ -64,21 +79,27 @@ class ReplySlot(Generic[R]):
     async def wait(self) -> R:
         """Wait for the answer.
 
-        Returns: the value given to ``succeed``. Raises: the error given to ``fail``.
+        Returns: the value given to ``succeed``. Raises: the error given to ``fail``;
+        ``AskTimeout`` without a text after ``expire``.
 
         **Cancellation**: the slot is then abandoned; an answer that was given before wins.
         """
-        if self._outcome is None:
+        if self.open:
             self._task = trio.lowlevel.current_task()
-
-            def abort(_raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
-                self._task = None
-                self.abandoned = True
-                return trio.lowlevel.Abort.SUCCEEDED
-
-            await trio.lowlevel.wait_task_rescheduled(abort)
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
         else:
             await trio.lowlevel.cancel_shielded_checkpoint()
-        result = self._outcome
-        assert result is not None  # only _fill reschedules
+        if self.expired:
+            raise AskTimeout
+        # Not kept: the slot may outlive the answer, in the heap of the sweeper.
+        result, self._outcome = self._outcome, _TAKEN
+        assert result is not None, "only succeed, fail and expire reschedule"
         return result.unwrap()
+
+    def _abort(self, _raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
+        self._task = None
+        self.abandoned = True
+        return trio.lowlevel.Abort.SUCCEEDED
+
+
+_TAKEN: outcome.Outcome[Any] = outcome.Error(RuntimeError("the answer was taken"))

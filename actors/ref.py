@@ -13,6 +13,7 @@ from trouper.actors.envelope import Envelope
 from trouper.actors.errors import AskTimeout
 from trouper.actors.mailbox import Mailbox, MailboxStatistics
 from trouper.actors.signals import Stop, StopReason
+from trouper.actors.sweeper import sweeper
 
 M_contra = TypeVar("M_contra", contravariant=True)
 R = TypeVar("R")
@@ -72,12 +73,16 @@ class ActorRef(Generic[M_contra]):
             raise ValueError(f"timeout is a finite number of seconds above 0, not {timeout!r}")
         slot: ReplySlot[R] = ReplySlot()
         envelope: Envelope[Any] = Envelope(request, slot, trio.current_time() + timeout)
-        with trio.move_on_at(envelope.deadline):
-            mailbox = self._mailbox()
-            if not mailbox.insert(envelope):  # no checkpoint here: waiting for the answer is one
+        mailbox = self._mailbox()
+        if not mailbox.insert(envelope):  # no checkpoint here: waiting for the answer is one
+            with trio.move_on_at(envelope.deadline):
                 await mailbox.put(envelope)
+        sweeper().add(slot, envelope.deadline)
+        try:
             return await slot.wait()
-        slot.abandoned = True  # also if it was still waiting for room
+        except AskTimeout:
+            if not slot.expired:  # the handler's own answer
+                raise
         where = "was being handled" if slot.taken else "still waited in the mailbox"
         raise AskTimeout(
             f"no answer from {self.name!r} to {type(request).__name__} in {timeout} s: it {where}"

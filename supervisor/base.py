@@ -19,6 +19,7 @@ from typing import ClassVar
 import trio
 
 from trouper.actors.reports import Report, Reporter, ReportKind, deliver, log_report
+from trouper.actors.sweeper import sweeper
 from trouper.store.seams import Seams
 from trouper.supervisor.backoff import Backoff
 from trouper.supervisor.child import Child
@@ -161,6 +162,7 @@ class BaseSupervisor(ABC):
         finally:
             self._nursery = None
             self._after()
+            await sweeper().rest()  # noqa: ASYNC102  # it shields itself, for one step
         # Raised here and not in the body, so that the nursery does not wrap it in a group.
         failure, self._failure = self._failure, None
         if failure is not None:

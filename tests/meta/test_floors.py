@@ -19,7 +19,7 @@ def modules_of(room: str, names: str) -> set[str]:
 # Somebody can use them alone, so they know no job, and of the store only the seams and the errors.
 GENERAL = modules_of(
     "actors",
-    "mailbox overflow lifeline consumer control envelope ref ask ask_chain deferred signals actor context loop"
+    "mailbox overflow lifeline consumer control envelope ref ask sweeper ask_chain deferred signals actor context loop"
     " function_actor timers stash pipe watch ledger inspection trace spawner reports errors",
 ) | modules_of(
     "supervisor",
