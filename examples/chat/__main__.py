@@ -7,7 +7,10 @@ import sys
 
 
 def main() -> int:
-    """The exit code: 0 after an orderly stop, 1 if it could not start, 130 when interrupted twice."""
+    """The exit code: 0 after an orderly stop, 1 if it could not start, 130 if interrupted before that.
+
+    A second signal ends the process itself, without an exit code of ours.
+    """
     code = 0
     try:
         code = _run()

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-PACKAGES = ("attrs", "outcome", "sortedcontainers")
-"""What is installed there, as far as metadata tells: the chat's jobs list, audit and index these."""
+PACKAGES = ("attrs", "outcome", "trio")
+"""What is installed there, as far as metadata tells: the chat's jobs list, audit and index these.
+(trio-websocket asks for trio's version.)"""
 
 
 @pytest.fixture(scope="session")

@@ -43,6 +43,7 @@ class ChatServer:
         self._environ = environ or {}
         self._process: subprocess.Popen[str] | None = None
         self._reader: threading.Thread | None = None
+        self._listens = False
 
     @property
     def url(self) -> str:
@@ -62,10 +63,11 @@ class ChatServer:
         self._process = subprocess.Popen(
             command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
-        listening = threading.Event()
+        self._listens, listening = False, threading.Event()
         self._reader = threading.Thread(target=self._read, args=(self._process, listening), daemon=True)
         self._reader.start()
-        assert listening.wait(_START_S), "it did not start: " + "".join(self.output[-30:])
+        listening.wait(_START_S)
+        assert self._listens, "it did not start: " + "".join(self.output[-30:])
 
     def _read(self, process: subprocess.Popen[str], listening: threading.Event) -> None:
         assert process.stdout is not None
@@ -74,7 +76,9 @@ class ChatServer:
                 self.output.append(line)
                 if found := re.search(r"listening on http://[^ ]*:(\d+)", line):
                     self.port = int(found[1])
+                    self._listens = True
                     listening.set()
+        listening.set()  # it has ended: it will not listen any more
 
     def kill(self) -> None:
         """SIGKILL: no cleanup runs."""
@@ -158,8 +162,8 @@ def chat_server(
 ) -> Iterator[ChatServer]:
     """A running server, ended at the end whatever happened."""
     server = ChatServer(folder, *options, environ=environ, python=python)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.stop()
