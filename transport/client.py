@@ -19,11 +19,12 @@ from trouper.actors.output_pieces import Transcript
 from trouper.store.seams import Seams
 from trouper.transport.client_commands import Commands
 from trouper.transport.client_core import ClientCore
-from trouper.transport.client_errors import ClientStopped, CommandRefused
+from trouper.transport.client_encoding import checked, packed
+from trouper.transport.client_errors import ClientStopped
 from trouper.transport.client_events import Broken, FeedChanged, ItemRefused, OutputChanged, Replied, Welcomed
 from trouper.transport.client_feed import FeedState
 from trouper.transport.client_link import Dial, Frames, Link, LinkEnd, Target, load_trio_websocket
-from trouper.transport.client_options import MAX_CLIENT_MESSAGE_BYTES, ClientOptions
+from trouper.transport.client_options import ClientOptions
 from trouper.transport.client_streams import Changes, Output
 from trouper.transport.client_views import WireItem
 
@@ -45,33 +46,12 @@ class Connection:
     retry_in_s: float | None = None
 
 
-_FIELD_TYPES = {"arguments": dict, "ids": list, "limit": int, "upto": int}
-"""The types of a command's fields; the others are strings."""
-
-
 class _Answer:
     """Where a command's caller waits."""
 
     def __init__(self) -> None:
         self.come = trio.Event()
         self.reply: Replied | None = None
-
-
-def _messages(items: Sequence[dict[str, Any]]) -> list[str]:
-    """Items packed into as few messages as the protocol's limit allows, in order."""
-    messages: list[str] = []
-    batch: list[bytes] = []
-    size = 2
-    for item in items:
-        encoded = orjson.dumps(item)
-        if batch and size + len(encoded) + 1 > MAX_CLIENT_MESSAGE_BYTES:
-            messages.append(b"[%b]".__mod__(b",".join(batch)).decode())
-            batch, size = [], 2
-        batch.append(encoded)
-        size += len(encoded) + 1
-    if batch:
-        messages.append(b"[%b]".__mod__(b",".join(batch)).decode())
-    return messages
 
 
 class Client(Commands):
@@ -111,19 +91,8 @@ class Client(Commands):
         return self._new_id()
 
     async def _ask(self, kind: str, fields: Mapping[str, Any], **optional: Any) -> WireItem:
-        fields = {**fields, **{name: value for name, value in optional.items() if value is not None}}
-        for name, value in fields.items():
-            if not isinstance(value, _FIELD_TYPES.get(name, str)) or isinstance(value, bool):
-                # The server would close the connection for good: one wrong call must not end them all.
-                raise CommandRefused(f"{kind}: {name} cannot be {value!r:.80}")
-        try:
-            size = len(orjson.dumps(fields))
-        except TypeError as error:  # not JSON, or a lone surrogate
-            raise CommandRefused(f"{kind}: this cannot be sent as JSON: {error}") from None
-        if size > MAX_CLIENT_MESSAGE_BYTES - 256:  # the rest is the envelope's
-            raise CommandRefused(
-                f"{kind}: {size} bytes of JSON; a message may hold {MAX_CLIENT_MESSAGE_BYTES}"
-            )
+        given = {name: value for name, value in optional.items() if value is not None}
+        fields = checked(kind, {**fields, **given})
         async with self._may_command:
             if self.stopped is not None:
                 raise self.stopped
@@ -234,7 +203,7 @@ class Client(Commands):
         self._core.opened()
 
     def outgoing(self) -> list[str]:
-        return _messages(self._core.take())
+        return packed(self._core.take())
 
     def received(self, message: str | bytes) -> str | None:
         if isinstance(message, bytes):

@@ -30,8 +30,6 @@ from trouper.transport.client_views import WireItem, boolean, integer, mapping, 
 BACKOFF_DOUBLINGS = 32
 """Beyond this many failures in a row the back-off is at its maximum in any case."""
 
-MAX_ID_CHARACTERS = 200
-
 
 class ClientCore:
     """Everything that the client knows. ``uniform(a, b)`` is the source of jitter."""
@@ -57,7 +55,7 @@ class ClientCore:
         self._options = options
         self._uniform = uniform
         self._token = token
-        self._visible = visible
+        self._visible = bool(visible)  # the wire takes nothing that is only true enough
         self._open = False
         self._epoch: str | None = None
         self._window = 0
@@ -121,11 +119,7 @@ class ClientCore:
 
     def open_output(self, job_id: str, attempt: int, n: int) -> OutputState:
         """Attach an output. Raises ``OutputRefused`` if it is open, or too many are; ``ValueError``
-        for a cursor or an id that cannot be (the server's refusal would not tell whose it is)."""
-        if not 1 <= len(job_id) <= MAX_ID_CHARACTERS:
-            raise ValueError(
-                f"a job's id is a string of 1 to {MAX_ID_CHARACTERS} characters, not {job_id!r:.80}"
-            )
+        for a cursor or an id that cannot be."""
         if job_id in self._outputs:
             raise OutputRefused(f"the output of job {job_id!r} is open already: close that iterator first")
         if len(self._outputs) >= self._options.max_outputs:
@@ -156,8 +150,8 @@ class ClientCore:
         return item
 
     def set_visible(self, visible: bool) -> None:
-        if visible != self._visible:
-            self._visible = visible
+        if bool(visible) != self._visible:
+            self._visible = bool(visible)
             self._visible_due = self._open
 
     # --- what is to be sent ---------------------------------------------------------------------

@@ -7,6 +7,7 @@ not kept: it waits in the buffer until the consumer takes it, and what is rememb
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
 
@@ -16,9 +17,19 @@ import orjson
 from trouper.actors.output_pieces import End, Event, OutputPiece, Progress, Rewind, Text
 from trouper.store.records import Entry
 from trouper.transport.client_errors import ClientError, OutputCorrupt, OutputGone, ServerFault
-from trouper.transport.client_views import WireItem, integer, number, optional_number, optional_string
+from trouper.transport.client_views import (
+    MAX_INTEGER,
+    WireItem,
+    integer,
+    number,
+    optional_number,
+    optional_string,
+)
 from trouper.transport.hashing import LogHash
 
+MAX_ID_CHARACTERS = 200
+LONE_HALF = re.compile("[\ud800-\udfff]")
+"""A surrogate, which no UTF-8 and so no message can hold."""
 ITEM_OVERHEAD_BYTES = 128
 """What an item in the buffer costs besides its payload, so that tiny ones are bounded too."""
 
@@ -87,6 +98,18 @@ def parse_progress(item: WireItem) -> Progress:
     )
 
 
+def _check(job_id: str, attempt: int, n: int) -> None:
+    """Raises ``ValueError`` for what the server would refuse without telling whose it is, or close the
+    connection for."""
+    if not isinstance(job_id, str) or not 1 <= len(job_id) <= MAX_ID_CHARACTERS or LONE_HALF.search(job_id):
+        raise ValueError(f"a job's id is a string of 1 to {MAX_ID_CHARACTERS} characters, not {job_id!r:.80}")
+    whole = type(attempt) is int and type(n) is int and max(attempt, n) <= MAX_INTEGER
+    if not whole or attempt < 0 or n < 0 or (attempt == 0 and n > 0):
+        raise ValueError(
+            f"a cursor is two integers, (attempt ≥ 1, n ≥ 0) or (0, 0), not ({attempt!r:.80}, {n!r:.80})"
+        )
+
+
 class OutputState:
     """One attached output.
 
@@ -96,8 +119,7 @@ class OutputState:
     """
 
     def __init__(self, job_id: str, attempt: int, n: int, max_bounds: int) -> None:
-        if attempt < 0 or n < 0 or (attempt == 0 and n > 0):
-            raise ValueError(f"a cursor is (attempt ≥ 1, n ≥ 0) or (0, 0), not ({attempt}, {n})")
+        _check(job_id, attempt, n)
         self.job_id = job_id
         self.attempt = attempt
         self.awaiting = True

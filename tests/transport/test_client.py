@@ -133,13 +133,66 @@ async def test_a_call_with_a_value_of_a_wrong_type_is_refused_here(autojump_cloc
     async with scripted_client() as (client, _):
         with pytest.raises(ValueError, match="exactly one"):
             await client.mark("seen", ids=["n1"], upto=4)
-        with pytest.raises(CommandRefused, match="job cannot be 7"):
+        with pytest.raises(CommandRefused, match="job is 7; legal is a string"):
             await client.job(7)  # type: ignore[arg-type]
-        with pytest.raises(CommandRefused, match="limit cannot be True"):
+        with pytest.raises(CommandRefused, match="job is None; legal is a string"):
+            await client.cancel(None)  # type: ignore[arg-type]
+        with pytest.raises(CommandRefused, match=r"limit is 2\.5; legal is an integer"):
+            await client.jobs(limit=2.5)  # type: ignore[arg-type]
+        with pytest.raises(CommandRefused, match="limit is True"):
             await client.jobs(limit=True)
-        with pytest.raises(ValueError, match="1 to 200 characters"):
-            client.output("")
+        with pytest.raises(CommandRefused, match=r"ids is \[1\]; legal is a list of strings"):
+            await client.mark("seen", ids=[1])  # type: ignore[list-item]
         assert client.statistics()["commands_unanswered"] == 0
+
+
+@pytest.mark.parametrize("job", ["", "x" * 201, "\ud800", None, 7])
+async def test_an_output_of_what_cannot_be_a_job_s_id_is_refused_here(job: Any) -> None:
+    async with scripted_client() as (client, _):
+        with pytest.raises(ValueError, match="1 to 200 characters"):
+            client.output(job)
+        assert client.statistics()["outputs"] == 0
+
+
+async def test_after_wrong_calls_the_connection_goes_on_and_nothing_of_them_was_sent(
+    autojump_clock: MockClock,
+) -> None:
+    deep: Any = []
+    for _ in range(2000):
+        deep = [deep]
+    async with scripted_client() as (client, gateway), trio.open_nursery() as nursery:
+        peer = await gateway.accept()
+        await peer.welcome()
+        for arguments in ({"q": "\ud800"}, {"\udfff": 1}, {"deep": deep}):
+            with pytest.raises(CommandRefused, match="cannot be sent as JSON"):
+                await client.submit("echo", arguments)
+        with pytest.raises(CommandRefused, match="ids"):
+            await client.mark("read", ids=[1])  # type: ignore[list-item]
+        with pytest.raises(ValueError, match="job's id"):
+            client.output("\ud800")
+        with pytest.raises(ValueError, match="a cursor is"):
+            client.output("j1", 1.5)  # type: ignore[arg-type]
+        client.set_visible(0)  # type: ignore[arg-type]
+        assert await peer.receive() == [{"t": "visible", "visible": False}]
+        nursery.start_soon(client.job, "j1")
+        (right,) = await peer.receive()
+        assert right["t"] == "job"
+        await peer.reply(right["id"], {"job": wire.job()})
+
+
+async def test_what_a_caller_does_to_its_arguments_later_changes_no_command_that_is_sent_again(
+    autojump_clock: MockClock,
+) -> None:
+    arguments = {"list": ["as it was asked"]}
+    async with scripted_client() as (client, gateway), trio.open_nursery() as nursery:
+        nursery.start_soon(client.submit, "echo", arguments)
+        first = await gateway.accept()
+        (_, command) = await first.welcome()
+        arguments["list"].append("later")
+        await first.cut()
+        second = await gateway.accept()
+        assert (await second.welcome())[1] == command
+        await second.reply(command["id"], {"job": wire.job(), "created": False})
 
 
 async def test_more_commands_than_may_be_pending_wait_their_turn(autojump_clock: MockClock) -> None:

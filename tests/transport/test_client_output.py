@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pytest
 
@@ -235,8 +236,8 @@ def test_a_job_s_output_is_open_once_at_a_time_and_only_so_many_are() -> None:
     assert [(item["t"], item["job"]) for item in core.take()] == [("attach", "j2"), ("attach", "j3")]
 
 
-@pytest.mark.parametrize("cursor", [(0, 5), (-1, 0), (1, -1)])
-def test_an_impossible_cursor_is_refused(cursor: tuple[int, int]) -> None:
+@pytest.mark.parametrize("cursor", [(0, 5), (-1, 0), (1, -1), (1.5, 0), (1, "0"), (True, 0), (2**53, 0)])
+def test_an_impossible_cursor_is_refused(cursor: tuple[Any, Any]) -> None:
     with pytest.raises(ValueError, match="a cursor is"):
         connected().open_output("j1", *cursor)
 

@@ -1,0 +1,65 @@
+"""What a client sends: judged where it is asked for, packed into messages where it goes (no ``await``).
+
+A gateway closes a connection for good over a field of a wrong JSON type, so one wrong call would end
+everything that goes on over it: such a call is refused here, before anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from trouper.transport.client_errors import CommandRefused
+from trouper.transport.client_options import MAX_CLIENT_MESSAGE_BYTES
+
+ENVELOPE_BYTES = 256
+"""Of a message, kept for what surrounds a command's fields: its type, its id, the array."""
+
+_FIELD_TYPES: Mapping[str, tuple[type, str]] = {
+    "arguments": (dict, "an object"),
+    "ids": (list, "a list of strings"),
+    "limit": (int, "an integer"),
+    "upto": (int, "an integer"),
+}
+_TEXT = (str, "a string")
+
+
+def checked(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A command's fields as they will be sent: a copy, which the caller cannot change any more.
+
+    Raises ``CommandRefused``, naming the field and what is legal.
+    """
+    for name, value in fields.items():
+        wanted, legal = _FIELD_TYPES.get(name, _TEXT)
+        right = isinstance(value, wanted) and not isinstance(value, bool)
+        if not right or (wanted is list and not all(isinstance(each, str) for each in value)):
+            raise CommandRefused(f"{kind}: {name} is {value!r:.80}; legal is {legal}")
+    try:
+        encoded = orjson.dumps(fields)
+    except TypeError as error:  # not JSON, nested too deep, or a lone surrogate
+        raise CommandRefused(f"{kind}: this cannot be sent as JSON: {error}") from None
+    if len(encoded) > MAX_CLIENT_MESSAGE_BYTES - ENVELOPE_BYTES:
+        raise CommandRefused(
+            f"{kind}: {len(encoded)} bytes of JSON; a message may hold {MAX_CLIENT_MESSAGE_BYTES}"
+        )
+    copy: dict[str, Any] = orjson.loads(encoded)
+    return copy
+
+
+def packed(items: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Items in as few messages as the protocol's limit allows, in order."""
+    messages: list[str] = []
+    batch: list[bytes] = []
+    size = 2
+    for item in items:
+        encoded = orjson.dumps(item)
+        if batch and size + len(encoded) + 1 > MAX_CLIENT_MESSAGE_BYTES:
+            messages.append(f"[{b','.join(batch).decode()}]")
+            batch, size = [], 2
+        batch.append(encoded)
+        size += len(encoded) + 1
+    if batch:
+        messages.append(f"[{b','.join(batch).decode()}]")
+    return messages
