@@ -10,6 +10,9 @@ import enum
 import logging
 import traceback
 from collections.abc import Callable
+from functools import cached_property
+from itertools import islice
+from types import CodeType
 from typing import Final
 
 import attrs
@@ -37,6 +40,58 @@ class ReportKind(enum.Enum):
     """A supervisor stopped; ``detail`` says how each child ended."""
 
 
+@attrs.frozen(eq=False)
+class Crash:
+    """The text of an exception, without the exception.
+
+    What the text is made of is taken at once: the message, and of each frame the code and the place in it,
+    but not the frame. It is put together, which takes ten times as long, when somebody reads it.
+    """
+
+    type: str
+    message: str
+    _told: traceback.TracebackException
+    """All but the stack of the exception itself."""
+    _stack: tuple[tuple[CodeType, int, int], ...]
+    """Code, offset of the instruction, line."""
+
+    @property
+    def summary(self) -> str:
+        """``ValueError: no such model``, in one line."""
+        return _in_one_line(self.type, self.message)
+
+    @cached_property
+    def text(self) -> str:
+        """The traceback, at most ``TEXT_CHARACTERS``, from the end."""
+        self._told.stack = traceback.StackSummary.from_list([_frame(*place) for place in self._stack])
+        return "".join(self._told.format())[-TEXT_CHARACTERS:]
+
+    @classmethod
+    def of(cls, error: BaseException) -> Crash:
+        """Take the text of ``error``. A group of one is told as the one, with the group in the text."""
+        inner = _innermost(error)
+        try:
+            message = str(inner)
+        except Exception as broken:  # an exception whose __str__ raises must not hide that it was raised
+            message = f"(its text cannot be made: {type(broken).__name__})"
+        stack = []
+        each = error.__traceback__
+        while each is not None:
+            stack.append((each.tb_frame.f_code, each.tb_lasti, each.tb_lineno))
+            each = each.tb_next
+        told = traceback.TracebackException(type(error), error, None, compact=True)
+        return cls(type(inner).__qualname__, message, told, tuple(stack))
+
+
+def _frame(code: CodeType, offset: int, line: int) -> traceback.FrameSummary:
+    """What a traceback shows of one frame, the marks under the line included."""
+    places = next(islice(code.co_positions(), offset // 2, None), (None,) * 4)
+    end_line, column, end_column = places[1:]
+    return traceback.FrameSummary(
+        code.co_filename, line, code.co_name, end_lineno=end_line, colno=column, end_colno=end_column
+    )
+
+
 @attrs.frozen
 class Report:
     """Something happened under a supervisor."""
@@ -50,13 +105,17 @@ class Report:
     """Which one of the child, counted from 1; 0 if none."""
     reason: str
     """One line."""
-    detail: str
-    """Several lines, or none: a traceback, a stack, the outcome of each child."""
+    _detail: str | Crash
     at: float
     """Wall clock, seconds since the epoch."""
     value: object = None
     """The same for programs, where there is more than text: the exit of what crashed, the record of a
     shutdown."""
+
+    @property
+    def detail(self) -> str:
+        """Several lines, or none: a traceback, a stack, the outcome of each child."""
+        return self._detail.text if isinstance(self._detail, Crash) else self._detail
 
     def __str__(self) -> str:
         who = self.path if self.child is None else f"{self.path}/{self.child}"
@@ -81,34 +140,24 @@ def deliver(reporter: Reporter, report: Report) -> None:
         _log.exception("the reporter failed on %s", report)
 
 
-@attrs.frozen
-class Crash:
-    """The text of an exception, without the exception."""
+def summary_of(error: BaseException) -> str:
+    """``Crash.of(error).summary`` without the traceback, whose text is a hundred times as dear."""
+    inner = _innermost(error)
+    try:
+        return _in_one_line(type(inner).__qualname__, str(inner))
+    except Exception:  # as in Crash.of
+        return type(inner).__qualname__
 
-    type: str
-    message: str
-    text: str
-    """The traceback, at most ``TEXT_CHARACTERS``, from the end."""
 
-    @property
-    def summary(self) -> str:
-        """``ValueError: no such model``, in one line."""
-        first_line = self.message.partition("\n")[0]
-        return f"{self.type}: {first_line}" if first_line else self.type
+def _innermost(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
-    @classmethod
-    def of(cls, error: BaseException) -> Crash:
-        """Take the text of ``error``. A group of one is told as the one, with the group in the text."""
-        inner = error
-        while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
-            inner = inner.exceptions[0]
-        try:
-            message = str(inner)
-            text = "".join(traceback.format_exception(error))
-        except Exception as broken:  # an exception whose __str__ raises must not hide that it was raised
-            message = f"(its text cannot be made: {type(broken).__name__})"
-            text = "".join(traceback.format_tb(error.__traceback__)) + message
-        return cls(type(inner).__qualname__, message, text[-TEXT_CHARACTERS:])
+
+def _in_one_line(type_name: str, message: str) -> str:
+    first_line = message.partition("\n")[0]
+    return f"{type_name}: {first_line}" if first_line else type_name
 
 
 def split_crash(error: BaseException) -> tuple[Exception | None, BaseException | None]:

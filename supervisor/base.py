@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import trio
 
-from trouper.actors.reports import Report, Reporter, ReportKind, deliver, log_report
+from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver, log_report
 from trouper.actors.sweeper import sweeper
 from trouper.store.seams import Seams
 from trouper.supervisor.backoff import Backoff
@@ -240,7 +240,12 @@ class BaseSupervisor(ABC):
         return SupervisorStopped(f"supervisor {self.path!r} {state}: it starts nothing")
 
     def _report(
-        self, kind: ReportKind, child: Child | None, reason: str, detail: str = "", value: object = None
+        self,
+        kind: ReportKind,
+        child: Child | None,
+        reason: str,
+        detail: str | Crash = "",
+        value: object = None,
     ) -> None:
         name, number = (None, 0) if child is None else (child.spec.name, child.incarnation)
         report = Report(kind, self.path, name, number, reason, detail, self.seams.wall(), value)
@@ -249,7 +254,7 @@ class BaseSupervisor(ABC):
     def _report_crash(self, child: Child) -> None:
         exit = child.exit
         if exit is not None and exit.crash is not None:
-            self._report(ReportKind.CRASH, child, exit.crash.summary, exit.crash.text, exit)
+            self._report(ReportKind.CRASH, child, exit.crash.summary, exit.crash, exit)
 
     def _report_stuck(self, child: Child) -> None:
         child.stuck = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import traceback
 import weakref
 
 import pytest
@@ -94,3 +95,33 @@ def test_the_default_reporter_logs_one_line_and_the_detail(caplog: pytest.LogCap
     with caplog.at_level(logging.INFO, logger="trouper"):
         log_report(REPORT)
     assert caplog.messages == ["crash: runtime/core/ada #2: ValueError: boom\nthe traceback"]
+
+
+def test_the_text_of_a_crash_is_that_of_a_traceback_with_causes_notes_and_groups() -> None:
+    def plain() -> None:
+        raise ValueError("two\nlines")
+
+    def chained() -> None:
+        try:
+            plain()
+        except ValueError as error:
+            error.add_note("a note")
+            raise KeyError("missing") from error
+
+    def grouped() -> None:
+        try:
+            chained()
+        except KeyError as error:
+            raise ExceptionGroup("several", [error, TypeError("other")]) from None
+
+    for failing in (plain, chained, grouped):
+        with pytest.raises(Exception) as caught:  # noqa: B017, PT011  # whatever it is
+            failing()
+        assert Crash.of(caught.value).text == "".join(traceback.format_exception(caught.value))
+
+
+def test_a_report_of_a_crash_has_its_text_as_detail() -> None:
+    crash = Crash.of(ValueError("boom"))
+    report = Report(ReportKind.CRASH, "house", "child", 1, crash.summary, crash, 0.0)
+    assert report.detail == crash.text
+    assert "boom" in report.detail
