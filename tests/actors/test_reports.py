@@ -115,7 +115,7 @@ def test_the_text_of_a_crash_is_that_of_a_traceback_with_causes_notes_and_groups
             raise ExceptionGroup("several", [error, TypeError("other")]) from None
 
     for failing in (plain, chained, grouped):
-        with pytest.raises(Exception) as caught:  # noqa: B017, PT011  # whatever it is
+        with pytest.raises(Exception) as caught:  # noqa: PT011  # whatever it is
             failing()
         assert Crash.of(caught.value).text == "".join(traceback.format_exception(caught.value))
 
