@@ -23,7 +23,8 @@ _STOP_S = 40.0
 class ChatServer:
     """``python -m examples.chat`` on a database in ``folder``. One process at a time.
 
-    ``python``: of another environment than this one.
+    ``python``: of another environment than this one. ``own_group``: a group of processes of its own, as a
+    shell in a terminal gives it.
     """
 
     def __init__(
@@ -32,13 +33,15 @@ class ChatServer:
         *options: str,
         environ: dict[str, str] | None = None,
         python: Path | str = sys.executable,
+        own_group: bool = False,
     ) -> None:
         self.folder = folder
         self.database = folder / "chat.db"
         self.transcripts = folder / "transcripts"
         self.port = 0
         self.output: list[str] = []
-        self._options = options
+        self.options = options
+        self._own_group = own_group
         self._python = str(python)
         self._environ = environ or {}
         self._process: subprocess.Popen[str] | None = None
@@ -53,7 +56,7 @@ class ChatServer:
         """Start it, on the port of the time before, and wait until it listens."""
         assert self._process is None, "it runs already"
         command = [self._python, "-m", "examples.chat", "--port", str(self.port)]
-        command += ["--database", str(self.database), *self._options, *options]
+        command += ["--database", str(self.database), *self.options, *options]
         environ = {
             **os.environ,
             "TROUPER_CHAT_INDEX": str(self.folder / "index"),
@@ -61,7 +64,13 @@ class ChatServer:
             **self._environ,
         }
         self._process = subprocess.Popen(
-            command, cwd=ROOT, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command,
+            cwd=ROOT,
+            env=environ,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=self._own_group,
         )
         self._listens, listening = False, threading.Event()
         self._reader = threading.Thread(target=self._read, args=(self._process, listening), daemon=True)
@@ -159,9 +168,10 @@ def chat_server(
     *options: str,
     environ: dict[str, str] | None = None,
     python: Path | str = sys.executable,
+    own_group: bool = False,
 ) -> Iterator[ChatServer]:
     """A running server, ended at the end whatever happened."""
-    server = ChatServer(folder, *options, environ=environ, python=python)
+    server = ChatServer(folder, *options, environ=environ, python=python, own_group=own_group)
     try:
         server.start()
         yield server

@@ -93,6 +93,22 @@ async def aside(call: Any, *arguments: Any) -> Any:
     return await trio.to_thread.run_sync(call, *arguments)
 
 
+async def stopped(client: trouper.Client, stop: Any, *arguments: Any) -> tuple[int, int | None]:
+    """Stop the server of a client by ``stop``: (its exit code, what the connection was closed with)."""
+    codes: list[int | None] = []
+
+    async def watch() -> None:
+        while (connection := client.connection).state == "connected":
+            await client.wait_connection_changed()
+        codes.append(connection.code)
+
+    with trio.fail_after(10):  # the grace of jobs and of sessions, and then some
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            exit_code: int = await aside(stop, *arguments)
+    return exit_code, codes[0]
+
+
 async def transcript_of(client: trouper.Client, job_id: str) -> tuple[Transcript, list[Any]]:
     """All of a job's output until its end, and the rewinds that came in between."""
     transcript, rewinds = Transcript(), []

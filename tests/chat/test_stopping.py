@@ -7,7 +7,6 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
-import trio
 
 import trouper
 from tests.chat.server import ChatServer, chat_server
@@ -19,6 +18,7 @@ from tests.chat.support import (
     client_of,
     has_ended,
     log_in,
+    stopped,
     transcript_of,
 )
 from tests.examples.fake_openai import FakeOpenAI, Says, Stalls, fake_openai
@@ -49,29 +49,6 @@ async def next_rewind(output: Output) -> trouper.Rewind:
     raise AssertionError("the job has ended")
 
 
-async def connection_lost(client: trouper.Client) -> int | None:
-    """Wait until the client has no connection; the close code of the one it had."""
-    while (connection := client.connection).state == "connected":
-        await client.wait_connection_changed()
-    return connection.code
-
-
-async def stop(server: ChatServer, client: trouper.Client, number: int) -> tuple[int, int | None]:
-    """(the exit code, what the client's connection was closed with)."""
-    code: int | None = None
-    closed: int | None = None
-
-    async def watch() -> None:
-        nonlocal closed
-        closed = await connection_lost(client)
-
-    with trio.fail_after(10):  # the grace of jobs and of sessions, and then some
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(watch)
-            code = await aside(server.stop, number)
-    return code, closed
-
-
 @pytest.mark.clause("E3", "J5", "O3")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
 async def test_a_stopped_server_releases_its_job_which_goes_on_at_the_next_start(
@@ -82,7 +59,7 @@ async def test_a_stopped_server_releases_its_job_which_goes_on_at_the_next_start
             job_id = (await client.submit("report")).id
             async with aclosing(client.output(job_id)) as output:
                 savepoint = await until_behind_a_savepoint(server, output)
-                assert await stop(server, client, number) == (0, 4001)
+                assert await stopped(client, server.stop, number) == (0, 4001)
                 assert "Traceback" not in "".join(server.output)
                 check_integrity(server.database)
                 assert server.rows(ROW, job_id) == [("queued", "released", 1, 0, savepoint)]
@@ -105,7 +82,7 @@ async def test_a_job_that_was_released_ends_once_and_is_told_of_once(tmp_path: P
                 job_id = (await client.submit("model", {"prompt": "Say something."})).id
                 async with aclosing(client.output(job_id)) as output:
                     await anext(output)
-                    assert await stop(server, client, signal.SIGTERM) == (0, 4001)
+                    assert await stopped(client, server.stop, signal.SIGTERM) == (0, 4001)
                 await aside(server.start)
                 transcript, _ = await transcript_of(client, job_id)
                 assert transcript.text == "All of it."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -197,7 +198,7 @@ def test_nothing_beside_the_page_is_served(server: ChatServer) -> None:
         assert ask(server, "GET", path).status == 404, path
 
 
-REFUSED = [
+REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("report", {"surveyor": 1}),
     ("report", {"question": "x"}),
     ("ask", {}),
