@@ -29,7 +29,7 @@ from trouper.transport.codes import CloseCode, ErrorCode, close_reason
 from trouper.transport.errors import ProtocolBroken, TransportError
 from trouper.transport.messages import Command, Item
 from trouper.transport.options import ENTRY_BYTES, GatewayOptions
-from trouper.transport.views import channel_item
+from trouper.transport.outgoing import OnFault, Outgoing
 
 
 class SessionState(enum.Enum):
@@ -111,13 +111,15 @@ _BEAT = encode_item(messages.Beat())
 class Session:
     """One session, from the upgrade to its end.
 
-    ``on_due`` is called, synchronously, whenever ``take_message`` may have something to give.
+    ``on_due`` is called, synchronously, whenever ``take_message`` may have something to give;
+    ``on_fault`` when something could not be written as JSON.
     """
 
-    def __init__(self, options: GatewayOptions, on_due: Callable[[], None]) -> None:
+    def __init__(self, options: GatewayOptions, on_due: Callable[[], None], on_fault: OnFault) -> None:
         self.state = SessionState.WAITING
         self._options = options
         self._on_due = on_due
+        self._outgoing = Outgoing(on_fault)
         self._channel: Channel | None = None
         self._early: list[Item] = []
         self._beat_due = False
@@ -206,7 +208,7 @@ class Session:
         self._reply_bytes -= size
         assert self._channel is not None
         due = self._channel.take(max(limit - size, ENTRY_BYTES))
-        parts.extend(encode_item(channel_item(item)) for item in due)
+        parts.extend(self._outgoing.channel_items(due, self._channel.detach))
         return join_items(parts) if parts else None
 
     @property
@@ -296,7 +298,7 @@ class Session:
         self._on_due()
 
     def _enqueue(self, item: Item) -> None:
-        encoded = encode_item(item)
+        encoded = self._outgoing.reply(item)
         self._replies.append(encoded)
         self._reply_bytes += len(encoded)
 

@@ -70,7 +70,7 @@ class WebSocketConnection:
         self._ports = ports
         self._options = ports.options
         self._request = request
-        self._session = Session(ports.options, self._due)
+        self._session = Session(ports.options, self._due, ports.on_crash)
         self._outbox = Outbox(stream, self._idle)
         self._stream = OutboxStream(
             self._outbox,

@@ -40,11 +40,17 @@ class FakeChannel:
         self._attachments = attachments
         self._attached: set[str] = set()
         self._sent = 0
+        self._broken = False
 
     def give(self, *items: ChannelItem) -> None:
         self.due.extend(items)
         if self.on_ready is not None:
             self.on_ready()
+
+    def break_down(self) -> None:
+        """The next ``take`` fails."""
+        self._broken = True
+        self.give()
 
     def attach(self, job_id: str, attempt: int, n: int) -> None:
         if len(self._attached) >= self._attachments:
@@ -68,9 +74,11 @@ class FakeChannel:
 
     @property
     def pending(self) -> bool:
-        return bool(self.due)
+        return bool(self.due) or self._broken
 
     def take(self, max_bytes: int) -> list[ChannelItem]:
+        if self._broken:
+            raise ZeroDivisionError("a bug in the channel")
         self.taken.append(max_bytes)
         items: list[ChannelItem] = []
         size = 0

@@ -7,57 +7,20 @@ from typing import Any
 
 import pytest
 
-from tests.transport.fakes import FakeChannel, output, snapshot
+from tests.transport.fakes import output, snapshot
+from tests.transport.talk import HELLO, WELCOME, Talk, opened
 from trouper.actors.channel_items import EndItem, GoneItem, ProgressItem, RewindItem
 from trouper.store.records import JobState
 from trouper.transport.codes import CloseCode
-from trouper.transport.messages import GetJob, Hello, Reply, Welcome
-from trouper.transport.options import ENTRY_BYTES, GatewayOptions
+from trouper.transport.messages import GetJob, Hello, Reply
+from trouper.transport.options import ENTRY_BYTES
 from trouper.transport.session import (
-    Action,
     Authenticate,
     CarryOut,
     Close,
     IllegalSessionEvent,
-    Session,
     SessionState,
 )
-
-WELCOME = Welcome(session="s1", user="ada", epoch="e1", beat_ms=25000, silence_ms=35000, window=262144)
-HELLO = {"t": "hello", "visible": True}
-
-
-class Talk:
-    """A session with a fake channel, and how often it said that something is due."""
-
-    def __init__(self, **bounds: Any) -> None:
-        self.due = 0
-        self.channel = FakeChannel()
-        self.session = Session(GatewayOptions(**bounds), self._due)
-
-    def _due(self) -> None:
-        self.due += 1
-
-    def say(self, *items: Any) -> list[Action]:
-        return self.session.receive(json.dumps(items))
-
-    def open(self, *behind: Any) -> list[Action]:
-        self.say(HELLO, *behind)
-        return self.session.opened(self.channel, WELCOME)
-
-    def hear(self) -> list[Any]:
-        message = self.session.take_message()
-        return [] if message is None else json.loads(message)
-
-    def tags(self) -> list[str]:
-        return [item["t"] for item in self.hear()]
-
-
-def opened(**bounds: Any) -> Talk:
-    talk = Talk(**bounds)
-    talk.open()
-    talk.hear()
-    return talk
 
 
 def test_the_first_message_of_the_server_is_welcome_then_snapshot() -> None:
