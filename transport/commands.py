@@ -18,6 +18,7 @@ from trouper.supervisor.refusals import Refusal
 from trouper.transport import messages, views
 from trouper.transport.codec import encode_row
 from trouper.transport.codes import ErrorCode
+from trouper.transport.errors import ProtocolBroken
 from trouper.transport.messages import Command, ErrorBody, Reply
 from trouper.transport.ports import GatewayRuntime
 
@@ -48,6 +49,10 @@ async def carry_out(
         return Reply(command.id, error=ErrorBody(error.code, str(error), error.retryable))
     except StoreUnavailable as error:
         return _refused(command, ErrorCode.UNAVAILABLE, str(error))
+    except ProtocolBroken as error:  # a row that cannot be written: it would be as bad the next time
+        on_crash(error)
+        message = "the answer cannot be written as JSON; it was reported there"
+        return Reply(command.id, error=ErrorBody(ErrorCode.INTERNAL, message))
     except Exception as error:
         on_crash(error)
         return _refused(

@@ -88,18 +88,20 @@ def job_row(job: Job) -> messages.JobRow:
 def job_detail(job: Job) -> messages.JobDetail:
     """A job as replies show it."""
     return messages.JobDetail(
-        **_row_fields(job), arguments=_parsed(job.arguments), result=_parsed(job.result)
+        **_row_fields(job), arguments=_json(job.arguments), result=_json(job.result)
     )
 
 
-def _parsed(text: str | None) -> Any:
-    """JSON of a row. A row that was damaged shows null there and spoils nothing beside it."""
+def _json(text: str | None) -> orjson.Fragment | None:
+    """JSON of a row, as it is: it may be nested as deeply as can be read, which is deeper than orjson
+    writes. A row that was damaged shows null there and spoils nothing beside it."""
     if text is None:
         return None
     try:
-        return orjson.loads(text)
+        orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
+    return orjson.Fragment(text)
 
 
 def notification_row(row: Notification) -> messages.NotificationRow:

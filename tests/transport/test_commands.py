@@ -104,3 +104,35 @@ async def test_a_long_list_is_cut_and_one_row_always_fits(autojump_clock: MockCl
         house.runtime.rows["big"] = Job(id="big", user="ada", name="echo", arguments=json.dumps("x" * 2000))
         jobs = (await peer.ask({"t": "jobs", "id": "b"}))["ok"]["jobs"]
         assert [job["id"] for job in jobs] == ["big"]
+
+
+@pytest.mark.clause("E1")
+async def test_what_a_row_holds_is_shown_however_deep_it_is_nested(autojump_clock: MockClock) -> None:
+    deep = "[" * 900 + "]" * 900
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        house.runtime.rows["j1"] = Job(
+            id="j1", user="ada", name="echo", thread="t1", arguments=deep, result=deep
+        )
+        house.runtime.rows["j2"] = Job(id="j2", user="ada", name="echo", thread="t1", arguments="{damaged")
+        j2, j1 = (await peer.ask({"t": "jobs", "id": "a"}))["ok"]["jobs"]
+        assert json.dumps(j1["arguments"]) == json.dumps(j1["result"]) == deep
+        assert (j2["arguments"], j2["result"]) == (None, None)
+        [thread] = (await peer.ask({"t": "threads", "id": "b"}))["ok"]["threads"]
+        assert json.dumps(thread["first"]["arguments"]) == deep
+        assert house.crashes == []
+
+
+@pytest.mark.clause("E1")
+async def test_a_list_with_a_row_that_cannot_be_written_is_internal_and_the_connection_stays(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        house.runtime.rows["j1"] = Job(id="j1", user="ada", name="echo", error="\ud800")
+        for item in ({"t": "jobs", "id": "a"}, {"t": "job", "id": "b", "job": "j1"}):
+            error = (await peer.ask(item))["error"]
+            assert (error["code"], error["retryable"]) == ("internal", False)
+        assert [what for what, _ in house.crashes] == ["a command", "a command's reply"]
+        del house.runtime.rows["j1"]
+        await still_works(peer)
