@@ -23,6 +23,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from trouper.transport import messages
 from trouper.transport.errors import MessageTooLarge, ProtocolBroken
 from trouper.transport.messages import CLIENT_ITEMS, Item, JsonObject, OutOfRange, Part, Unacceptable
+from trouper.transport.wording import said
 
 _JSON_NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
 
@@ -31,16 +32,10 @@ class _WrongType(TypeError):
     """A field does not have the JSON type that it must have."""
 
 
-def _said(value: object) -> str:
-    """What a client sent, short enough for a close frame."""
-    text = "null" if value is None else repr(value)
-    return text if len(text) <= 40 else text[:37] + "…"
-
-
 def _strict(kind: type, accepts: tuple[type, ...]) -> Callable[[Any, Any], Any]:
     def hook(value: Any, _: Any) -> Any:
         if type(value) not in accepts:  # not isinstance: True is an int
-            raise _WrongType(f"is {_said(value)}; legal is {_JSON_NAMES[kind]}")
+            raise _WrongType(f"is {said(value)}; legal is {_JSON_NAMES[kind]}")
         return value
 
     return hook
@@ -53,13 +48,13 @@ def _is_array(kind: Any) -> bool:
 
 def _object(value: Any, _: Any) -> JsonObject:
     if type(value) is not dict:
-        raise _WrongType(f"is {_said(value)}; legal is an object")
+        raise _WrongType(f"is {said(value)}; legal is an object")
     return value
 
 
 def _tuple(value: Any, kind: Any) -> tuple[Any, ...]:
     if type(value) is not list:
-        raise _WrongType(f"is {_said(value)}; legal is an array")
+        raise _WrongType(f"is {said(value)}; legal is an array")
     element = get_args(kind)[0]
     return tuple(_converter.structure(each, element) for each in value)
 
@@ -87,7 +82,7 @@ def _make_converter() -> cattrs.Converter:
 
         def hook(value: Any, kind: Any) -> Any:
             if type(value) is not dict:
-                raise _WrongType(f"is {_said(value)}; legal is an object")
+                raise _WrongType(f"is {said(value)}; legal is an object")
             return generated(value, kind)
 
         return hook
@@ -117,7 +112,7 @@ def decode_client(text: str | bytes, *, max_bytes: int) -> list[Item]:
         tag = _tag(value)
         cls = _CLIENT.get(tag)
         if cls is None:
-            raise ProtocolBroken(f"t is {_said(tag)}; legal are {', '.join(_CLIENT)}")
+            raise ProtocolBroken(f"t is {said(tag)}; legal are {', '.join(_CLIENT)}")
         items.append(_item(cls, value))
     return items
 
@@ -131,16 +126,16 @@ def _array(text: str | bytes, max_bytes: int) -> list[Any]:
     except (orjson.JSONDecodeError, RecursionError) as error:
         raise ProtocolBroken(f"not JSON: {error}; legal is an array of items") from error
     if type(value) is not list:
-        raise ProtocolBroken(f"the message is {_said(value)}; legal is an array of items")
+        raise ProtocolBroken(f"the message is {said(value)}; legal is an array of items")
     return value
 
 
 def _tag(value: Any) -> str:
     if type(value) is not dict:
-        raise ProtocolBroken(f"an item is {_said(value)}; legal is an object")
+        raise ProtocolBroken(f"an item is {said(value)}; legal is an object")
     tag = value.get("t")
     if type(tag) is not str:
-        raise ProtocolBroken(f"t of an item is {_said(tag)}; legal is a string")
+        raise ProtocolBroken(f"t of an item is {said(tag)}; legal is a string")
     return tag
 
 

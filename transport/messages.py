@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import attrs
 
 from trouper.transport.codes import MAX_INTEGER, PROTOCOL_VERSION
+from trouper.transport.wording import brief, said
 
 JsonObject = dict[str, Any]
 """A JSON object whose contents are not ours to judge."""
@@ -44,7 +45,7 @@ def _between(least: int, most: int) -> _Validator:
 def _one_of(*words: str) -> _Validator:
     def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value not in words:
-            raise OutOfRange(f"{attribute.name} is {value!r}; legal are {', '.join(words)}")
+            raise OutOfRange(f"{attribute.name} is {said(value)}; legal are {', '.join(words)}")
 
     return check
 
@@ -285,7 +286,7 @@ class Welcome(Item):
 @attrs.frozen
 class ErrorBody:
     code: str
-    message: str
+    message: str = attrs.field(converter=brief)
     retryable: bool = False
 
 
@@ -375,7 +376,7 @@ class Fault(Item):
 
     t: ClassVar[str] = "error"
     code: str
-    message: str
+    message: str = attrs.field(converter=brief)
 
 
 CLIENT_ITEMS: tuple[type[Item], ...] = (

@@ -43,9 +43,12 @@ class GatewayOptions:
     """… and when this many replies are owed, the connection is closed with 4009."""
     max_early_items: int = _count(512)
     """Items that a client sends behind its hello before it is welcomed; beyond: closed with 4009."""
+    max_early_bytes: int = _count(1024 * 1024)
+    """Messages that hold such items; while more than this waits, the session is not read."""
     max_reply_bytes: int = _count(1024 * 1024)
     """The rows of one list reply, encoded; a longer list is cut (one row always fits). While more than
-    this waits to be sent, no further command of the session is carried out."""
+    this waits to be sent, no further command of the session is carried out; and when refusals given at
+    once come to more than this, not taken, the connection is closed with 4009."""
 
     tick_s: float = _number(0.025)
     """Output of a busy session goes once per tick."""

@@ -72,7 +72,7 @@ class Channel(Protocol):
     def detach(self, job_id: str) -> None: ...
     def ack(self, sent: int, feed: int) -> None: ...
     def set_visible(self, visible: bool) -> None: ...
-    def resync(self, epoch: str, seq: int) -> None: ...
+    def resync(self, cursor: tuple[str, int] | None) -> None: ...
     def take(self, max_bytes: int) -> list[ChannelItem]: ...
     @property
     def pending(self) -> bool: ...
@@ -108,6 +108,14 @@ Action = Authenticate | CarryOut | Close
 _BEAT = encode_item(messages.Beat())
 
 
+@attrs.frozen
+class _Reply:
+    """``refusal_bytes``: its size, if it was given without anything to carry out."""
+
+    encoded: bytes
+    refusal_bytes: int
+
+
 class Session:
     """One session, from the upgrade to its end.
 
@@ -122,9 +130,11 @@ class Session:
         self._outgoing = Outgoing(on_fault)
         self._channel: Channel | None = None
         self._early: list[Item] = []
+        self._early_bytes = 0
         self._beat_due = False
-        self._replies: deque[bytes] = deque()
+        self._replies: deque[_Reply] = deque()
         self._reply_bytes = 0
+        self._refusal_bytes = 0
         self._under_way = 0
 
     # --- what arrives ---
@@ -139,6 +149,8 @@ class Session:
                 raise ProtocolBroken("a binary message; legal are text messages")
             for item in decode_client(text, max_bytes=self._options.max_inbound_bytes):
                 self._item(item, actions)
+            if self._early:
+                self._early_bytes += len(text.encode())
         except ProtocolBroken as error:
             self._close(error.code, str(error), actions)
         return actions
@@ -157,6 +169,7 @@ class Session:
             self._on_due()
         actions: list[Action] = []
         early, self._early = self._early, []
+        self._early_bytes = 0
         try:
             for item in early:
                 self._item(item, actions)
@@ -184,7 +197,7 @@ class Session:
             self._channel = None
         self._early.clear()
         self._replies.clear()
-        self._reply_bytes = 0
+        self._early_bytes = self._reply_bytes = self._refusal_bytes = 0
 
     # --- what goes out ---
 
@@ -201,10 +214,11 @@ class Session:
             parts.append(_BEAT)
         limit = self._options.max_message_bytes
         size = 0
-        while self._replies and (size == 0 or size + len(self._replies[0]) <= limit):
+        while self._replies and (size == 0 or size + len(self._replies[0].encoded) <= limit):
             reply = self._replies.popleft()
-            parts.append(reply)
-            size += len(reply)
+            parts.append(reply.encoded)
+            size += len(reply.encoded)
+            self._refusal_bytes -= reply.refusal_bytes
         self._reply_bytes -= size
         assert self._channel is not None
         due = self._channel.take(max(limit - size, ENTRY_BYTES))
@@ -227,6 +241,16 @@ class Session:
     def reply_bytes(self) -> int:
         """The replies that wait to be taken, in bytes."""
         return self._reply_bytes
+
+    @property
+    def early_bytes(self) -> int:
+        """The messages that wait for the welcome, in bytes."""
+        return self._early_bytes
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more must be read before ``opened``."""
+        return self._early_bytes > self._options.max_early_bytes
 
     # --- inside ---
 
@@ -287,20 +311,29 @@ class Session:
             actions.append(CarryOut(command))
 
     def _answer(self, item: Item, actions: list[Action]) -> None:
-        """Answer at once, without anything to carry out; at the second bound it is a flood."""
+        """Answer at once, without anything to carry out; at the second bound it is a flood.
+
+        Their bytes are counted apart from those of other replies: a client that waits for one large
+        list over a slow line may be wrong meanwhile.
+        """
+        most = self._options.max_reply_bytes
         if self.owed >= self._options.flood_commands:
             self._close(CloseCode.FLOOD, f"{self.owed} answers are owed and not taken", actions)
+        elif self._refusal_bytes > most:
+            self._close(CloseCode.FLOOD, f"more than {most} bytes of refusals are not taken", actions)
         else:
-            self._push(item)
+            self._push(item, refusal=True)
 
-    def _push(self, item: Item) -> None:
-        self._enqueue(item)
+    def _push(self, item: Item, *, refusal: bool = False) -> None:
+        self._enqueue(item, refusal=refusal)
         self._on_due()
 
-    def _enqueue(self, item: Item) -> None:
+    def _enqueue(self, item: Item, *, refusal: bool = False) -> None:
         encoded = self._outgoing.reply(item)
-        self._replies.append(encoded)
+        reply = _Reply(encoded, len(encoded) if refusal else 0)
+        self._replies.append(reply)
         self._reply_bytes += len(encoded)
+        self._refusal_bytes += reply.refusal_bytes
 
     def _close(self, code: CloseCode, reason: str, actions: list[Action]) -> None:
         self.end()

@@ -54,13 +54,15 @@ class ConnectionPorts:
 
 @attrs.frozen
 class ConnectionStatistics:
-    """``pending_bytes``: of the outbox; ``reply_bytes``: replies that wait to be taken."""
+    """``pending_bytes``: of the outbox; ``reply_bytes``: replies that wait to be taken; ``early_bytes``:
+    messages that wait for the welcome."""
 
     state: SessionState
     pending_bytes: int
     sent_bytes: int
     owed_replies: int
     reply_bytes: int
+    early_bytes: int
 
 
 class WebSocketConnection:
@@ -86,6 +88,7 @@ class WebSocketConnection:
         self._heard_at = 0.0
         self._hello: messages.Hello | None = None
         self._hello_came = trio.Event()
+        self._opened = trio.Event()
         self._user = ""
         self._commands: deque[Command] = deque()
         self._working = False
@@ -123,7 +126,12 @@ class WebSocketConnection:
         outbox = self._outbox.statistics()
         session = self._session
         return ConnectionStatistics(
-            session.state, outbox.pending_bytes, outbox.sent_bytes, session.owed, session.reply_bytes
+            session.state,
+            outbox.pending_bytes,
+            outbox.sent_bytes,
+            session.owed,
+            session.reply_bytes,
+            session.early_bytes,
         )
 
     # --- the life of it ---
@@ -184,6 +192,7 @@ class WebSocketConnection:
                     window=self._ports.window_bytes,
                 )
                 self._perform(self._session.opened(channel, welcome), nursery)
+                self._opened.set()
                 now = trio.current_time()
                 self._ports.alarms.at(now + options.max_tick_s, self._welcome_alone)
                 self._ports.alarms.at(now + options.beat_s, self._beat)
@@ -211,6 +220,8 @@ class WebSocketConnection:
             while True:
                 text = await websocket.get_message()
                 self._perform(self._session.receive(text), nursery)
+                if self._session.full:
+                    await self._opened.wait()
         except trio_websocket.ConnectionClosed:
             self.close(CloseCode.NORMAL, "")
         except Exception as error:

@@ -12,7 +12,7 @@ from tests.transport.talk import HELLO, WELCOME, Talk, opened
 from trouper.actors.channel_items import EndItem, GoneItem, ProgressItem, RewindItem
 from trouper.store.records import JobState
 from trouper.transport.codes import CloseCode
-from trouper.transport.messages import GetJob, Hello, Reply
+from trouper.transport.messages import ErrorBody, GetJob, Hello, Reply
 from trouper.transport.options import ENTRY_BYTES
 from trouper.transport.session import (
     Authenticate,
@@ -202,6 +202,56 @@ def test_faults_that_nobody_takes_are_a_flood_too() -> None:
     [close] = talk.say(bad)
     assert isinstance(close, Close)
     assert close.code is CloseCode.FLOOD
+
+
+@pytest.mark.clause("E2")
+def test_refusals_that_nobody_takes_are_bounded_in_bytes_too() -> None:
+    talk = opened(max_reply_bytes=2000)
+    talk.say(command(0))
+    talk.session.replied(Reply("c0", ok="x" * 5000))  # a large list on a slow line is no flood
+    bad = {"t": "jobs", "id": "c", "limit": 0}
+    assert talk.say(*[bad] * 15) == []
+    [close] = talk.say(*[bad] * 15)
+    assert isinstance(close, Close)
+    assert (close.code, close.reason) == (CloseCode.FLOOD, "more than 2000 bytes of refusals are not taken")
+    assert talk.session.reply_bytes == 0
+
+
+@pytest.mark.clause("E2")
+def test_refusals_that_are_taken_do_not_add_up() -> None:
+    talk = opened(max_reply_bytes=2000)
+    for _ in range(100):
+        assert talk.say({"t": "jobs", "id": "c", "limit": 0}) == []
+        assert talk.tags() == ["reply"]
+
+
+@pytest.mark.clause("E2")
+@pytest.mark.parametrize("word", ["x" * 60_000, "\u0001" * 10_000])
+def test_a_refusal_holds_little_of_what_was_wrong(word: str) -> None:
+    talk = opened()
+    submit = {"t": "submit", "id": "c1", "job": "echo", "arguments": {}, "key": "k"}
+    talk.say(submit | {"on_busy": word})
+    [refused] = talk.hear()
+    assert refused["error"]["message"].startswith(f"submit: on_busy is {word[:5]!r}"[:-1])
+    assert len(refused["error"]["message"]) < 200
+    talk.say(command(1))
+    talk.session.replied(Reply("c1", error=ErrorBody("bad_request", f"there is no argument {word!r}")))
+    [refused] = talk.hear()
+    assert len(refused["error"]["message"]) == 500
+
+
+@pytest.mark.clause("E1")
+@pytest.mark.parametrize("depth", [1, 300, 1000])
+def test_a_client_that_nests_deeply_breaks_the_protocol_and_not_the_server(depth: int) -> None:
+    talk = opened()
+    deep = "[" * depth + "]" * depth
+    [close] = talk.session.receive(f'[{{"t":"beat"}},{deep}]')
+    assert isinstance(close, Close)
+    assert close.code is CloseCode.PROTOCOL
+    talk = opened()
+    [close] = talk.session.receive(f'[{{"t":"jobs","id":{deep}}}]')
+    assert isinstance(close, Close)
+    assert close.code is CloseCode.PROTOCOL
 
 
 @pytest.mark.clause("E2")

@@ -15,6 +15,7 @@ from tests.transport.fakes import output
 from tests.transport.ws_peer import HELLO, Peer, open_house, still_works
 from trouper.transport.auth import Hello
 from trouper.transport.codes import CloseCode
+from trouper.transport.options import GatewayOptions
 from trouper.transport.session import SessionState
 
 
@@ -112,6 +113,31 @@ async def test_a_client_that_is_not_authenticated_is_closed_with_4501(autojump_c
         await peer.say(HELLO | {"token": ""})
         assert await peer.closed() == (4501, "not authenticated")
         assert house.crashes == []
+
+
+@pytest.mark.clause("E2")
+async def test_what_comes_before_the_welcome_is_bounded_in_bytes_and_all_of_it_is_done_after_it(
+    autojump_clock: MockClock,
+) -> None:
+    async def authenticate(hello: Hello) -> str | None:
+        await trio.sleep(5)
+        return "ada"
+
+    options = GatewayOptions(max_early_bytes=100_000)
+    async with (
+        open_house(options, authenticate) as house,
+        house.connect(memory_stream_pair()) as peer,
+    ):
+        await peer.say(HELLO)
+        for number in range(20):
+            submit = {"t": "submit", "id": f"c{number}", "job": "echo", "key": f"k{number}"}
+            await peer.say(submit | {"arguments": {"text": "x" * 50_000}})
+        await trio.sleep(1)
+        waiting = house.connections[0].statistics().early_bytes
+        assert 100_000 < waiting < 100_000 + options.max_inbound_bytes
+        answered = [(await peer.hear_item("reply"))["id"] for _ in range(20)]
+        assert answered == [f"c{number}" for number in range(20)]
+        assert house.connections[0].statistics().early_bytes == 0
 
 
 @pytest.mark.clause("E1")
