@@ -6,14 +6,25 @@ so that the library can be used alone:
 * ``errors``    what actors raise to those who talk to them
 * ``ask``       requests, and the one-shot slot of an answer
 * ``sweeper``   the deadlines of all asks, in one task
+* ``ask_chain`` who waits for whom, so that a circle of asks is refused at once
+* ``deferred``  an answer that is given after the handler has returned
 * ``envelope``  a message on its way; deliveries and dead letters
-* ``signals``   what goes through the control lane; why an incarnation ended
-* ``mailbox``   two lanes, a bound, and what happens at the bound
+* ``signals``   what the runtime says to an actor; why an incarnation ended
+* ``overflow``  what happens at a mailbox's bound
+* ``ledger``    what became of each accepted message
+* ``lifeline``, ``control``, ``consumer``, ``tally``  the parts of a mailbox: its end and who watches for it,
+  the lane for what the runtime says, the task that waits, the counters
+* ``stash``     messages put aside
+* ``mailbox``   two lanes, a bound, and the sums
 * ``ref``       ``tell``, ``send``, ``ask``, ``stop``, ``join``
-* ``context``   what an actor can do besides handling messages
-* ``actor``     the base class
-* ``loop``      one incarnation, from ``started`` to ``stopped``
+* ``timers``, ``pipe``  messages of an actor to itself: later, or when work is done
+* ``watch``     hearing of the end of others; links
 * ``spawner``   what an actor's children need of a supervisor
+* ``context``   what an actor can do besides handling messages
+* ``actor``, ``function_actor``  the base class; an actor that is one function
+* ``idleness``  waiting, when it matters how long
+* ``loop``      one incarnation, from ``started`` to ``stopped``
+* ``trace``, ``inspection``  looking into actors that run
 * ``reports``   one shape for every crash, restart and shutdown
 
 The files of the domain:

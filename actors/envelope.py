@@ -5,12 +5,15 @@ from __future__ import annotations
 import enum
 import math
 from collections.abc import Callable, Hashable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import attrs
 import trio
 
 from trouper.actors.ask import ReplySlot
+
+if TYPE_CHECKING:
+    from trouper.actors.ask_chain import AskLink
 
 M = TypeVar("M")
 
@@ -47,6 +50,8 @@ class DeadReason(enum.Enum):
     """The actor was cancelled while it handled it."""
     STOPPED = "stopped"
     """The actor ended for good while it waited."""
+    WITHDRAWN = "withdrawn"
+    """It was the actor's own, of a timer that was cancelled or of an incarnation that has ended."""
 
 
 @attrs.frozen
@@ -71,6 +76,10 @@ class Envelope(Generic[M]):
     """On trio's clock: a request that is still waiting then is dropped, not handled."""
     key: Hashable = None
     """What it is conflated by; ``None`` for never."""
+    chain: AskLink | None = None
+    """The actors whose handlers wait for this one's answer, the asker first."""
+
+    own: ClassVar[bool] = False
 
     def unwanted(self) -> DeadReason | None:
         """Why nobody wants this to be handled any more, if so. Free for what is not a request."""
@@ -80,3 +89,17 @@ class Envelope(Generic[M]):
         if trio.current_time() >= self.deadline:
             return DeadReason.EXPIRED
         return DeadReason.ABANDONED if self.slot.abandoned else None
+
+
+@attrs.define(eq=False)
+class OwnEnvelope(Envelope[M]):
+    """A message of an actor to itself: a timer that ran out, the result of a task.
+
+    It waits in line with the others, but takes none of their places, is never dropped for newer ones, and
+    does not outlive the incarnation that it belongs to.
+    """
+
+    on_left: Callable[[], None] | None = None
+    """Called when it waits no longer, whether it is handled or not."""
+
+    own: ClassVar[bool] = True

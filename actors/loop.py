@@ -10,36 +10,40 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-import attrs
 import trio
 
 from trouper.actors.actor import Actor
+from trouper.actors.ask_chain import running_actor
 from trouper.actors.context import ActorContext
 from trouper.actors.envelope import DeadReason, Envelope
-from trouper.actors.errors import ActorCrashed, ActorError, ActorStopped, NoReply
-from trouper.actors.mailbox import Mailbox
+from trouper.actors.errors import ActorCrashed, ActorError, ActorStopped, AskTimeout, NoReply
+from trouper.actors.function_actor import FunctionActor, FunctionContext
+from trouper.actors.idleness import Idleness
+from trouper.actors.idleness import Passivation as Passivation
+from trouper.actors.mailbox import CHECKPOINT_EVERY, Mailbox
 from trouper.actors.ref import ActorRef
-from trouper.actors.reports import Crash, split_crash
-from trouper.actors.signals import ConsiderPassivation, Stop, StopReason
+from trouper.actors.reports import Crash, split_crash, summary_of
+from trouper.actors.signals import (
+    Command,
+    ConsiderPassivation,
+    IdleTimeout,
+    Inspect,
+    Lagged,
+    Signal,
+    Stop,
+    StopReason,
+    Terminated,
+)
+from trouper.actors.spawner import Spawner
 
 M = TypeVar("M")
-
-
-@attrs.frozen
-class Passivation:
-    """How a keyed supervisor lets idle actors end."""
-
-    leave: Callable[[], None]
-    """Called in the step that found nothing to do. What is sent from then on is for the next incarnation."""
-    idle_s: float | None = None
-    """Seconds without a message before it is considered; ``None``: whenever nothing waits."""
 
 
 class Incarnation(Generic[M]):
     """The life of one instance of an actor.
 
     ``acknowledge`` is called when ``started`` has returned; ``record_crash`` at once when something
-    crashes, before it propagates.
+    crashes, before it propagates. ``spawner``: what starts the actor's children.
     """
 
     def __init__(
@@ -52,15 +56,21 @@ class Incarnation(Generic[M]):
         acknowledge: Callable[[], None] = lambda: None,
         record_crash: Callable[[Exception], None] = lambda _: None,
         passivation: Passivation | None = None,
+        spawner: Spawner | None = None,
     ) -> None:
-        self._actor = actor
+        self.actor = actor
         self._mailbox = mailbox
         self._acknowledge = acknowledge
         self._record_crash = record_crash
         self._passivation = passivation
-        self._context = actor.context = ActorContext(ref, incarnation, mailbox)
+        self._idleness = Idleness(mailbox, passivation, self._leaves)
+        kind = FunctionContext if isinstance(actor, FunctionActor) else ActorContext
+        self.context = actor.context = kind(ref, incarnation, mailbox)
+        self.context._idleness = self._idleness
+        self.context._spawner = spawner
         self._crash: Exception | None = None
         self._started = False
+        self._in_a_row = 0
 
     async def run(self) -> StopReason:
         """Live until asked to stop.
@@ -71,15 +81,20 @@ class Incarnation(Generic[M]):
         **Cancellation**: the message under way becomes a dead letter; ``stopped(CANCELLED)`` is called.
         **Resources**: the tasks of ``context.nursery`` have ended when it returns or raises.
         """
+        context, mailbox = self.context, self._mailbox
         reason, passing = StopReason.CANCELLED, None
+        around = running_actor.set(context)
+        context._task = trio.lowlevel.current_task()
+        mailbox.occupant = self
+        mailbox.crash_summary = None
         try:
             async with trio.open_nursery() as nursery:
-                self._context._nursery = nursery
+                context._nursery = nursery
                 reason = await self._live()
                 nursery.cancel_scope.cancel()
         except BaseException as error:  # noqa: ASYNC103  # raised at the end, after stopped()
             passing = self._note(error)
-        self._context._nursery = None
+        context._nursery = None
         if passing is not None and self._crash is None:
             reason = StopReason.CANCELLED
         elif self._crash is not None:
@@ -87,68 +102,153 @@ class Incarnation(Generic[M]):
         self._settle_interrupted()
         if self._started:
             try:
-                await self._actor.stopped(reason)
+                await self.actor.stopped(reason)
             except BaseException as error:  # noqa: ASYNC103  # raised at the end
                 passing = self._note(error) or passing
-        self._mailbox.forget_signals()
+        context._end(self._end_error())
+        mailbox.end_incarnation()
+        mailbox.occupant = None
+        running_actor.reset(around)
         return self._end(reason, passing)
+
+    # -- living -----------------------------------------------------------------------------------
 
     async def _live(self) -> StopReason:
         try:
-            await self._actor.started()
-            self._started = True
-            self._acknowledge()
-            while True:
-                item = await self._next()
-                if isinstance(item, Stop):
-                    return item.reason
-                if isinstance(item, ConsiderPassivation):
-                    if self._leaves():
-                        return StopReason.PASSIVATED
-                else:
-                    await self._handle(item)
+            if isinstance(self.actor, FunctionActor):
+                return await self._live_as_function(self.actor)
+            self.context._receive = self.actor.receive
+            await self.actor.started()
+            self._has_started()
+            return await self._handle_messages()
         except BaseException as error:
             self._note(error)
             self._settle_interrupted()
             raise
 
-    async def _next(self) -> Stop | ConsiderPassivation | Envelope[M]:
-        if self._passivation is None:
-            return await self._mailbox.get()
-        idle_s = self._passivation.idle_s
-        if idle_s is None:
-            if self._leaves():
-                return Stop(StopReason.PASSIVATED)
-            return await self._mailbox.get()
+    async def _handle_messages(self) -> StopReason:
+        # The hot path: no call of our own but ``take`` and ``handled`` for a message that is plain.
+        context, mailbox, in_a_row = self.context, self._mailbox, 0
         while True:
-            with trio.move_on_after(idle_s):
-                return await self._mailbox.get()
-            if self._leaves():
-                return Stop(StopReason.PASSIVATED)
+            if in_a_row >= CHECKPOINT_EVERY:
+                in_a_row = 0
+                await trio.lowlevel.checkpoint()
+            item = mailbox.take() or await self._wait()
+            in_a_row += 1
+            if isinstance(item, Envelope):
+                context._current = item
+                if item.slot is not None:
+                    item.slot.taken = True
+                try:
+                    await context._receive(item.message)
+                except AskTimeout as error:
+                    if not (error.inherited and item.unwanted()):
+                        raise
+                    mailbox.bury(item, DeadReason.EXPIRED)
+                    context._current = None
+                if context._current is not None:
+                    self._settle_handled(item)
+            elif item is not None and (end := await self._obey(item)) is not None:
+                return end
+
+    async def _wait(self) -> Command | Signal | None:
+        if self._passivation is None and self._idleness.timeout_s is None:
+            await self._mailbox.wait()
+            return None
+        return await self._idleness.wait()
+
+    async def _obey(self, item: Command | Signal) -> StopReason | None:
+        if isinstance(item, Terminated | IdleTimeout | Lagged):
+            if self._hears(item):
+                await self.actor.signalled(item)
+            return None
+        return self._obey_command(item)
+
+    def _obey_command(self, command: Command) -> StopReason | None:
+        match command:
+            case Stop(reason):
+                return reason
+            case ConsiderPassivation():
+                return StopReason.PASSIVATED if self._leaves() else None
+            case Inspect(look, slot):
+                if slot.open:
+                    try:
+                        slot.succeed(look(self))
+                    except Exception as error:  # whoever looks must hear of it, not the actor
+                        slot.fail(error)
+                return None
+
+    def _hears(self, signal: Signal) -> bool:
+        watches = self.context._watches
+        return not isinstance(signal, Terminated) or (watches is not None and watches.heard(signal))
 
     def _leaves(self) -> bool:
         """Whether there is nothing to do; if so it is said to the supervisor in this very step."""
-        idle = self._passivation is not None and self._mailbox.is_empty() and self._actor.passivable()
-        if idle and self._passivation is not None:
+        if self._passivation is None or self._mailbox.suspended or not self._mailbox.is_empty():
+            return False
+        idle = not self.context._busy() and self.actor.passivable()
+        if idle:
             self._passivation.leave()
         return idle
 
-    async def _handle(self, envelope: Envelope[M]) -> None:
-        self._context._current = envelope
-        if envelope.slot is not None:
-            envelope.slot.taken = True
-        await self._actor.receive(envelope.message)
-        self._context._current = None
+    # -- living as a function ---------------------------------------------------------------------
+
+    async def _live_as_function(self, actor: FunctionActor[M]) -> StopReason:
+        context = self.context
+        assert isinstance(context, FunctionContext)
+        context._next = self._next_for_function
+        self._function_end = StopReason.STOPPED
+        await actor.function(context)
+        if not self._started:
+            self._has_started()
+        if context._current is not None:
+            self._settle_handled(context._current)
+        return self._function_end
+
+    async def _next_for_function(self) -> object:
+        context, mailbox = self.context, self._mailbox
+        if not self._started:
+            self._has_started()
+        if context._current is not None:
+            self._settle_handled(context._current)
+        while True:
+            if self._in_a_row >= CHECKPOINT_EVERY:
+                self._in_a_row = 0
+                await trio.lowlevel.checkpoint()
+            item = mailbox.take() or await self._wait()
+            self._in_a_row += 1
+            if isinstance(item, Envelope):
+                context._current = item
+                if item.slot is not None:
+                    item.slot.taken = True
+                return item.message
+            if isinstance(item, Terminated | IdleTimeout | Lagged):
+                if self._hears(item):
+                    return item
+            elif item is not None and (end := self._obey_command(item)) is not None:
+                self._function_end = end
+                raise StopAsyncIteration
+
+    # -- settling ---------------------------------------------------------------------------------
+
+    def _has_started(self) -> None:
+        self._started = True
+        self._acknowledge()
+
+    def _settle_handled(self, envelope: Envelope[Any]) -> None:
+        self.context._current = None
         self._mailbox.handled(envelope)
-        if envelope.slot is not None and envelope.slot.open:
+        slot = envelope.slot
+        if slot is not None and slot.open and not slot.deferred:
             what = type(envelope.message).__name__
-            envelope.slot.fail(NoReply(f"{self._context.name!r} handled {what} without context.reply(…)"))
+            slot.fail(NoReply(f"{self.context.name!r} handled {what} without context.reply(…)"))
 
     def _note(self, error: BaseException) -> BaseException | None:
         """Record the crash in ``error``, if any; gives what must pass. The first crash is the crash."""
         crash, passing = split_crash(error)
         if crash is not None and self._crash is None:
             self._crash = crash
+            self._mailbox.crash_summary = summary_of(crash)
             self._record_crash(crash)
         elif crash is not None and self._crash is not None:
             first = self._crash  # which a nursery raises once more, in a group, perhaps with others
@@ -159,17 +259,16 @@ class Incarnation(Generic[M]):
 
     def _settle_interrupted(self) -> None:
         """The message that was being handled is not handed out again: it may be what crashed us."""
-        envelope, self._context._current = self._context._current, None
-        if envelope is None:
-            return
-        error: ActorError
+        envelope, self.context._current = self.context._current, None
+        if envelope is not None:
+            reason = DeadReason.CANCELLED if self._crash is None else DeadReason.CRASHED
+            self._mailbox.bury(envelope, reason, self._end_error())
+
+    def _end_error(self) -> ActorError:
+        """What those get whom this incarnation still owes an answer."""
         if self._crash is not None:
-            summary = Crash.of(self._crash).summary
-            error = ActorCrashed(f"{self._context.name!r} crashed: {summary}")
-            self._mailbox.bury(envelope, DeadReason.CRASHED, error)
-        else:
-            error = ActorStopped(f"{self._context.name!r} was cancelled while it handled the request")
-            self._mailbox.bury(envelope, DeadReason.CANCELLED, error)
+            return ActorCrashed(f"{self.context.name!r} crashed: {self._mailbox.crash_summary}")
+        return ActorStopped(f"{self.context.name!r} ended before it had handled the request")
 
     def _end(self, reason: StopReason, passing: BaseException | None) -> StopReason:
         crash, self._crash = self._crash, None  # an exception that is kept keeps the frames it went through
@@ -185,18 +284,18 @@ class Incarnation(Generic[M]):
             del crash, passing
 
 
-async def run_actor(actor: Actor[M], ref: ActorRef[M]) -> StopReason:
+async def run_actor(actor: Actor[M], ref: ActorRef[M], *, spawner: Spawner | None = None) -> StopReason:
     """Run an actor without a supervisor: one incarnation, after which the ref is dead.
 
     A crash comes out as it was raised, so the caller's nursery decides. ``ref`` must hold a mailbox of
-    its own, not a key.
+    its own, not a key. ``spawner``: what starts its children, if it has any.
 
     **Cancellation**: see ``Incarnation.run``.
     """
     mailbox: Mailbox[Any] = ref._mailbox()
     reason = StopReason.CANCELLED
     try:
-        reason = await Incarnation(actor, ref, mailbox).run()
+        reason = await Incarnation(actor, ref, mailbox, spawner=spawner).run()
     except BaseException as error:
         reason = StopReason.CANCELLED if split_crash(error)[0] is None else StopReason.CRASHED
         raise

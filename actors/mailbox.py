@@ -1,8 +1,9 @@
 """The mailbox: two lanes, a bound, and what happens at the bound.
 
-          offer / put                                        get
+          offer / put                                        take
     tell ────────────────> data lane, bounded ─────────┐
-    post ────────────────> control lane, one of a kind ┴──> one consumer, one message at a time
+    unstash ─────────────> put aside, now its turn ────┼──> one consumer, one message at a time
+    post, signal ────────> control lane, one of a kind ┘    (control first, then what was put aside)
 
 It is our own and not a memory channel: those cannot put a control message first, replace an older
 message, drop the oldest, or keep their content while one consumer ends and the next begins. It
@@ -11,22 +12,39 @@ incarnation.
 
 Every accepted message ends in exactly one way, and ``statistics()`` has the sums: handled,
 superseded by a newer one with its key, returned to its asker as an error, or a dead letter.
+
+Whatever is rare (a control message, a suspension, a stash, a drop, a trace) sets ``_special``, so that a
+plain message passes one test for all of it.
 """
 
 from __future__ import annotations
 
-import enum
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
-from typing import Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
-import attrs
 import outcome
 import trio
 
-from trouper.actors.envelope import DeadLetter, DeadLetterOffice, DeadReason, Delivery, Envelope
+from trouper.actors.consumer import ConsumerSide
+from trouper.actors.envelope import (
+    DeadLetterOffice,
+    DeadReason,
+    Delivery,
+    Envelope,
+    OwnEnvelope,
+)
 from trouper.actors.errors import ActorError, ActorStopped, MailboxFull
-from trouper.actors.signals import Signal, StopReason
+from trouper.actors.ledger import Ledger
+from trouper.actors.ledger import MailboxStatistics as MailboxStatistics
+from trouper.actors.lifeline import Closed
+from trouper.actors.overflow import Overflow as Overflow
+from trouper.actors.signals import Command, Lagged, Signal, StopReason
+from trouper.actors.stash import Stash
+from trouper.actors.tally import Tally
+
+if TYPE_CHECKING:
+    from trouper.actors.trace import Trace
 
 M = TypeVar("M")
 
@@ -35,58 +53,12 @@ CHECKPOINT_EVERY: Final = 64
 none at all would let one busy actor starve the loop."""
 
 
-class Overflow(enum.Enum):
-    """What happens to a message that finds no room."""
-
-    BLOCK = "block"
-    """``send`` and ``ask`` wait for room; ``tell`` is told ``DROPPED``."""
-    REJECT = "reject"
-    """``send`` and ``ask`` raise ``MailboxFull``; ``tell`` is told ``DROPPED``."""
-    DROP_OLDEST = "drop_oldest"
-    """The oldest waiting message makes room."""
-    CONFLATE = "conflate"
-    """A newer message takes the place of the waiting one with its key, room or not; else as ``BLOCK``."""
-
-
-@attrs.frozen
-class MailboxStatistics:
-    """The use of a mailbox. ``accepted`` is the sum of all the fields after it."""
-
-    capacity: int
-    overflow: str
-    senders_waiting: int
-    """Tasks in ``send`` or ``ask`` that wait for room; their messages are not accepted yet."""
-    refused: int
-    """Told ``DROPPED`` or ``DEAD``, so never accepted."""
-    accepted: int
-    waiting: int
-    under_way: int
-    handled: int
-    superseded: int
-    returned: int
-    """Requests that will not be handled, whose askers were given an error."""
-    dead: dict[DeadReason, int]
-
-    @property
-    def unaccounted(self) -> int:
-        """Accepted messages of which nobody knows what became: always 0."""
-        ended = self.handled + self.superseded + self.returned + sum(self.dead.values())
-        return self.accepted - ended - self.waiting - self.under_way
-
-
-@attrs.frozen
-class _Closed:
-    reason: StopReason
-    error: Callable[[], ActorError]  # a new one for each caller: an exception collects its raisers' frames
-    delivery: Delivery
-
-
-class Mailbox(Generic[M]):
+class Mailbox(ConsumerSide, Tally, Generic[M]):
     """The mailbox of one actor.
 
     ``capacity``: messages that may wait. ``conflate_key``: for ``CONFLATE`` only, the key of a message,
     ``None`` for one that is never replaced; requests never are. ``on_dead_letter`` is called at once with
-    each dead letter; it must neither wait nor raise.
+    each dead letter; it must neither wait nor raise. ``ledger``: what adds up this mailbox and others.
     """
 
     def __init__(
@@ -96,26 +68,29 @@ class Mailbox(Generic[M]):
         *,
         conflate_key: Callable[[M], Hashable] | None = None,
         on_dead_letter: DeadLetterOffice | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         if capacity < 1:
             raise ValueError(f"capacity must be at least 1 message, not {capacity!r}")
         if (overflow is Overflow.CONFLATE) != (conflate_key is not None):
             raise ValueError("conflate_key goes with Overflow.CONFLATE: give both or neither")
+        super().__init__()
         self.capacity = capacity
         self.overflow = overflow
         self._conflate_key = conflate_key
         self._on_dead_letter = on_dead_letter
-        self._control: dict[type[Signal], Signal] = {}
+        self._ledger = ledger
         self._data: deque[Envelope[M]] = deque()
+        self._own = 0  # how many of them are the actor's own, which take no place
+        self._choosy = conflate_key is not None  # whether to look at what comes before it goes in
+        self._in_a_row = self._lagged = 0
+        # Made when first needed: most mailboxes never do, and there may be very many.
         self._by_key: dict[Hashable, Envelope[M]] = {}
-        self._senders: OrderedDict[trio.lowlevel.Task, Envelope[M]] = OrderedDict()
-        self._consumer: trio.lowlevel.Task | None = None  # set only while it is parked
-        self._closed: _Closed | None = None
-        self._closing: trio.Event | None = None  # made by the first ``wait_closed``: most never need it
-        self._in_a_row = 0
-        self._accepted = self._refused = self._handled = self._superseded = self._returned = 0
-        self._under_way = 0
-        self._dead = dict.fromkeys(DeadReason, 0)
+        self._senders: OrderedDict[trio.lowlevel.Task, Envelope[M]] | None = None
+        self._stash: Stash[M] | None = None
+        self._trace: Trace | None = None
+        if ledger is not None:
+            ledger.opened(self)
 
     # -- for senders ------------------------------------------------------------------------------
 
@@ -133,7 +108,7 @@ class Mailbox(Generic[M]):
     @trio.lowlevel.enable_ki_protection
     def insert(self, envelope: Envelope[M]) -> bool:
         """As ``offer``, for a sender who waits in ``put`` if there is no room: nothing counts as refused."""
-        return self._closed is None and self._insert(envelope).accepted
+        return self._closed is None and self._insert(envelope) is not Delivery.DROPPED
 
     async def put(self, envelope: Envelope[M]) -> None:
         """Put a message in, waiting for room where the overflow rule lets senders wait.
@@ -153,27 +128,86 @@ class Mailbox(Generic[M]):
             self._refused += 1
             raise MailboxFull(f"all {self.capacity} places of the mailbox are taken")
         task = trio.lowlevel.current_task()
+        if self._senders is None:
+            self._senders = OrderedDict()
         self._senders[task] = envelope
 
         def abort(_raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
+            assert self._senders is not None
             del self._senders[task]
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
 
+    # -- for what an actor sends itself, and puts aside -----------------------------------------
+
     @trio.lowlevel.enable_ki_protection
-    def post(self, signal: Signal) -> None:
-        """Put a signal in the control lane: handed out before any message, never refused, one of a kind."""
-        if self._closed is None:
-            self._control.setdefault(type(signal), signal)
-            self._wake()
+    def add_own(self, envelope: OwnEnvelope[M]) -> None:
+        """Put a message of the actor to itself in line. Those who call it see to its bound."""
+        self._accepted += 1
+        if self._closed is not None:
+            self._dead_letter(envelope, DeadReason.STOPPED)
+            return
+        self._own += 1
+        self._data.append(envelope)
+        self._wake()
+
+    @trio.lowlevel.enable_ki_protection
+    def withdraw_own(self, envelope: OwnEnvelope[M] | None = None) -> None:
+        """Take back one message of the actor to itself, or all of them, where they still wait."""
+        if not self._own:
+            return
+        for each in [found for found in self._data if found.own and envelope in (None, found)]:
+            self._data.remove(each)
+            self._removed(each)
+            self._dead_letter(each, DeadReason.WITHDRAWN)
+
+    def stash(self, envelope: Envelope[M]) -> None:
+        """Put the message that was taken aside. Raises: ``LimitReached``; it is then still under way."""
+        self.stashed.add(envelope)
+        self._under_way -= 1
+
+    def unstash(self) -> int:
+        """Hand out what was put aside before what waits. Returns: how many messages."""
+        self._special = True
+        return self.stashed.resume()
+
+    @property
+    def stashed(self) -> Stash[M]:
+        """What was put aside."""
+        if self._stash is None:
+            self._stash = Stash()
+        return self._stash
+
+    @property
+    def has_stashed(self) -> bool:
+        """Whether something is put aside."""
+        return self._stash is not None and bool(self._stash.aside)
 
     # -- for the actor's loop ---------------------------------------------------------------------
 
-    async def get(self) -> Signal | Envelope[M]:
-        """The next signal, or else the next message that somebody still wants handled.
+    @trio.lowlevel.enable_ki_protection
+    def take(self) -> Command | Signal | Envelope[M] | None:
+        """The next that somebody still wants handled, ``None`` if there is nothing now.
 
-        The caller tells what became of a message by ``handled`` or ``bury``, before it takes the next.
+        The caller tells what became of a message by ``handled``, ``bury`` or ``stash`` before it takes
+        the next, and lets other tasks run at least once in ``CHECKPOINT_EVERY``.
+        """
+        if self._special:
+            return self._take_special()
+        data = self._data
+        while data:
+            envelope = data.popleft()
+            if self._senders or envelope.own or envelope.key is not None:
+                self._removed(envelope)
+            if envelope.slot is None or (reason := envelope.unwanted()) is None:
+                self._under_way += 1
+                return envelope
+            self._dead_letter(envelope, reason)
+        return None
+
+    async def get(self) -> Command | Signal | Envelope[M]:
+        """As ``take``, but waits until there is something.
 
         **Cancellation**: nothing was taken. A checkpoint at least once in ``CHECKPOINT_EVERY`` messages.
         """
@@ -181,47 +215,32 @@ class Mailbox(Generic[M]):
             if self._in_a_row >= CHECKPOINT_EVERY:
                 self._in_a_row = 0
                 await trio.lowlevel.checkpoint()
-            if (item := self._take()) is not None:
+            if (item := self.take()) is not None:
                 self._in_a_row += 1
                 return item
             self._in_a_row = 0
-            if self._consumer is not None:
-                raise RuntimeError("a mailbox has one consumer, and another task is waiting already")
-            self._consumer = trio.lowlevel.current_task()
-
-            def abort(_raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
-                self._consumer = None
-                return trio.lowlevel.Abort.SUCCEEDED
-
-            await trio.lowlevel.wait_task_rescheduled(abort)
+            await self.wait()
 
     def is_empty(self) -> bool:
-        """Whether ``get`` would wait. Buries the requests at the head that nobody wants any more."""
-        self._bury_unwanted()
-        return not self._data and not self._control
+        """Whether nothing waits. Buries the requests at the head that nobody wants any more."""
+        while self._data and (reason := self._data[0].unwanted()) is not None:
+            envelope = self._data.popleft()
+            self._removed(envelope)
+            self._dead_letter(envelope, reason)
+        resumed = self._stash is not None and bool(self._stash.resumed)
+        return not (self._data or self._lagged or resumed) and (self._control is None or self._control.empty)
 
-    def handled(self, _envelope: Envelope[M]) -> None:
-        """The message that ``get`` gave was handled."""
-        self._under_way -= 1
-        self._handled += 1
-
-    def bury(self, envelope: Envelope[M], reason: DeadReason, error: ActorError | None = None) -> None:
-        """The message that ``get`` gave will not be handled; its asker, if any, gets ``error``."""
-        self._under_way -= 1
-        self._dead_letter(envelope, reason)
-        if envelope.slot is not None and error is not None:
-            envelope.slot.fail(error)
-
-    def forget_signals(self) -> None:
-        """An incarnation has ended: what was said to it is not said to the next."""
-        self._control.clear()
+    def end_incarnation(self) -> None:
+        """What was said to the incarnation is not said to the next, which gets what was put aside."""
+        if self._control is not None:
+            self._control.end_incarnation()
+        if self._own:
+            self.withdraw_own()
+        if self._stash is not None:
+            self._stash.resume()
+            self._special = True
 
     # -- for whoever starts and stops the actor ---------------------------------------------------
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the actor has ended for good."""
-        return self._closed is not None
 
     @trio.lowlevel.enable_ki_protection
     def close(
@@ -230,17 +249,21 @@ class Mailbox(Generic[M]):
         error: Callable[[], ActorError] = lambda: ActorStopped("the actor has ended"),
         delivery: Delivery = Delivery.DEAD,
     ) -> None:
-        """The actor has ended for good: askers and waiting senders get ``error``, the rest are dead letters.
+        """The actor has ended for good: askers and waiting senders get ``error``, the rest are dead letters,
+        and those who watch are told.
 
         From now on ``tell`` is told ``delivery``. Closing twice changes nothing.
         """
         if self._closed is not None:
             return
-        self._closed = _Closed(reason, error, delivery)
-        self._control.clear()
-        self._by_key.clear()
         waiting, self._data = self._data, deque()
-        for envelope in waiting:
+        put_aside = [] if self._stash is None else self._stash.clear()
+        self._by_key.clear()
+        self._own = self._lagged = 0
+        self._tell_ended(Closed(reason, error, delivery))
+        if self._control is not None:
+            self._control.close(error)
+        for envelope in (*put_aside, *waiting):
             if envelope.slot is not None and envelope.slot.fail(error()):
                 self._returned += 1
             else:
@@ -249,101 +272,110 @@ class Mailbox(Generic[M]):
             task, _ = self._senders.popitem(last=False)
             self._refused += 1
             trio.lowlevel.reschedule(task, outcome.Error(error()))
-        if self._closing is not None:
-            self._closing.set()
+        if self._ledger is not None:
+            self._ledger.closed(self)
 
     def reopen(self) -> None:
         """The actor is started again, by a supervisor that was itself restarted: refs work again."""
-        self._closed = self._closing = None
-
-    def closed_error(self) -> ActorError:
-        """A new error to raise to somebody who talks to a closed mailbox."""
-        assert self._closed is not None, "the mailbox is open"
-        return self._closed.error()
-
-    async def wait_closed(self) -> StopReason:
-        """Wait until the actor has ended for good. **Cancellation**: changes nothing."""
-        await trio.lowlevel.checkpoint()
-        while self._closed is None:
-            if self._closing is None:
-                self._closing = trio.Event()
-            await self._closing.wait()
-        return self._closed.reason
+        if self._closed is not None:
+            self._begin_again()
+            if self._ledger is not None:
+                self._ledger.opened(self)
 
     def statistics(self) -> MailboxStatistics:
         """What went through and what waits."""
+        stash = self._stash
         return MailboxStatistics(
             capacity=self.capacity,
             overflow=self.overflow.value,
-            senders_waiting=len(self._senders),
+            senders_waiting=len(self._senders or ()),
             refused=self._refused,
             accepted=self._accepted,
-            waiting=len(self._data),
+            waiting=len(self._data) + (0 if stash is None else len(stash.resumed)),
+            stashed=0 if stash is None else len(stash.aside),
             under_way=self._under_way,
             handled=self._handled,
             superseded=self._superseded,
             returned=self._returned,
-            dead=dict(self._dead),
+            dead=dict.fromkeys(DeadReason, 0) | (self._dead or {}),
         )
+
+    def trace(self, trace: Trace | None) -> None:
+        """Note what comes and what is taken in ``trace``, or nowhere any more."""
+        self._trace = trace
+        self._special = True
+        self._choosy = trace is not None or self._conflate_key is not None
 
     # -- inside -----------------------------------------------------------------------------------
 
     def _insert(self, envelope: Envelope[M]) -> Delivery:
-        if self._conflate_key is not None and envelope.slot is None:
-            envelope.key = self._conflate_key(envelope.message)
-            if envelope.key is not None and (older := self._by_key.get(envelope.key)) is not None:
-                older.message = envelope.message  # it keeps the older one's place, so that no key starves
-                self._accepted += 1
-                self._superseded += 1
-                return Delivery.SUPERSEDED
-        if len(self._data) >= self.capacity:
+        choosy = self._choosy
+        if choosy and self._replaces(envelope):
+            return Delivery.SUPERSEDED
+        if len(self._data) - self._own >= self.capacity:
             if self.overflow is not Overflow.DROP_OLDEST:
                 return Delivery.DROPPED
             self._drop_oldest()
         self._data.append(envelope)
         self._accepted += 1
-        if envelope.key is not None:
+        if choosy and envelope.key is not None:
             self._by_key[envelope.key] = envelope
-        self._wake()
+        if self._consumer is not None:
+            self._wake()
         return Delivery.ACCEPTED
 
+    def _replaces(self, envelope: Envelope[M]) -> bool:
+        if self._trace is not None:
+            self._trace.note("offered", envelope.message)
+        if self._conflate_key is None or envelope.slot is not None:
+            return False
+        envelope.key = self._conflate_key(envelope.message)
+        if envelope.key is None or (older := self._by_key.get(envelope.key)) is None:
+            return False
+        older.message = envelope.message  # it keeps the older one's place, so that no key starves
+        self._accepted += 1
+        self._superseded += 1
+        return True
+
     def _drop_oldest(self) -> None:
-        oldest = self._data.popleft()
+        oldest = next(envelope for envelope in self._data if not envelope.own)
+        self._data.remove(oldest)
+        self._lagged += 1
+        self._special = True
         if oldest.slot is not None and oldest.slot.fail(MailboxFull("newer messages took its place")):
             self._returned += 1
         else:
             self._dead_letter(oldest, DeadReason.DROPPED_OLDEST)
 
-    @trio.lowlevel.enable_ki_protection
-    def _take(self) -> Signal | Envelope[M] | None:
-        if self._control:
-            return self._control.pop(next(iter(self._control)))
-        self._bury_unwanted()
-        if not self._data:
-            return None
-        self._under_way += 1
-        return self._remove_head()
+    def _take_special(self) -> Command | Signal | Envelope[M] | None:
+        lane = self._control
+        if lane is not None:
+            if (control := lane.take()) is not None:
+                return control
+            if lane.suspended:
+                return None
+        if self._stash is not None and (resumed := self._stash.take(self._dead_letter)) is not None:
+            self._under_way += 1
+            return resumed
+        if self._lagged:
+            lagged, self._lagged = Lagged(self._lagged), 0
+            return lagged
+        self._special = False
+        item = self.take()
+        if self._trace is not None:
+            self._special = True
+            if isinstance(item, Envelope):
+                self._trace.note("taken", item.message)
+        return item
 
-    def _bury_unwanted(self) -> None:
-        while self._data and (reason := self._data[0].unwanted()) is not None:
-            self._dead_letter(self._remove_head(), reason)
-
-    def _remove_head(self) -> Envelope[M]:
-        envelope = self._data.popleft()
+    def _removed(self, envelope: Envelope[M]) -> None:
+        if isinstance(envelope, OwnEnvelope):
+            self._own -= 1
+            if envelope.on_left is not None:
+                envelope.on_left()
         if envelope.key is not None:
             del self._by_key[envelope.key]
-        while self._senders and len(self._data) < self.capacity:
+        while self._senders and len(self._data) - self._own < self.capacity:
             task, next_one = self._senders.popitem(last=False)
             self._insert(next_one)
             trio.lowlevel.reschedule(task)
-        return envelope
-
-    def _dead_letter(self, envelope: Envelope[M], reason: DeadReason) -> None:
-        self._dead[reason] += 1
-        if self._on_dead_letter is not None:
-            self._on_dead_letter(DeadLetter(envelope.message, reason))
-
-    def _wake(self) -> None:
-        if self._consumer is not None:
-            trio.lowlevel.reschedule(self._consumer)
-            self._consumer = None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from typing import Any, Generic, TypeVar
 
 import trio
 
 from trouper.actors.ask import ReplySlot, Request
+from trouper.actors.ask_chain import deadline_here, link_from_here, running_actor
 from trouper.actors.envelope import Delivery as Delivery
 from trouper.actors.envelope import Envelope
 from trouper.actors.errors import AskTimeout
@@ -20,10 +22,10 @@ R = TypeVar("R")
 
 
 class ActorRef(Generic[M_contra]):
-    """A ref to one actor that handles messages of type ``M``.
+    """A ref to one actor that handles messages of type ``M``. Two refs to one actor are equal.
 
-    In a handler prefer ``tell``: two actors that ``send`` to each other's full mailboxes wait for ever,
-    and two that ``ask`` each other wait until one of them times out.
+    In a handler prefer ``tell``: two actors that ``send`` to each other's full mailboxes wait for ever.
+    (Two that ``ask`` each other get ``AskCycle``.)
     """
 
     def __init__(self, name: str, mailbox: Mailbox[Any] | None = None) -> None:
@@ -32,6 +34,16 @@ class ActorRef(Generic[M_contra]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ActorRef) and self._identity() == other._identity()
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> Hashable:
+        """What makes it the ref of this actor and no other."""
+        return self._own_mailbox
 
     def _mailbox(self) -> Mailbox[Any]:
         """Where messages go. A ref that holds a key instead of a mailbox starts the actor here."""
@@ -58,22 +70,34 @@ class ActorRef(Generic[M_contra]):
         """
         await self._mailbox().put(Envelope(message))
 
-    async def ask(self, request: Request[R], *, timeout: float) -> R:
+    async def ask(self, request: Request[R], *, timeout: float | None = None) -> R:
         """Ask and wait for the answer, ``timeout`` seconds at most, waiting for room included.
 
         The deadline travels with the request: if it passes, or the asker is cancelled, while the request
         waits, the actor never sees it. If it is being handled, the handler goes on and its answer is lost.
 
+        A handler of a request that asks in its turn waits no longer than its own asker does, whatever
+        ``timeout`` says; there, and only there, it may be left out.
+
         Raises: ``AskTimeout``; ``ActorStopped``; ``ActorCrashed`` if the handler crashed on it;
+        ``AskCycle`` at once if the actor, itself waiting in its handler, waits for the one who asks;
         ``MailboxFull``; ``NoReply``; or what the handler gave to ``context.reply_error``.
 
         **Cancellation**: as above. Always a checkpoint.
         """
-        if not 0 < timeout < math.inf:
-            raise ValueError(f"timeout is a finite number of seconds above 0, not {timeout!r}")
+        inside = running_actor.get() is not None
+        limit = deadline_here() if inside else math.inf
+        deadline = limit if timeout is None else trio.current_time() + timeout
+        if not (timeout is None or timeout > 0) or not deadline < math.inf:
+            raise ValueError(
+                "timeout is a finite number of seconds above 0, to be left out only where a request with a"
+                f" deadline is being handled; not {timeout!r}"
+            )
         slot: ReplySlot[R] = ReplySlot()
-        envelope: Envelope[Any] = Envelope(request, slot, trio.current_time() + timeout)
+        envelope: Envelope[Any] = Envelope(request, slot, min(deadline, limit))
         mailbox = self._mailbox()
+        if inside:
+            envelope.chain = link_from_here(slot, mailbox, self.name)
         if not mailbox.insert(envelope):  # no checkpoint here: waiting for the answer is one
             with trio.move_on_at(envelope.deadline):
                 await mailbox.put(envelope)
@@ -83,10 +107,16 @@ class ActorRef(Generic[M_contra]):
         except AskTimeout:
             if not slot.expired:  # the handler's own answer
                 raise
+        raise self._timed_out(request, slot, timeout, inherited=limit <= deadline)
+
+    def _timed_out(
+        self, request: object, slot: ReplySlot[Any], timeout: float | None, *, inherited: bool
+    ) -> AskTimeout:
         where = "was being handled" if slot.taken else "still waited in the mailbox"
-        raise AskTimeout(
-            f"no answer from {self.name!r} to {type(request).__name__} in {timeout} s: it {where}"
-        )
+        within = "in the time of the request being handled" if inherited else f"in {timeout} s"
+        error = AskTimeout(f"no answer from {self.name!r} to {type(request).__name__} {within}: it {where}")
+        error.inherited = inherited
+        return error
 
     def stop(self) -> None:
         """Ask the actor to end after the message under way. Its supervisor decides whether another
@@ -96,6 +126,8 @@ class ActorRef(Generic[M_contra]):
 
     async def join(self) -> StopReason:
         """Wait until the actor has ended for good: no task of it is left and none will be started.
+
+        (An actor that shall hear of it instead of waiting uses ``context.watch``.)
 
         Returns: why its last incarnation ended. **Cancellation**: changes nothing.
         """

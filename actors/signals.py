@@ -1,10 +1,21 @@
-"""What goes through a mailbox's control lane: few, made by the runtime only, at most one of a kind."""
+"""What the runtime says to an actor, apart from the messages of others.
+
+*Commands* are for the actor's loop, which obeys them between two messages; the actor's code never sees
+one. *Signals* are for the actor's own code (``Actor.signalled``). Both go through the mailbox's control
+lane: they are made by the runtime only, and at most one of a kind waits.
+"""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import attrs
+
+if TYPE_CHECKING:
+    from trouper.actors.ask import ReplySlot
+    from trouper.actors.ref import ActorRef
 
 
 class StopReason(enum.Enum):
@@ -34,4 +45,38 @@ class ConsiderPassivation:
     """End if there is nothing to do (``context.maybe_passivate``)."""
 
 
-Signal = Stop | ConsiderPassivation
+@attrs.frozen(eq=False)
+class Inspect:
+    """Call ``look`` with the incarnation, between two messages, and give the result to ``slot``."""
+
+    look: Callable[[Any], Any]
+    slot: ReplySlot[Any]
+
+
+Command = Stop | ConsiderPassivation | Inspect
+
+
+@attrs.frozen
+class Terminated:
+    """An actor that this one watches has ended for good, or had ended when it was first watched."""
+
+    ref: ActorRef[Any]
+    reason: StopReason
+    """Why its last incarnation ended."""
+    crash: str | None
+    """What that one crashed of, ``ValueError: no such model``; ``None`` if it did not."""
+
+
+@attrs.frozen
+class Lagged:
+    """At this place of the stream ``count`` messages were dropped to make room for newer ones."""
+
+    count: int
+
+
+@attrs.frozen
+class IdleTimeout:
+    """Nothing waited and nothing was handled for as long as ``context.set_idle_timeout`` says."""
+
+
+Signal = Terminated | Lagged | IdleTimeout

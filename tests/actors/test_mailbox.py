@@ -14,7 +14,7 @@ from trouper.actors.ask import ReplySlot
 from trouper.actors.envelope import DeadLetter, DeadReason, Delivery, Envelope
 from trouper.actors.errors import ActorStopped, MailboxFull
 from trouper.actors.mailbox import CHECKPOINT_EVERY, Mailbox, Overflow
-from trouper.actors.signals import ConsiderPassivation, Stop, StopReason
+from trouper.actors.signals import ConsiderPassivation, Lagged, Stop, StopReason
 
 
 def put_all(mailbox: Mailbox[Any], *messages: Any) -> list[Delivery]:
@@ -39,14 +39,14 @@ async def test_messages_come_out_in_the_order_they_went_in() -> None:
     assert mailbox.is_empty()
 
 
-async def test_a_signal_goes_before_every_message_and_once_of_a_kind_even_when_the_box_is_full() -> None:
+async def test_a_command_goes_before_every_message_once_of_a_kind_and_stop_first_even_in_a_full_box() -> None:
     mailbox: Mailbox[int] = Mailbox(1)
     put_all(mailbox, 1)
     mailbox.post(ConsiderPassivation())
     mailbox.post(Stop(StopReason.SHUTDOWN))
     mailbox.post(ConsiderPassivation())
-    assert await mailbox.get() == ConsiderPassivation()
     assert await mailbox.get() == Stop(StopReason.SHUTDOWN)
+    assert await mailbox.get() == ConsiderPassivation()
     assert await take(mailbox) == 1
 
 
@@ -90,7 +90,19 @@ async def test_drop_oldest_makes_room_and_buries_what_it_dropped() -> None:
     mailbox: Mailbox[int] = Mailbox(2, Overflow.DROP_OLDEST, on_dead_letter=dead.append)
     assert put_all(mailbox, 1, 2, 3) == [Delivery.ACCEPTED] * 3
     assert dead == [DeadLetter(1, DeadReason.DROPPED_OLDEST)]
+    assert await mailbox.get() == Lagged(1), "in the place of what was dropped"
     assert await take_all(mailbox) == [2, 3]
+
+
+async def test_what_was_dropped_is_told_once_and_as_a_sum() -> None:
+    mailbox: Mailbox[int] = Mailbox(2, Overflow.DROP_OLDEST)
+    put_all(mailbox, 1, 2, 3, 4, 5)
+    assert await mailbox.get() == Lagged(3)
+    assert await take(mailbox) == 4
+    put_all(mailbox, 6, 7)
+    assert await mailbox.get() == Lagged(1)
+    assert await take_all(mailbox) == [6, 7]
+    assert mailbox.is_empty()
 
 
 async def test_drop_oldest_gives_a_request_back_to_its_asker() -> None:
@@ -270,11 +282,11 @@ def test_whatever_happens_no_message_is_unaccounted_for_and_the_bound_holds(
                 case "leave" if slots:
                     slots.pop().abandoned = True
                 case "take" if not mailbox.is_empty():
-                    await take(mailbox)
+                    if isinstance(item := await mailbox.get(), Envelope):
+                        mailbox.handled(item)
                 case "crash" if not mailbox.is_empty():
-                    item = await mailbox.get()
-                    assert isinstance(item, Envelope)
-                    mailbox.bury(item, DeadReason.CRASHED, ActorStopped())
+                    if isinstance(item := await mailbox.get(), Envelope):
+                        mailbox.bury(item, DeadReason.CRASHED, ActorStopped())
                 case "close":
                     mailbox.close(StopReason.STOPPED)
                 case "reopen":

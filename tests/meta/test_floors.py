@@ -19,12 +19,13 @@ def modules_of(room: str, names: str) -> set[str]:
 # Somebody can use them alone, so they know no job, and of the store only the seams and the errors.
 GENERAL = modules_of(
     "actors",
-    "mailbox overflow lifeline consumer control envelope ref ask sweeper ask_chain deferred signals actor context loop"
-    " function_actor timers stash pipe watch ledger inspection trace spawner reports errors",
+    "errors ask sweeper ask_chain deferred envelope signals overflow ledger lifeline control consumer tally"
+    " stash mailbox ref timers pipe watch spawner context actor function_actor idleness loop trace"
+    " inspection reports",
 ) | modules_of(
     "supervisor",
-    "child_spec child strategy intensity backoff budget lane base ordered supervisor population dynamic keyed"
-    " places shutdown tree legal errors",
+    "child_spec child strategy intensity backoff budget lane base ordered supervisor population dynamic"
+    " keyed keyed_ref places shutdown tree legal errors",
 )
 GENERAL_OF_STORE = {"trouper.store.seams", "trouper.store.errors"}
 

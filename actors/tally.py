@@ -1,0 +1,43 @@
+"""The counters of one mailbox: what was accepted, and what became of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trouper.actors.envelope import DeadLetter, DeadLetterOffice, DeadReason, Envelope
+from trouper.actors.errors import ActorError
+
+
+class Tally:
+    """The part of a mailbox that counts."""
+
+    _on_dead_letter: DeadLetterOffice | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._accepted = self._refused = self._handled = self._superseded = self._returned = 0
+        self._under_way = 0
+        self._dead: dict[DeadReason, int] | None = None  # made when first needed
+
+    def progress(self) -> tuple[int, int]:
+        """Two numbers, of which one changes with every message that comes or is handled."""
+        return self._accepted, self._handled
+
+    def handled(self, _envelope: Envelope[Any]) -> None:
+        """The message that was taken was handled."""
+        self._under_way -= 1
+        self._handled += 1
+
+    def bury(self, envelope: Envelope[Any], reason: DeadReason, error: ActorError | None = None) -> None:
+        """The message that was taken will not be handled; its asker, if any, gets ``error``."""
+        self._under_way -= 1
+        self._dead_letter(envelope, reason)
+        if envelope.slot is not None and error is not None:
+            envelope.slot.fail(error)
+
+    def _dead_letter(self, envelope: Envelope[Any], reason: DeadReason) -> None:
+        if self._dead is None:
+            self._dead = dict.fromkeys(DeadReason, 0)
+        self._dead[reason] += 1
+        if self._on_dead_letter is not None:
+            self._on_dead_letter(DeadLetter(envelope.message, reason))
