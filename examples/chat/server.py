@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -112,31 +113,21 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             trio.open_nursery() as serving,
         ):
             login = Login(secret_beside(database))  # not before the database is known to be ours
-            gateway = await serving.start(_serve, runtime, settings, login, Pages(login, settings, environ))
+            serve = partial(
+                trouper.serve,
+                runtime,
+                host=settings.host,
+                port=settings.port,
+                authenticate=login.authenticate,
+                static=STATIC,
+                routes=Pages(login, settings, environ).routes(),
+            )
+            try:
+                gateway = await serving.start(serve)
+            except OSError as error:
+                raise settings.cannot_listen(error) from error
             print(f"listening on {settings.url(gateway.port)}", flush=True)
         nursery.cancel_scope.cancel()
-
-
-async def _serve(
-    runtime: trouper.Runtime,
-    settings: Settings,
-    login: Login,
-    pages: Pages,
-    *,
-    task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    try:
-        await trouper.serve(
-            runtime,
-            host=settings.host,
-            port=settings.port,
-            authenticate=login.authenticate,
-            static=STATIC,
-            routes=pages.routes(),
-            task_status=task_status,
-        )
-    except OSError as error:
-        raise settings.cannot_listen(error) from error
 
 
 async def _stop_on_signal(scope: trio.CancelScope) -> None:

@@ -160,7 +160,6 @@ STRANGERS = [
     "http://evil.example",
     "null",
     "http://127.0.0.1",
-    "https://127.0.0.1:{port}",
     "http://[",
     "{port}",
 ]
