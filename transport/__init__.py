@@ -13,7 +13,7 @@ In reading order; docs/protocol.md is the specification.
 * The Python client: ``client`` (its front), ``client_options``, ``client_link`` (one WebSocket),
   ``client_core`` (its protocol's state, no ``await``), ``client_events``, ``client_feed``,
   ``client_output``, ``client_streams`` (its iterators), ``client_commands``,
-  ``client_encoding`` (what may be sent), ``client_views``, ``client_errors``; ``hashing`` (verifies an output). The browser's is
-  ``browser/trouper.js``.
+  ``client_encoding`` (what may be sent), ``client_views``, ``client_errors``; ``hashing`` (verifies an
+  output). The browser's is ``browser/trouper.js``.
 * ``errors``: what can go wrong.
 """

@@ -42,7 +42,8 @@ class Connection:
     reason: str = ""
     """Why the last connection ended."""
     failures: int = 0
-    """Connections in a row that ended without a welcome."""
+    """Connections in a row that could not be made or did not last ``ClientOptions.stable_s``; 0 while
+    connected."""
     retry_in_s: float | None = None
 
 
@@ -80,6 +81,7 @@ class Client(Commands):
         self._outputs: dict[str, Output] = {}
         self._changes: set[Changes] = set()
         self._closing = False
+        self._welcomed_at: float | None = None
         self._refused_items = 0
         self.last_refusal: str | None = None
         """The latest ``error`` item of the server's, if there was one."""
@@ -215,6 +217,7 @@ class Client(Commands):
         for event in self._core.received(items):
             match event:
                 case Welcomed(session, user):
+                    self._welcomed_at = trio.current_time()
                     self._connection = Connection(state="connected", session=session, user=user)
                     self._connection_changed.unpark_all()
                 case Replied():
@@ -252,12 +255,14 @@ class Client(Commands):
         """Connect, again and again, until the server does not want it. Started by ``connect``."""
         while True:
             self._link = Link(self._target, self._headers, self._dial, self._options, self.frames)
+            self._welcomed_at = None
             self._become(Connection(state="connecting", failures=self._core.failures))
             end = await self._link.run(self)
             self._link = None
             if self._closing:
                 return
-            delay_s = self._core.closed(end.code)
+            lasted_s = 0.0 if self._welcomed_at is None else trio.current_time() - self._welcomed_at
+            delay_s = self._core.closed(end.code, lasted_s)
             if delay_s is None:
                 self._stop(ClientStopped(end.code, end.reason), end)
                 return

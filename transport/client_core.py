@@ -45,7 +45,7 @@ class ClientCore:
     ) -> None:
         self.feed = FeedState(options, rows_kept=feed_rows)
         self.failures = 0
-        """Connections in a row that ended without a welcome."""
+        """Connections in a row that could not be made or did not last ``stable_s``."""
         self.welcomed = False
         self.silence_s: float | None = None
         """The server's ``silence_ms``, in seconds; None before a welcome."""
@@ -88,8 +88,9 @@ class ClientCore:
         self._commands = again | self._commands
         self._unanswered.clear()
 
-    def closed(self, code: int | None) -> float | None:
-        """The connection ended, or could not be made (``code`` None or 1006).
+    def closed(self, code: int | None, lasted_s: float = 0.0) -> float | None:
+        """The connection ended ``lasted_s`` seconds after its welcome, or could not be made (``code``
+        None or 1006).
 
         Returns the seconds to wait before the next one (a random draw), or None: do not come back.
         """
@@ -97,6 +98,8 @@ class ClientCore:
         self._forget_slots()
         if code is not None and 4500 <= code <= 4599:
             return None
+        if lasted_s >= self._options.stable_s:
+            self.failures = 0
         doublings = min(self.failures, BACKOFF_DOUBLINGS)
         self.failures += 1
         ceiling = min(self._options.backoff_max_s, self._options.backoff_base_s * 2**doublings)
@@ -239,7 +242,7 @@ class ClientCore:
         if silence_ms == 0:
             raise ServerFault("welcome: the field 'silence_ms' must be above 0")
         self.silence_s, self._window = silence_ms / 1000, window
-        self.welcomed, self.failures = True, 0
+        self.welcomed = True
         events: list[CoreEvent] = [welcome]
         if self._epoch not in (None, welcome.epoch):
             for output in self._outputs.values():

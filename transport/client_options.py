@@ -28,6 +28,9 @@ class ClientOptions:
     backoff_max_s: float = attrs.field(default=30.0, validator=_positive)
     """Before connecting again after k failures in a row: a uniform draw from
     [0, min(max, base × 2^k)] seconds (full jitter)."""
+    stable_s: float = attrs.field(default=10.0, validator=_positive)
+    """What a connection must last from its welcome, in seconds, so that its end is the first failure of
+    a row. One that ends sooner is one more: a server that welcomes and fails is given time."""
     max_message_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=_positive)
     """The largest message taken from the server (a snapshot holds every active job)."""
     max_outputs: int = attrs.field(default=256, validator=_positive)

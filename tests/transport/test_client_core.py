@@ -100,13 +100,22 @@ def test_the_client_stays_away_after(code: int) -> None:
     assert core.closed(code) is None
 
 
-def test_the_back_off_doubles_with_each_failure_up_to_its_maximum_and_starts_again_after_a_welcome() -> None:
+def test_the_back_off_doubles_with_each_failure_up_to_its_maximum() -> None:
     core = make_core()
     delays = [core.closed(None) for _ in range(40)]
     assert delays[:8] == [0.5, 1, 2, 4, 8, 16, 30, 30]
     assert delays[-1] == 30
+
+
+def test_the_back_off_starts_again_once_a_connection_has_lasted_not_with_its_welcome() -> None:
+    core = make_core(stable_s=10)
+    delays = []
+    for _ in range(4):
+        connected(core)
+        delays.append(core.closed(4002, 9.9))
+    assert delays == [0.5, 1, 2, 4]
     connected(core)
-    assert core.closed(1006) == 0.5
+    assert [core.closed(4002, 10), core.closed(4002)] == [0.5, 1]
 
 
 def test_the_delay_is_a_uniform_draw_from_zero_to_the_ceiling() -> None:

@@ -31,7 +31,8 @@
  * @typedef {{unseen: number, unread: number}} Counts
  * @typedef {{status: "connecting" | "open" | "waiting" | "closed", retryAt: number | null,
  *   failures: number, code: number | null, reason: string}} Connection
- *   retryAt: when it tries again, on the client's clock (`client.now()`, milliseconds).
+ *   retryAt: when it tries again, on the client's clock (`client.now()`, milliseconds). failures:
+ *   connections in a row that could not be made or did not last `stableMs`; 0 while open.
  * @typedef {{epoch: string | null, seq: number, generation: number, jobs: ReadonlyMap<string, Job>,
  *   notifications: readonly Notification[], counts: Counts, user: string | null,
  *   connection: Connection}} Snapshot
@@ -63,6 +64,7 @@ export const LIMITS = Object.freeze({
   connectMs: 10_000, // from opening a socket to the welcome
   backoffMs: 500, // before retry k: a uniform draw from 0 … min(backoffMaxMs, backoffMs × 2^k)
   backoffMaxMs: 30_000,
+  stableMs: 10_000, // from its welcome, what a connection must last so that k begins at 0 again
 });
 
 /** What the server refused, or what this client could not do. */
@@ -876,8 +878,8 @@ export class Client extends EventTarget {
     this._failures = 0;
     this._heardAt = 0;
     this._flushing = false;
-    /** @type {{retry: any, connect: any, silence: any}} */
-    this._timers = { retry: null, connect: null, silence: null };
+    /** @type {{retry: any, connect: any, silence: any, stable: any}} */
+    this._timers = { retry: null, connect: null, silence: null, stable: null };
     /** @type {Connection} */
     this._connection = Object.freeze({ status: "connecting", retryAt: null, failures: 0, code: null, reason: "" });
     /** @type {Snapshot | null} */
@@ -1091,7 +1093,11 @@ export class Client extends EventTarget {
       for (const row of effect.fresh) this.dispatchEvent(new CustomEvent("notification", { detail: row }));
     } else if (effect.type === "welcome") {
       this._clear("connect");
-      this._failures = 0;
+      // Not with the welcome: a server that welcomes and fails, each time, is to be given time.
+      this._timers.stable = this._setTimeout(() => {
+        this._timers.stable = null;
+        this._failures = 0;
+      }, this.limits.stableMs);
       this._become({ status: "open", retryAt: null, failures: 0, code: null, reason: "" });
       this._listen();
     } else {
@@ -1144,7 +1150,7 @@ export class Client extends EventTarget {
     const socket = this._socket;
     this._socket = null;
     this._core.lost();
-    for (const name of /** @type {const} */ (["retry", "connect", "silence"])) this._clear(name);
+    for (const name of /** @type {const} */ (["retry", "connect", "silence", "stable"])) this._clear(name);
     return socket;
   }
 
@@ -1229,7 +1235,7 @@ export class Client extends EventTarget {
 
   // Small things
 
-  /** @param {"retry" | "connect" | "silence"} name */
+  /** @param {"retry" | "connect" | "silence" | "stable"} name */
   _clear(name) {
     if (this._timers[name] !== null) this._clearTimeout(this._timers[name]);
     this._timers[name] = null;

@@ -51,10 +51,23 @@ test("between tries it waits a uniform draw from 0 to half a second doubled each
     await clock.pass(waits[count] + 1);
   }
   assert.deepEqual(waits, [500, 999, 1998, 3996, 7992, 15984, 29970, 29970, 29970]);
-  net.latest().greet(snapshot());
-  net.latest().fail();
-  assert.ok(client.connection.retryAt - clock.now() <= 500, "a welcome forgets the failures");
   client.close();
+});
+
+test("the failures are forgotten once a connection has lasted ten seconds, not with its welcome", async () => {
+  const { client, clock, net } = world({ draws: Array(9).fill(0.999) });
+  const waits = [];
+  for (const lasts of [0, 0, 9_900, 10_000, 0]) {
+    net.latest().greet(snapshot());
+    assert.equal(client.connection.failures, 0);
+    await clock.pass(lasts);
+    net.latest().fail(4002, "the session cannot be served now");
+    waits.push(Math.round(client.connection.retryAt - clock.now()));
+    await clock.pass(waits.at(-1) + 1);
+  }
+  assert.deepEqual(waits, [500, 999, 1998, 500, 999]);
+  client.close();
+  assert.equal(clock.timers.size, 0);
 });
 
 test("a socket that opens and is never welcomed, or never opens, is given up", async () => {
