@@ -20,6 +20,9 @@ from trouper.transport.codes import CloseCode, close_reason
 
 _TEXT, _CLOSE, _PONG = 0x81, 0x88, 0x8A  # first bytes: FIN and opcode
 _TOO_BIG = (1009).to_bytes(2, "big")
+_LINGER_S = 0.25
+"""For what a peer still sends after our last frame: a socket closed over unread bytes is reset, and then
+some systems throw the frame away unread."""
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -78,6 +81,11 @@ class Outbox:
     def idle(self) -> bool:
         """Whether a frame that is offered now is the next to be sent."""
         return not (self._queue or self._under_way)
+
+    @property
+    def closing(self) -> bool:
+        """Whether a last frame was given."""
+        return self._closing
 
     def offer(self, frame: bytes) -> bool:
         """Send ``frame`` when the stream takes it. False: it was refused, the outbox is closed (or not
@@ -179,7 +187,8 @@ class OutboxStream(trio.abc.Stream):
     """The stream that trio-websocket is handed: reading goes to the real one, writing to the outbox.
 
     ``on_heard`` is called for whatever arrives, frames of control included; ``on_closed`` when
-    trio-websocket has closed the stream.
+    trio-websocket has closed the stream. **Resources**: the real stream stays open then, for its opener
+    to close: trio-websocket closes over broken frames without a word, and the peer is to be told.
     """
 
     def __init__(
@@ -196,6 +205,7 @@ class OutboxStream(trio.abc.Stream):
         self._close_timeout_s = close_timeout_s
         self._on_heard = on_heard
         self._on_closed = on_closed
+        self._closed = False
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         frame = bytes(data)
@@ -207,22 +217,34 @@ class OutboxStream(trio.abc.Stream):
             if frame[2:4] == _TOO_BIG:
                 # trio-websocket's own answer to a message beyond its bound; our protocol has a code
                 # for it that tells clients not to come back and try again.
-                frame = close_frame(CloseCode.TOO_LARGE, "the message is too large")
-            await self._outbox.finish(frame, self._close_timeout_s)
+                await self.farewell(close_frame(CloseCode.TOO_LARGE, "the message is too large"))
+            else:
+                await self._outbox.finish(frame, self._close_timeout_s)
         else:
             await self._outbox.write(frame)
 
     async def wait_send_all_might_not_block(self) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def farewell(self, frame: bytes) -> None:
+        """Send a close frame of ours when trio-websocket reads no more.
+
+        Raises ``trio.BrokenResourceError`` if the peer does not take it within ``close_timeout_s``.
+        """
+        await self._outbox.finish(frame, self._close_timeout_s)
+        with trio.move_on_after(_LINGER_S):
+            while await self._stream.receive_some():
+                pass
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        if self._closed:
+            raise trio.ClosedResourceError
         data = await self._stream.receive_some(max_bytes)
         if data:
             self._on_heard()
         return data
 
     async def aclose(self) -> None:
-        try:
-            await self._stream.aclose()
-        finally:
-            self._on_closed()
+        self._closed = True
+        self._on_closed()
+        await trio.lowlevel.checkpoint()

@@ -25,7 +25,7 @@ from trouper.transport.errors import MissingExtra
 from trouper.transport.http import Request
 from trouper.transport.messages import Command
 from trouper.transport.options import GatewayOptions
-from trouper.transport.outbox import Outbox, OutboxStream, text_frame
+from trouper.transport.outbox import Outbox, OutboxStream, close_frame, text_frame
 from trouper.transport.ports import GatewayRuntime, SessionChannel
 from trouper.transport.session import Action, CarryOut, Close, Session, SessionState
 from trouper.transport.session import Authenticate as AuthenticateAction
@@ -35,6 +35,10 @@ try:
     import trio_websocket
 except ModuleNotFoundError as error:
     raise MissingExtra("trio-websocket") from error
+
+
+_GIVEN_UP = frozenset({1002, 1007})
+"""What trio-websocket calls the end when frames cannot be read; it tells nobody but us."""
 
 
 @attrs.frozen(kw_only=True)
@@ -79,7 +83,7 @@ class WebSocketConnection:
             stream,
             close_timeout_s=ports.options.close_s,
             on_heard=self._heard,
-            on_closed=self._stream_closed,
+            on_closed=self._websocket_ended,
         )
         self._websocket: trio_websocket.WebSocketConnection | None = None
         self._life = trio.CancelScope()
@@ -202,10 +206,14 @@ class WebSocketConnection:
 
     async def _say_goodbye(self) -> None:
         assert self._closing is not None
+        code, reason = self._closing.code, self._closing.reason
         if self._websocket is None:
             return
+        if self._broken is not None:
+            await self._stream.farewell(close_frame(code, reason))
+            return
         with trio.move_on_after(self._options.close_s):
-            await self._websocket.aclose(self._closing.code, self._closing.reason or None)
+            await self._websocket.aclose(code, reason or None)
 
     def _end(self) -> None:
         self._ended = True
@@ -223,7 +231,7 @@ class WebSocketConnection:
                 if self._session.full:
                     await self._opened.wait()
         except trio_websocket.ConnectionClosed:
-            self.close(CloseCode.NORMAL, "")
+            self._websocket_ended()
         except Exception as error:
             self._crashed("reading a session's message", error)
 
@@ -294,8 +302,20 @@ class WebSocketConnection:
     def _heard(self) -> None:
         self._heard_at = trio.current_time()
 
-    def _stream_closed(self) -> None:
-        self.close(CloseCode.NORMAL, "")
+    @property
+    def _broken(self) -> str | None:
+        """What is wrong with the frames that the peer sent, if it has not been told of it yet."""
+        end = self._websocket.closed if self._websocket is not None else None
+        if end is None or end.code not in _GIVEN_UP or self._outbox.closing:
+            return None
+        return end.reason or "unreadable"
+
+    def _websocket_ended(self) -> None:
+        broken = self._broken
+        if broken is None:
+            self.close(CloseCode.NORMAL, "")
+        else:
+            self.close(CloseCode.PROTOCOL, f"not WebSocket ({broken:.60}); legal are frames as in RFC 6455")
 
     def _judge_silence(self) -> float | None:
         if self._ended or self._closing is not None:
