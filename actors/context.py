@@ -59,6 +59,7 @@ class ActorContext(Generic[M]):
         self._pipes: Pipes[M] | None = None
         self._watches: Watches | None = None
         self._spawner: Spawner | None = None
+        self._mark_healthy: Callable[[], None]
         self._children: Children | None = None
 
     @property
@@ -122,6 +123,11 @@ class ActorContext(Generic[M]):
         own task a little later. Nothing happens unless a keyed supervisor runs the actor.
         """
         self._mailbox.post(ConsiderPassivation())
+
+    def mark_healthy(self) -> None:
+        """Tell the supervisor that the actor does its work again: its next crash is the first in a row, and
+        its back-off begins anew. How often it may be started again at all does not change."""
+        self._mark_healthy()
 
     def set_idle_timeout(self, seconds: float | None) -> None:
         """Have an ``IdleTimeout`` come whenever for ``seconds`` nothing waited and nothing was handled, and

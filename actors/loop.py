@@ -43,7 +43,8 @@ class Incarnation(Generic[M]):
     """The life of one instance of an actor.
 
     ``acknowledge`` is called when ``started`` has returned; ``record_crash`` at once when something
-    crashes, before it propagates. ``spawner``: what starts the actor's children.
+    crashes, before it propagates; ``mark_healthy`` when the actor says that it is well. ``spawner``: what
+    starts the actor's children.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Incarnation(Generic[M]):
         incarnation: int = 1,
         acknowledge: Callable[[], None] = lambda: None,
         record_crash: Callable[[Exception], None] = lambda _: None,
+        mark_healthy: Callable[[], None] = lambda: None,
         passivation: Passivation | None = None,
         spawner: Spawner | None = None,
     ) -> None:
@@ -68,6 +70,7 @@ class Incarnation(Generic[M]):
         self.context = actor.context = kind(ref, incarnation, mailbox)
         self.context._idleness = self._idleness
         self.context._spawner = spawner
+        self.context._mark_healthy = mark_healthy
         self._crash: Exception | None = None
         self._started = False
         self._in_a_row = 0
@@ -182,12 +185,16 @@ class Incarnation(Generic[M]):
         watches = self.context._watches
         return not isinstance(signal, Terminated) or (watches is not None and watches.heard(signal))
 
-    def _leaves(self) -> bool:
-        """Whether there is nothing to do; if so it is said to the supervisor in this very step."""
+    def may_leave(self) -> bool:
+        """Whether there is nothing to do, as far as can be seen between two messages."""
         if self._passivation is None or self._mailbox.suspended or not self._mailbox.is_empty():
             return False
-        idle = not self.context._busy() and self.actor.passivable()
-        if idle:
+        return not self.context._busy() and self.actor.passivable()
+
+    def _leaves(self) -> bool:
+        """Whether there is nothing to do; if so it is said to the supervisor in this very step."""
+        idle = self.may_leave()
+        if idle and self._passivation is not None:
             self._passivation.leave()
         return idle
 

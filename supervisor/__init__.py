@@ -7,12 +7,14 @@ error, and of actors the general files, so that the library can be used alone:
 * ``strategy``    who is restarted with whom, and when it all ends (no ``await``)
 * ``intensity``   how often is too often; ``backoff`` how long to wait; ``budget`` both for one child
 * ``tree``        what runs, as text and as JSON
-* ``child_spec``  what a child is, declared; an actor as a child
+* ``child_spec``  what a child is, declared
 * ``child``       the record of one child, and the task of one incarnation
 * ``shutdown``    how one child is stopped: asked, cancelled, reported as stuck
 * ``lane``        how anything reaches a supervisor's loop; its timers
 * ``base``        one nursery whose body is the loop, and the ordered stop
 * ``ordered``     children in an order, restarted by a strategy; ``supervisor`` what may be asked of it
+* ``actor_child`` an actor as a child, and children of that actor
+* ``places``      a bound on how many run at a time; ``keyed_ref`` a ref that holds a key
 * ``population``  children that come and go; ``dynamic`` by name, ``keyed`` actors by key
 
 The files of the domain:

@@ -23,7 +23,7 @@ from trouper.actors.sweeper import sweeper
 from trouper.store.seams import Seams
 from trouper.supervisor.backoff import Backoff
 from trouper.supervisor.child import Child
-from trouper.supervisor.child_spec import ChildContext, ChildSpec
+from trouper.supervisor.child_spec import ChildContext, ChildSpec, Surroundings
 from trouper.supervisor.errors import SupervisorStopped
 from trouper.supervisor.intensity import Intensity
 from trouper.supervisor.legal import need, need_kind, need_seconds
@@ -63,6 +63,7 @@ class BaseSupervisor(ABC):
         self._reporter = reporter
         self._shutdown_total_s = shutdown_total_s
         self._stuck_after_s = stuck_after_s
+        self._surroundings = Surroundings(self.seams, reporter, shutdown_total_s, stuck_after_s)
         self._nursery: trio.Nursery | None = None
         self._variables = Context()
         self._work = trio.CancelScope()

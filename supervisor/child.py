@@ -21,7 +21,7 @@ import trio
 
 from trouper.actors.reports import Crash, split_crash
 from trouper.supervisor.budget import RestartBudget
-from trouper.supervisor.child_spec import ChildContext, ChildExit, ChildSpec, ExitReason
+from trouper.supervisor.child_spec import ChildContext, ChildExit, ChildSpec, ExitReason, Surroundings
 from trouper.supervisor.errors import StartFailed, StartTimeout
 from trouper.supervisor.tree import TreeNode
 
@@ -56,7 +56,12 @@ class Child:
     """
 
     def __init__(
-        self, spec: ChildSpec, supervisor_path: str, variables: Context, budget: RestartBudget | None = None
+        self,
+        spec: ChildSpec,
+        supervisor_path: str,
+        variables: Context,
+        budget: RestartBudget | None = None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self.spec = spec
         self.path = f"{supervisor_path}/{spec.name}"
@@ -82,6 +87,7 @@ class Child:
         self.settled = trio.Event()
         """It has said ``started()``, or has ended."""
         self._variables = variables
+        self._surroundings = surroundings
         self._started_at = 0.0
         self._scope = trio.CancelScope()
         self._context: ChildContext | None = None
@@ -112,6 +118,7 @@ class Child:
             number,
             acknowledge=lambda: self._acknowledge(number, on_started),
             healthy=lambda: self._mark_healthy(number),
+            surroundings=self._surroundings,
         )
         self._context = context
         name = f"{self.path}#{number}"
@@ -245,6 +252,7 @@ class Child:
         own = self.spec.inspect() if self.spec.inspect is not None else TreeNode(self.spec.name, "child", "")
         state = "stuck" if self.stuck else self.state.value
         waits = self.state is ChildState.BACKOFF
+        below = () if self._context is None else self._context.below()
         return attrs.evolve(
             own,
             name=self.spec.name,
@@ -253,6 +261,7 @@ class Child:
             restarts=max(0, self.incarnation - 1),
             restart_in_s=max(0.0, self.restart_at - trio.current_time()) if waits else None,
             failures=self.budget.failures,
+            children=own.children + below,
         )
 
     def stack(self) -> str:

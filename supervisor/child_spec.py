@@ -8,26 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
 
 import attrs
 import trio
 
-from trouper.actors.actor import Actor
-from trouper.actors.errors import ActorStopped
-from trouper.actors.loop import Incarnation, Passivation
-from trouper.actors.mailbox import Mailbox
-from trouper.actors.ref import ActorRef
-from trouper.actors.reports import Crash
-from trouper.actors.signals import Stop, StopReason
+from trouper.actors.reports import Crash, Reporter, log_report
+from trouper.store.seams import Seams
 from trouper.supervisor.backoff import Backoff
 from trouper.supervisor.intensity import Intensity
 from trouper.supervisor.legal import need, need_kind, need_seconds
 from trouper.supervisor.strategy import ExitReason as ExitReason
 from trouper.supervisor.strategy import Restart as Restart
 from trouper.supervisor.tree import TreeNode
-
-M = TypeVar("M")
 
 
 @attrs.frozen
@@ -43,6 +35,16 @@ class ChildExit:
     """Whether it had said ``started()``."""
 
 
+@attrs.frozen
+class Surroundings:
+    """What the children of a supervisor get of it, for supervisors of their own."""
+
+    seams: Seams = attrs.field(factory=Seams)
+    reporter: Reporter = log_report
+    shutdown_total_s: float = 30.0
+    stuck_after_s: float = 1.0
+
+
 class ChildContext:
     """What an incarnation is told, and what it tells its supervisor."""
 
@@ -54,6 +56,7 @@ class ChildContext:
         *,
         acknowledge: Callable[[], None] = lambda: None,
         healthy: Callable[[], None] = lambda: None,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self.name = name
         self.path = path
@@ -65,12 +68,20 @@ class ChildContext:
         self.stop_by = math.inf
         """Once it is set: when the grace is over, on trio's clock."""
         self.crash: Exception | None = None
+        self.below: Callable[[], tuple[TreeNode, ...]] = tuple
+        """The nodes of the tree below its own, of children that it supervises itself."""
         self.ignored = False
         """It said ``ignore()``."""
         self._acknowledge = acknowledge
         self._healthy = healthy
+        self._surroundings = surroundings
         self._on_stop: list[Callable[[], None]] = []
         self._on_kill: list[Callable[[], None]] = []
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """Those of its supervisor."""
+        return self._surroundings or Surroundings()
 
     def started(self) -> None:
         """Say that the child is ready. Only from here on does an outer cancellation reach its supervisor
@@ -160,85 +171,3 @@ class ChildSpec:
             not (self.significant and self.restart is Restart.PERMANENT),
             f"{what}a significant child is transient or temporary: a permanent one never ends for good",
         )
-
-
-_STOP_REASONS = {
-    ExitReason.RETURNED: StopReason.STOPPED,
-    ExitReason.STOPPED: StopReason.SHUTDOWN,
-    ExitReason.CANCELLED: StopReason.CANCELLED,
-    ExitReason.CRASHED: StopReason.CRASHED,
-    ExitReason.IGNORED: StopReason.STOPPED,
-}
-
-
-def actor_child(
-    name: str,
-    factory: Callable[[], Actor[M]],
-    *,
-    mailbox: Mailbox[M] | None = None,
-    restart: Restart = Restart.PERMANENT,
-    shutdown_s: float = 5.0,
-    start_timeout_s: float = 30.0,
-    intensity: Intensity | None = None,
-    backoff: Backoff | None = None,
-    significant: bool = False,
-) -> tuple[ChildSpec, ActorRef[M]]:
-    """An actor as a child, and the ref to it, which works from now on.
-
-    ``factory`` makes an instance for each incarnation. What waits in the mailbox at a crash is handled by
-    the next one. The ref is dead when no further incarnation will come; asks that wait then raise
-    ``ActorStopped``. For the other arguments see ``ChildSpec``.
-    """
-    box: Mailbox[M] = mailbox if mailbox is not None else Mailbox()
-    ref: ActorRef[M] = ActorRef(name, box)
-
-    async def start(context: ChildContext) -> None:
-        box.reopen()  # in case the supervisor itself was started again
-        await live_as_child(factory(), ref, box, context)
-
-    def ended(exit: ChildExit | None) -> None:
-        reason = StopReason.STOPPED if exit is None else _STOP_REASONS[exit.reason]
-        why = reason.value if exit is None or exit.crash is None else f"crashed ({exit.crash.summary})"
-        box.close(reason, lambda: ActorStopped(f"actor {name!r} has ended: {why}"))
-
-    spec = ChildSpec(
-        name,
-        start,
-        restart=restart,
-        shutdown_s=shutdown_s,
-        start_timeout_s=start_timeout_s,
-        intensity=intensity,
-        backoff=backoff,
-        significant=significant,
-        on_ended=ended,
-        inspect=lambda: actor_node(name, box),
-    )
-    return spec, ref
-
-
-async def live_as_child(
-    actor: Actor[M],
-    ref: ActorRef[M],
-    mailbox: Mailbox[M],
-    context: ChildContext,
-    passivation: Passivation | None = None,
-) -> StopReason:
-    """Run one incarnation of an actor as that of a child. Returns and raises as ``Incarnation.run``."""
-    incarnation = Incarnation(
-        actor,
-        ref,
-        mailbox,
-        incarnation=context.incarnation,
-        acknowledge=context.started,
-        record_crash=context.record_crash,
-        passivation=passivation,
-    )
-    context.on_stop(lambda: mailbox.post(Stop(StopReason.SHUTDOWN)))
-    return await incarnation.run()
-
-
-def actor_node(name: str, mailbox: Mailbox[Any]) -> TreeNode:
-    """An actor's node of the tree: the use of its mailbox."""
-    seen = mailbox.statistics()
-    note = f"{seen.waiting} of {seen.capacity} waiting, {seen.overflow}"
-    return TreeNode(name, "actor", "", note=note, waiting=seen.waiting, capacity=seen.capacity)

@@ -14,7 +14,7 @@ from trouper.actors.reports import Reporter, ReportKind, log_report
 from trouper.store.seams import Seams
 from trouper.supervisor.child import Child, ChildState
 from trouper.supervisor.child_spec import ChildExit as ChildExit
-from trouper.supervisor.child_spec import ChildSpec, ExitReason
+from trouper.supervisor.child_spec import ChildSpec, ExitReason, Surroundings
 from trouper.supervisor.errors import ChildExists, NoSuchChild, StartFailed, TooManyChildren
 from trouper.supervisor.intensity import Intensity
 from trouper.supervisor.legal import need, need_kind
@@ -26,9 +26,14 @@ class Member(Child):
     """A child, and who waits for it."""
 
     def __init__(
-        self, spec: ChildSpec, supervisor_path: str, variables: Context, starter: ReplySlot[None]
+        self,
+        spec: ChildSpec,
+        supervisor_path: str,
+        variables: Context,
+        starter: ReplySlot[None],
+        surroundings: Surroundings,
     ) -> None:
-        super().__init__(spec, supervisor_path, variables)
+        super().__init__(spec, supervisor_path, variables, surroundings=surroundings)
         self.starter = starter
         """Whoever waits for ``started()``."""
         self.terminating = False
@@ -152,7 +157,7 @@ class DynamicSupervisor(Population[Member]):
         else:
             if spec.intensity is None:
                 spec = attrs.evolve(spec, intensity=self._intensity)
-            member = Member(spec, self.path, variables, starter)
+            member = Member(spec, self.path, variables, starter, self._surroundings)
             self._members[spec.name] = member
             self._spawn(member)
 

@@ -6,111 +6,66 @@
                                                                └──┴── task ends
                                                                         └─> no entry, or quarantine
 
-A ref holds the key and nothing else. "Nothing waits, and it may end" is found and noted in one step of the
-actor's task, so no message falls between: what comes later waits in the same mailbox for the next
-incarnation, which starts when the task of the old one has ended.
+A ref holds the key and nothing else; so ``ref(key)`` is the "get or start" without a race: there is no
+moment between looking for the actor and writing to it. "Nothing waits, and it may end" is found and noted
+in one step of the actor's task, so no message falls between: what comes later waits in the same mailbox
+for the next incarnation, which starts when the task of the old one has ended.
+
+When ``max_active`` run, the least recently addressed of those that could leave makes room, judged in the
+same way in one step; the new one starts when that one's task has ended.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
-from contextvars import Context
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
+import attrs
 import trio
 
 from trouper.actors.actor import Actor
 from trouper.actors.envelope import Delivery, Envelope
 from trouper.actors.errors import ActorError, ActorQuarantined, ActorStopped, MailboxFull
-from trouper.actors.loop import Passivation
+from trouper.actors.loop import Incarnation, Passivation
 from trouper.actors.mailbox import Mailbox
 from trouper.actors.ref import ActorRef
 from trouper.actors.reports import Reporter, ReportKind, log_report
-from trouper.actors.signals import StopReason
+from trouper.actors.signals import Stop, StopReason
 from trouper.store.seams import Seams
+from trouper.supervisor.actor_child import actor_node, live_as_child
 from trouper.supervisor.backoff import Backoff
 from trouper.supervisor.budget import RestartBudget
-from trouper.supervisor.child import Child, ChildState
-from trouper.supervisor.child_spec import (
-    ChildContext,
-    ChildSpec,
-    ExitReason,
-    Restart,
-    actor_node,
-    live_as_child,
-)
+from trouper.supervisor.child import ChildState
+from trouper.supervisor.child_spec import ChildContext, ChildSpec, ExitReason, Restart
 from trouper.supervisor.errors import BadSpec, StartFailed
 from trouper.supervisor.intensity import Intensity
+from trouper.supervisor.keyed_ref import Entry, KeyedRef
+from trouper.supervisor.legal import need, need_kind, need_seconds
+from trouper.supervisor.places import Places
 from trouper.supervisor.population import Population, PopulationStatistics
 
 M = TypeVar("M")
-M_contra = TypeVar("M_contra", contravariant=True)
 
-
-class Entry(Child):
-    """The actor of one key."""
-
-    def __init__(
-        self,
-        spec: ChildSpec,
-        supervisor_path: str,
-        variables: Context,
-        budget: RestartBudget,
-        mailbox: Mailbox[Any],
-    ) -> None:
-        super().__init__(spec, supervisor_path, variables, budget)
-        self.mailbox = mailbox
-        self.leaving = False
-        """It was found idle and is ending; what comes now is for the next incarnation."""
-        self.returned = StopReason.SHUTDOWN
-        """Why the last incarnation that ended by itself did so."""
-
-    def end_reason(self) -> StopReason:
-        """Why the last incarnation ended."""
-        match self.exit and self.exit.reason:
-            case ExitReason.CRASHED:
-                return StopReason.CRASHED
-            case ExitReason.CANCELLED:
-                return StopReason.CANCELLED
-            case _:
-                return self.returned
-
-
-class KeyedRef(ActorRef[M_contra]):
-    """A ref that holds a key. What is sent to it starts the actor if there is none."""
-
-    def __init__(self, key: str, supervisor: KeyedSupervisor[Any]) -> None:
-        # Not the base's: a mailbox of its own is what this ref does not have.
-        self.name = key
-        self._supervisor = supervisor
-
-    def _mailbox(self) -> Mailbox[Any]:
-        return self._supervisor._mailbox_of(self.name)
-
-    def _mailbox_if_active(self) -> Mailbox[Any] | None:
-        return self._supervisor._mailbox_if_active(self.name)
-
-    async def join(self) -> StopReason:
-        """Wait until the key has no actor and none is about to start, as it may be already.
-
-        Returns: why the last incarnation ended. **Cancellation**: changes nothing.
-        """
-        entry = self._supervisor._members.get(self.name)
-        if entry is None:
-            await trio.lowlevel.checkpoint()
-            return StopReason.STOPPED
-        return await entry.mailbox.wait_closed()
+LOOKS_MAX: Final = 64
+"""Bound of the actors that are looked at for one that could make room; the next time others are."""
+SEEK_EVERY_S: Final = 0.1
+"""How often it is looked again for those who wait for a place that nobody is leaving."""
 
 
 class KeyedSupervisor(Population[Entry], Generic[M]):
     """Runs at most one actor for each key, made by ``factory(key)``.
 
-    ``mailbox`` makes the mailbox of each. ``max_active``: actors at a time; beyond it ``tell`` is told
-    ``DROPPED`` and asks raise ``MailboxFull``. ``idle_s``: how long an actor must have been without a
-    message before it is ended, ``None`` for as soon as nothing waits; either way only if ``passivable()``.
+    ``mailbox`` makes the mailbox of each. ``max_active``: actors at a time. Beyond it the least recently
+    addressed one that has nothing to do and is ``passivable()`` is ended to make room, of which the new
+    actor waits for the end; while there is none such, ``tell`` is told ``DROPPED`` and asks raise
+    ``MailboxFull``. ``idle_s``: how long an actor must have been without a message before it is ended,
+    ``None`` for as soon as nothing waits; either way only if ``passivable()``.
+
     After a crash it is started again, with ``backoff``, within ``intensity``; beyond that its key is in
     quarantine for ``quarantine_s`` seconds: ``tell`` is told ``DEAD`` and asks raise ``ActorQuarantined``.
+    ``on_quarantine`` is then called with the key, for what rests on that actor; it neither waits nor raises.
     """
 
     KIND = "keyed"
@@ -124,6 +79,7 @@ class KeyedSupervisor(Population[Entry], Generic[M]):
         max_active: int = 10_000,
         idle_s: float | None = None,
         quarantine_s: float = 60.0,
+        on_quarantine: Callable[[str], object] | None = None,
         intensity: Intensity | None = None,
         backoff: Backoff | None = None,
         shutdown_s: float = 5.0,
@@ -141,20 +97,32 @@ class KeyedSupervisor(Population[Entry], Generic[M]):
             shutdown_total_s=shutdown_total_s,
             stuck_after_s=stuck_after_s,
         )
-        if not quarantine_s > 0 or (idle_s is not None and not idle_s > 0):
-            raise BadSpec(f"supervisor {name!r}: quarantine_s, and idle_s unless None, are above 0 seconds")
+        what = f"supervisor {name!r}: "
+        need(callable(factory), f"{what}factory={factory!r}: legal is a function from a key to an Actor")
+        need_kind(f"{what}intensity", intensity, Intensity, none=True)
+        need_kind(f"{what}backoff", backoff, Backoff, none=True)
+        need_seconds(f"{what}quarantine_s", quarantine_s)
+        need_seconds(f"{what}shutdown_s", shutdown_s, zero=True, inf=True)
+        need_seconds(f"{what}start_timeout_s", start_timeout_s, inf=True)
+        if idle_s is not None:
+            need_seconds(f"{what}idle_s (or None)", idle_s)
         self._factory = factory
         self._make_mailbox = mailbox
         self._idle_s = idle_s
         self._quarantine_s = quarantine_s
+        self._on_quarantine = on_quarantine
         self._intensity = intensity or Intensity(3, 60.0)
         self._backoff = backoff or Backoff()
         self._shutdown_s = shutdown_s
         self._start_timeout_s = start_timeout_s
         self._budgets: dict[str, RestartBudget] = {}
         """Of keys that crashed lately, whether they have an entry or not."""
-        self._quarantine: dict[str, Mailbox[Any]] = {}
-        """Key → its mailbox, closed. It stands in for the actor."""
+        self._quarantine: dict[str, tuple[Mailbox[Any], float]] = {}
+        """Key → its mailbox, closed, which stands in for the actor; and until when."""
+        # The members, the least recently addressed first.
+        self._members = self._by_use = OrderedDict[str, Entry]()
+        self._places: Places[Entry] = Places(max_active)
+        self._evicting = self._evictions = 0
         # Two mailboxes that stand in for actors which cannot be started now.
         self._full: Mailbox[Any] = Mailbox(1)
         self._full.close(StopReason.STOPPED, self._full_error, Delivery.DROPPED)
@@ -172,32 +140,78 @@ class KeyedSupervisor(Population[Entry], Generic[M]):
     def tell_if_active(self, key: str, message: M) -> Delivery:
         """As ``ref(key).tell``, but starts nothing: ``DEAD`` if there is no incarnation that could still
         handle it, nor will be one for other messages."""
-        mailbox = self._mailbox_if_active(key)
+        mailbox = self.mailbox_if_active(key)
         return Delivery.DEAD if mailbox is None else mailbox.offer(Envelope(message))
+
+    def quarantined(self) -> dict[str, float]:
+        """The keys in quarantine, and for how many seconds still."""
+        now = trio.current_time()
+        return {key: max(0.0, until - now) for key, (_, until) in self._quarantine.items()}
+
+    def end_quarantine(self, key: str) -> bool:
+        """Let the key have an actor again from now on, its crashes forgotten. Says whether it was needed."""
+        was = key in self._quarantine
+        self._release(key)
+        return was
 
     def statistics(self) -> PopulationStatistics:
         """The use of the supervisor."""
-        return self._count(gave_up=len(self._quarantine))
+        seen = self._count(gave_up=len(self._quarantine))
+        return attrs.evolve(seen, waiting=self._places.waiting, evicted=self._evictions)
 
     # -- for its refs, in any task -----------------------------------------------------------------
 
-    def _mailbox_of(self, key: str) -> Mailbox[Any]:
+    def mailbox_of(self, key: str) -> Mailbox[Any]:
+        """See ``Switchboard``."""
         entry = self._members.get(key)
         if entry is not None:
+            self._by_use.move_to_end(key)
             return entry.mailbox
         if not self.running:
             return self._stopped
         if key in self._quarantine:
-            return self._quarantine[key]
-        if len(self._members) >= self._max:
+            return self._quarantine[key][0]
+        if not self._places.free and (self._places.crowded or not self._evict()):
             return self._full
         return self._enter(key).mailbox
 
-    def _mailbox_if_active(self, key: str) -> Mailbox[Any] | None:
+    def mailbox_in_use(self, key: str) -> Mailbox[Any] | None:
+        """See ``Switchboard``."""
         entry = self._members.get(key)
-        if entry is None or (entry.leaving and entry.mailbox.is_empty()):
+        return None if entry is None else entry.mailbox
+
+    def mailbox_if_active(self, key: str) -> Mailbox[Any] | None:
+        """See ``Switchboard``."""
+        entry = self._members.get(key)
+        if entry is None or (entry.leaving and not entry.mailbox.statistics().waiting):
             return None
         return entry.mailbox
+
+    def _evict(self) -> bool:
+        """Have an actor leave to make room. Those looked at in vain count as just addressed: they have
+        something to do, or somebody who needs them."""
+        for _ in range(min(LOOKS_MAX, len(self._by_use))):
+            key, entry = next(iter(self._by_use.items()))
+            self._by_use.move_to_end(key)
+            if self._idle(entry):
+                entry.leaving = entry.evicted = True
+                self._evicting += 1
+                self._evictions += 1
+                entry.mailbox.post(Stop(StopReason.PASSIVATED))
+                return True
+        return False
+
+    def _idle(self, entry: Entry) -> bool:
+        mailbox = entry.mailbox
+        incarnation: Incarnation[Any] | None = mailbox.occupant
+        if entry.state is not ChildState.RUNNING or entry.leaving or incarnation is None:
+            return False
+        if mailbox.statistics().under_way:
+            return False
+        try:
+            return incarnation.may_leave()
+        except Exception:  # its own task meets it too, where it is a crash; here a sender is at work
+            return False
 
     def _enter(self, key: str) -> Entry:
         mailbox = self._make_mailbox()
@@ -211,9 +225,10 @@ class KeyedSupervisor(Population[Entry], Generic[M]):
         )
         budget = self._budgets.get(key) or RestartBudget(self._intensity, self._backoff)
         # Not the sender's context variables: the actor serves whoever comes after as well.
-        entry = Entry(spec, self.path, self._variables, budget, mailbox)
+        entry = Entry(spec, self.path, self._variables, budget, self._surroundings, mailbox)
         self._members[key] = entry
-        self._steps.put(partial(self._begin, entry))
+        if self._places.ask(key, entry):
+            self._steps.put(partial(self._begin, entry))
         return entry
 
     async def _live(self, entry: Entry, key: str, context: ChildContext) -> None:
@@ -232,8 +247,10 @@ class KeyedSupervisor(Population[Entry], Generic[M]):
 
     def _ended(self, member: Entry, failed: StartFailed | None) -> None:
         assert member.exit is not None
-        member.mailbox.forget_signals()
+        member.mailbox.end_incarnation()
         left, member.leaving = member.leaving, False
+        evicted, member.evicted = member.evicted, False
+        self._evicting -= evicted
         idle = member.mailbox.is_empty()
         if not self.running:
             self._remove(member)
@@ -241,8 +258,26 @@ class KeyedSupervisor(Population[Entry], Generic[M]):
             self._crashed(member, gone=left and idle)
         elif idle:
             self._remove(member)
+        elif evicted:
+            member.state = ChildState.WAITING
+            self._leave_place(member.spec.name)
+            if self._places.ask(member.spec.name, member):
+                self._spawn(member)
+            self._seek_places()
         else:
             self._spawn(member)
+
+    def _leave_place(self, key: str) -> None:
+        if (heir := self._places.leave(key)) is not None:
+            self._begin(heir)
+
+    def _seek_places(self) -> None:
+        """Have as many leave as wait for a place; look again later if they cannot."""
+        while self.running and self._evicting < self._places.waiting:
+            if not self._evict():
+                at = trio.current_time() + SEEK_EVERY_S
+                self._timers.set(_SEEK, at, self._seek_places)
+                return
 
     def _crashed(self, entry: Entry, *, gone: bool) -> None:
         key = entry.spec.name
@@ -263,11 +298,13 @@ class KeyedSupervisor(Population[Entry], Generic[M]):
         entry.mailbox.close(StopReason.CRASHED, lambda: ActorQuarantined(f"actor {key!r} {why}"))
         self._report(ReportKind.GIVE_UP, entry, why)
         self._remove(entry)
-        self._quarantine[key] = entry.mailbox
+        self._quarantine[key] = entry.mailbox, trio.current_time() + self._quarantine_s
         if len(self._quarantine) > self._max:
             self._release(next(iter(self._quarantine)))
         at = trio.current_time() + self._quarantine_s
         self._timers.set(("quarantine", key), at, partial(self._release, key))
+        if self._on_quarantine is not None:
+            self._on_quarantine(key)
 
     def _release(self, key: str) -> None:
         self._timers.clear(("quarantine", key))
@@ -278,6 +315,8 @@ class KeyedSupervisor(Population[Entry], Generic[M]):
         super()._remove(member)
         key, reason = member.spec.name, member.end_reason()
         member.mailbox.close(reason, lambda: ActorStopped(f"actor {key!r} has ended: {reason.value}"))
+        self._leave_place(key)
+        self._seek_places()
         if key in self._budgets:
             at = trio.current_time() + self._intensity.period_s
             self._timers.set(("budget", key), at, partial(self._forget, key))
@@ -290,9 +329,18 @@ class KeyedSupervisor(Population[Entry], Generic[M]):
         super()._after()
         self._quarantine.clear()
         self._budgets.clear()
+        self._places.clear()
+        self._evicting = 0
 
     def _full_error(self) -> ActorError:
         return MailboxFull(f"supervisor {self.path!r} has {self._max} actors, which is its max_active")
 
     def _stopped_error(self) -> ActorError:
         return ActorStopped(f"supervisor {self.path!r} is not running, or is stopping: it starts nothing")
+
+    def _note(self) -> str:
+        kept = f", {len(self._quarantine)} in quarantine" if self._quarantine else ""
+        return super()._note() + kept
+
+
+_SEEK: Final = ("those who wait for a place",)  # a timer's key that is no name

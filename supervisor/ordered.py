@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextvars import Context
 from typing import Any, Final
 
 import attrs
@@ -51,6 +52,8 @@ class OrderedChildren(BaseSupervisor):
     _auto_shutdown: AutoShutdown
     _intensity: Intensity
     _specs: tuple[ChildSpec, ...]
+    _keeps_ended = True
+    """Whether a child that has ended for good stays known."""
     _crashes = 0
     _restarts = 0
 
@@ -70,7 +73,7 @@ class OrderedChildren(BaseSupervisor):
 
     async def _supervise(self, acknowledge: Callable[[], None]) -> None:
         self._begin()
-        self._children = {spec.name: Child(spec, self.path, self._variables) for spec in self._specs}
+        self._children = {spec.name: self._make(spec, self._variables) for spec in self._specs}
         for child in self._children.values():
             if (failed := await self._start(child)) is not None:
                 self._failure = failed
@@ -82,6 +85,9 @@ class OrderedChildren(BaseSupervisor):
                 await self._restart_those_due()
             else:
                 await self._current.run()
+
+    def _make(self, spec: ChildSpec, variables: Context) -> Child:
+        return Child(spec, self.path, variables, surroundings=self._surroundings)
 
     async def _start(self, child: Child, wanted: Callable[[], bool] = lambda: True) -> StartFailed | None:
         """Start an incarnation and wait until it is up, or had nothing to run; else why not."""
@@ -128,12 +134,17 @@ class OrderedChildren(BaseSupervisor):
         """One that was stuck has ended after all."""
         if (waiters := self._waiters.pop(child.spec.name, None)) is not None:
             self._note_end(child)
-            child.finish()
+            self._finish(child)
             for waiter in waiters:
                 waiter.succeed(True)
 
-    def _finish_by_itself(self, child: Child) -> None:
+    def _finish(self, child: Child) -> None:
         child.finish()
+        if not self._keeps_ended:
+            del self._children[child.spec.name]
+
+    def _finish_by_itself(self, child: Child) -> None:
+        self._finish(child)
         if not child.spec.significant:
             return
         others = sum(

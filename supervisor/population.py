@@ -44,6 +44,10 @@ class PopulationStatistics:
     started: int
     """Incarnations."""
     crashes: int
+    waiting: int = 0
+    """Of a keyed supervisor: actors that wait for another to make room."""
+    evicted: int = 0
+    """Of a keyed supervisor: actors that were ended to make room."""
 
 
 class Population(BaseSupervisor, Generic[C]):

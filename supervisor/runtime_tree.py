@@ -49,7 +49,8 @@ from trouper.store.protocol import CommitNotice, Store
 from trouper.store.records import Job
 from trouper.store.seams import Seams
 from trouper.store.urls import create_store
-from trouper.supervisor.child_spec import ChildContext, ChildSpec, ExitReason, Restart, actor_child
+from trouper.supervisor.actor_child import actor_child
+from trouper.supervisor.child_spec import ChildContext, ChildSpec, ExitReason, Restart
 from trouper.supervisor.dynamic import ChildExit, DynamicSupervisor
 from trouper.supervisor.errors import StartFailed, SupervisorStopped
 from trouper.supervisor.expiry import ActorGone, Due, Expiry, ExpiryPorts

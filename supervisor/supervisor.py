@@ -196,7 +196,7 @@ class Supervisor(OrderedChildren):
                 TooManyChildren(f"{self.path!r} has {self._max} children, which is its max_children")
             )
         else:
-            child = self._children[spec.name] = Child(spec, self.path, variables)
+            child = self._children[spec.name] = self._make(spec, variables)
             if not await self._start_for(child, starter):
                 del self._children[spec.name]
                 child.finish()
@@ -238,7 +238,7 @@ class Supervisor(OrderedChildren):
             return
         if child.state is ChildState.RUNNING:
             self._note_end(child)  # it ended by itself a moment ago
-        child.finish()
+        self._finish(child)
         waiter.succeed(True)
 
     async def _delete(self, name: str, slot: ReplySlot[None]) -> None:

@@ -16,7 +16,7 @@ from trouper.actors.ask import Request
 from trouper.actors.mailbox import Mailbox
 from trouper.actors.ref import ActorRef
 from trouper.actors.reports import Report, ReportKind
-from trouper.supervisor.child_spec import actor_child
+from trouper.supervisor.actor_child import actor_child
 from trouper.supervisor.dynamic import DynamicSupervisor
 from trouper.supervisor.intensity import Intensity
 from trouper.supervisor.keyed import KeyedSupervisor

@@ -24,8 +24,8 @@ GENERAL = modules_of(
     " inspection reports",
 ) | modules_of(
     "supervisor",
-    "child_spec child strategy intensity backoff budget lane base ordered supervisor population dynamic"
-    " keyed keyed_ref places shutdown tree legal errors",
+    "actor_child child_spec child strategy intensity backoff budget lane base ordered supervisor population"
+    " dynamic keyed keyed_ref places shutdown tree legal errors",
 )
 GENERAL_OF_STORE = {"trouper.store.seams", "trouper.store.errors"}
 

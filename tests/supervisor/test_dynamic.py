@@ -14,9 +14,10 @@ from trouper.actors.errors import ActorStopped
 from trouper.actors.ref import Delivery
 from trouper.actors.reports import ReportKind
 from trouper.actors.signals import StopReason
+from trouper.supervisor.actor_child import actor_child
 from trouper.supervisor.backoff import Backoff
 from trouper.supervisor.child import ChildState
-from trouper.supervisor.child_spec import ChildContext, ChildExit, ChildSpec, ExitReason, Restart, actor_child
+from trouper.supervisor.child_spec import ChildContext, ChildExit, ChildSpec, ExitReason, Restart
 from trouper.supervisor.dynamic import DynamicSupervisor
 from trouper.supervisor.errors import (
     ChildExists,
