@@ -14,9 +14,9 @@
  *       if (item.type === "rewind") text = text.slice(0, item.length);
  *     }                                                // ends at the output's end, hash verified
  *
- * In reading order: the bounds, SHA-256, one output's cursor, the feed, `ClientCore` (the protocol as
- * items in, items out, without socket, timer or promise), the output iterator, and `Client`, the
- * shell that owns the socket. Everything that waits, tells the time or draws a number is injectable.
+ * In reading order: the bounds, SHA-256, one output's cursor, the feed, what may be sent, `ClientCore`
+ * (the protocol as items in, items out, without socket, timer or promise), the output iterator, and
+ * `Client`, the shell that owns the socket. Everything that waits, tells the time or draws a number is injectable.
  *
  * @typedef {{epoch: string, seq: number}} FeedCursor
  * @typedef {{attempt: number, n: number}} Cursor  n: entries held
@@ -56,6 +56,8 @@ export const LIMITS = Object.freeze({
   messageBytes: 60_000, // of one message to the server, which takes 64 KiB
   inFlight: 48, // commands sent and not answered; the server takes 64
   pending: 1000, // commands not answered, sent or not
+  nesting: 100, // levels of objects and arrays in a command's arguments
+  idCharacters: 200, // of a job's id
   outputs: 256, // outputs attached at a time
   frameBounds: 1024, // bounds remembered for a rewind, per output
   queueUnits: 1 << 20, // UTF-16 units that wait for an iterator's consumer before the output is paused
@@ -67,7 +69,9 @@ export const LIMITS = Object.freeze({
   stableMs: 10_000, // from its welcome, what a connection must last so that k begins at 0 again
 });
 
-/** What the server refused, or what this client could not do. */
+/** What the server refused, or what this client could not do. `code` is one of the protocol's; of the
+ * client's own are `bad_request` (a call that the protocol has no words for: nothing was sent),
+ * `too_large`, `busy`, `attached`, `too_many`, `corrupt` and `closed`. */
 export class TrouperError extends Error {
   /** @param {string} code @param {string} message @param {boolean} [retryable] */
   constructor(code, message, retryable = false) {
@@ -393,6 +397,105 @@ export class Feed {
   }
 }
 
+// --- what may be sent -----------------------------------------------------------------------------
+
+// The server closes the connection for good over a field of a wrong type, and one wrong call must not
+// end everything that goes on over it: what cannot be sent is refused here, by the types of its JSON.
+
+/** @type {Record<string, [legal: string, is: (value: any) => boolean]>} */
+const TYPES = {
+  text: ["a string", (value) => typeof value === "string"],
+  texts: ["an array of strings", (value) => Array.isArray(value) && value.every((each) => typeof each === "string")],
+  integer: ["an integer", Number.isSafeInteger],
+  object: ["an object", (value) => typeof value === "object" && value !== null && !Array.isArray(value)],
+};
+
+/** The fields of each command and their types; one with `?` may be left out.
+ * @type {Record<string, Record<string, string>>} */
+const COMMANDS = {
+  submit: { job: "text", arguments: "object", key: "text", thread: "text?", on_busy: "text?" },
+  cancel: { job: "text" },
+  mark: { mark: "text", ids: "texts?", job: "text?", upto: "integer?" },
+  job: { job: "text" },
+  jobs: { thread: "text?", before: "text?", limit: "integer?" },
+  threads: { before: "text?", limit: "integer?" },
+  notifications: { before: "text?", limit: "integer?" },
+};
+
+/** Half of a surrogate pair without the other: UTF-8, and so a message, cannot hold it. */
+const LONE_HALF = /\p{Surrogate}/u;
+const WELL_FORMED = "legal is well-formed Unicode (String.prototype.toWellFormed makes it so)";
+
+/** @param {string} message */
+const badRequest = (message) => new TrouperError("bad_request", message);
+
+/** A value in a few words, whatever it is. @param {any} value */
+function said(value) {
+  let text;
+  try {
+    text = typeof value === "number" ? String(value) : (JSON.stringify(value) ?? String(value));
+  } catch {
+    text = `a ${typeof value}`;
+  }
+  return text.length > 60 ? `${text.slice(0, 59)}…` : text;
+}
+
+/**
+ * A command's fields as they will be sent: a copy, which the caller cannot change any more.
+ * @param {string} name @param {Record<string, any>} fields @param {number} nesting
+ * @returns {Record<string, any>}
+ */
+function checkedFields(name, fields, nesting) {
+  const types = COMMANDS[name];
+  const given = Object.entries(fields ?? {}).filter(([, value]) => value !== undefined);
+  const unknown = given.find(([field]) => !Object.hasOwn(types, field));
+  if (unknown) throw badRequest(`${name} has no ${unknown[0]}; legal are ${Object.keys(types).join(", ")}`);
+  let copy;
+  try {
+    copy = JSON.parse(JSON.stringify(Object.fromEntries(given)));
+  } catch (error) {
+    throw badRequest(`this ${name} cannot be sent as JSON: ${error}`);
+  }
+  for (const [field, type] of Object.entries(types)) {
+    const value = fields?.[field];
+    if (type.endsWith("?") && (value === undefined || value === null)) {
+      delete copy[field];
+      continue;
+    }
+    const [legal, is] = TYPES[type.replace("?", "")];
+    if (!is(copy[field])) throw badRequest(`${name}: ${field} is ${said(value)}; legal is ${legal}`);
+    const fault = unsendable(copy[field], field, nesting);
+    if (fault) throw badRequest(`${name}: ${fault}`);
+  }
+  return copy;
+}
+
+/** Why the server would not read this JSON value, null if it would. @param {any} value
+ * @param {string} path @param {number} levels @param {number} [level] @returns {string | null} */
+function unsendable(value, path, levels, level = 1) {
+  if (typeof value === "string" && LONE_HALF.test(value)) return `${path} holds half a surrogate pair; ${WELL_FORMED}`;
+  if (typeof value !== "object" || value === null) return null;
+  if (level > levels) return `${path.slice(0, 60)}… is nested too deep; legal are ${levels} levels`;
+  for (const [key, each] of Object.entries(value)) {
+    if (LONE_HALF.test(key)) return `a name in ${path} holds half a surrogate pair; ${WELL_FORMED}`;
+    const fault = unsendable(each, `${path}.${key}`, levels, level + 1);
+    if (fault) return fault;
+  }
+  return null;
+}
+
+/** Refuses an output that cannot be asked for. @param {any} job @param {any} cursor @param {number} idCharacters */
+function checkOutput(job, cursor, idCharacters) {
+  if (typeof job !== "string" || job === "" || [...job].length > idCharacters || LONE_HALF.test(job)) {
+    throw badRequest(`a job's id is ${said(job)}; legal is a string of 1 to ${idCharacters} characters`);
+  }
+  const { attempt, n } = cursor ?? {};
+  const natural = [attempt, n].every((each) => Number.isSafeInteger(each) && each >= 0);
+  if (!natural || (attempt === 0 && n > 0)) {
+    throw badRequest(`a cursor is ${said(cursor)}; legal are two integers, attempt ≥ 1 and n ≥ 0, or both 0`);
+  }
+}
+
 // --- the protocol ---------------------------------------------------------------------------------
 
 /** The names of the feed's items and of an output's items, for `receive`. */
@@ -461,15 +564,17 @@ export class ClientCore {
   }
 
   /**
-   * Asks something. @param {string} name @param {Record<string, any>} fields
+   * Asks something; throws TrouperError `bad_request` for what cannot be sent.
+   * @param {string} name @param {Record<string, any>} fields
    * @returns {string} The id that the effect `reply` will carry.
    */
   command(name, fields) {
+    const checked = checkedFields(name, fields, this.limits.nesting);
     if (this.pending.size >= this.limits.pending) {
       throw new TrouperError("busy", `${this.pending.size} commands wait for their answers; this client holds no more`, true);
     }
     const id = `c${(this._commands += 1)}`;
-    const item = { t: name, id, ...fields };
+    const item = { t: name, id, ...checked };
     const bytes = utf8Bytes(JSON.stringify(item));
     if (bytes > this.limits.messageBytes) {
       throw new TrouperError("too_large", `this ${name} is ${bytes} bytes as JSON; a command may have ${this.limits.messageBytes}`);
@@ -479,8 +584,10 @@ export class ClientCore {
     return id;
   }
 
-  /** @param {string} job @param {Cursor} [cursor] @returns {OutputLog} */
+  /** Throws TrouperError `bad_request` for what can be no output.
+   * @param {string} job @param {Cursor} [cursor] @returns {OutputLog} */
   attach(job, cursor = { attempt: 0, n: 0 }) {
+    checkOutput(job, cursor, this.limits.idCharacters);
     if (this.outputs.has(job)) {
       throw new TrouperError("attached", `the output of ${job} is being read already: end that iterator first`);
     }
@@ -923,7 +1030,8 @@ export class Client extends EventTarget {
     return () => this._tracers.delete(listener);
   }
 
-  // Commands. Each is answered once; one that a lost connection left unanswered is sent again.
+  // Commands. Each is answered once; one that a lost connection left unanswered is sent again. What
+  // cannot be sent is rejected with the code `bad_request`, and the connection goes on.
 
   /**
    * Starts a job. The same `key` with the same content gives the same job, so it can be repeated.
@@ -944,7 +1052,7 @@ export class Client extends EventTarget {
   /** @param {"seen" | "read" | "archived"} mark
    * @param {{ids: string[]} | {job: string} | {upto: number}} which @returns {Promise<Counts>} */
   async mark(mark, which) {
-    return (await this._ask("mark", { mark, ...which })).counts;
+    return (await this._ask("mark", { ...which, mark })).counts;
   }
 
   /** A job with its arguments and result. @param {string} job @returns {Promise<Job>} */
@@ -1010,9 +1118,8 @@ export class Client extends EventTarget {
     if (this.state === "closed") {
       return Promise.reject(new TrouperError("closed", `the connection is closed: ${this._connection.reason}`));
     }
-    const given = Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined && value !== null));
     return new Promise((resolve, reject) => {
-      this._answers.set(this._core.command(name, given), { resolve, reject });
+      this._answers.set(this._core.command(name, fields), { resolve, reject });
       this._settle();
     });
   }

@@ -2,6 +2,9 @@
 
 import { byId, h, setText } from "./dom.js";
 
+/** Half of a surrogate pair, as an emoji leaves behind that was cut in two: no message can hold it. */
+const HALVES = /\p{Surrogate}/gu;
+
 const keyboard = matchMedia("(pointer: fine) and (min-width: 821px)");
 
 export class Composer {
@@ -84,7 +87,8 @@ export class Composer {
 
   _send() {
     if (this.button.disabled) return;
-    const text = this.job.argument ? this.text.value.trim() : "";
+    // Sent as the mark for what cannot be read: better than a question that is lost.
+    const text = this.job.argument ? this.text.value.replace(HALVES, "\ufffd").trim() : "";
     const thread = this.chat.send(this.job.name, text);
     this.text.value = "";
     this.pick(this.job.argument ? this.job.name : this._first(), keyboard.matches);

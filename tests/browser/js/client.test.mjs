@@ -148,6 +148,70 @@ test("a refusal rejects with its code and whether to try again", async () => {
   client.close();
 });
 
+test("a call that cannot be sent is rejected naming what is legal, and the connection goes on", async () => {
+  const { client, net } = await open();
+  const loop = {};
+  loop.loop = loop;
+  let deep = [];
+  for (let count = 0; count < 99; count += 1) deep = [deep];
+  const ask = (args) => client.submit({ job: "ask", arguments: args });
+  const wrong = [
+    [() => ask({ q: ["\ud800"] }), /arguments\.q\.0 holds half a surrogate pair; legal is well-formed/],
+    [() => ask({ "\udc00": 1 }), /a name in arguments holds half a surrogate pair/],
+    [() => ask({ deep }), /nested too deep; legal are 100 levels/],
+    [() => ask(null), /arguments is null; legal is an object/],
+    [() => ask([]), /arguments is \[\]; legal is an object/],
+    [() => ask(new Date(0)), /arguments is "1970.*; legal is an object/],
+    [() => ask(loop), /cannot be sent as JSON/],
+    [() => ask({ n: 1n }), /cannot be sent as JSON/],
+    [() => client.submit({}), /job is undefined; legal is a string/],
+    [() => client.submit({ job: "\ud83d" }), /job holds half a surrogate pair/],
+    [() => client.submit({ job: "ask", key: 7 }), /key is 7; legal is a string/],
+    [() => client.cancel(undefined), /job is undefined; legal is a string/],
+    [() => client.cancel(7), /job is 7; legal is a string/],
+    [() => client.job(null), /job is null; legal is a string/],
+    [() => client.mark("seen", { ids: [1] }), /ids is \[1\]; legal is an array of strings/],
+    [() => client.mark("seen", { ids: "n1" }), /ids is "n1"; legal is an array of strings/],
+    [() => client.mark("seen", { upto: "4" }), /upto is "4"; legal is an integer/],
+    [() => client.jobs({ limit: 2.5 }), /limit is 2\.5; legal is an integer/],
+    [() => client.jobs({ limit: NaN }), /limit is NaN; legal is an integer/],
+    [() => client.jobs({ id: "c9" }), /jobs has no id; legal are thread, before, limit/],
+    [() => client.threads({ before: {} }), /before is {}; legal is a string/],
+    [() => client.notifications({ before: () => "n1" }), /before is \(\) => "n1"; legal is a string/],
+  ];
+  for (const [call, message] of wrong) await assert.rejects(call(), { name: "TrouperError", code: "bad_request", message });
+  assert.throws(() => client.output(undefined), { code: "bad_request" });
+  assert.throws(() => client.output("j", { attempt: 1.5, n: 0 }), { code: "bad_request" });
+  await settled();
+  assert.deepEqual(net.latest().heard(), []);
+  ask({ deep: deep[0] }).catch(() => {});
+  await settled();
+  assert.equal(net.latest().heard().length, 1, "a hundred levels are legal");
+  const right = client.jobs({ thread: null, before: undefined, limit: 2 });
+  await settled();
+  const [{ id, ...asked }] = net.latest().heard();
+  assert.deepEqual(asked, { t: "jobs", limit: 2 }, "what is null or undefined is left out");
+  net.latest().say({ t: "reply", id, ok: { jobs: [] } });
+  assert.deepEqual(await right, []);
+  client.close();
+});
+
+test("what a caller does to its arguments later changes no command that is sent again", async () => {
+  const { client, clock, net } = await open();
+  const args = { list: ["as it was asked"] };
+  const asked = client.submit({ job: "ask", arguments: args });
+  await settled();
+  const [command] = net.latest().heard();
+  args.list.push("later");
+  net.latest().fail();
+  await clock.pass(500);
+  net.latest().greet(feed(0, 0));
+  await settled();
+  assert.deepEqual(net.latest().heard()[1], command);
+  client.close();
+  await assert.rejects(asked, { code: "closed" });
+});
+
 test("an output is read to its verified end over a lost connection", async () => {
   const { client, clock, net } = await open();
   const held = new Held();
@@ -236,8 +300,8 @@ test("a listener that throws does not keep the others from hearing", async () =>
   net.latest().say(feed(0, 1));
   assert.deepEqual(heard, [1]);
   assert.deepEqual(raised, ["mine"]);
-  delete globalThis.reportError;
   client.close();
+  delete globalThis.reportError;
 });
 
 test("a trace sees each item both ways with its bytes, and what became of the socket", async () => {

@@ -299,12 +299,25 @@ test("no more commands are under way than the server takes; the rest follows as 
 
 test("what is out of bounds is refused where it is asked, naming the bound", () => {
   const core = greeted(new ClientCore({ pending: 1, outputs: 1 }));
-  assert.throws(() => core.command("submit", { arguments: { prompt: "é".repeat(40_000) } }), /80\d+ bytes as JSON; a command may have 60000/);
+  assert.throws(() => core.command("submit", { job: "ask", key: "k", arguments: { prompt: "é".repeat(40_000) } }), /80\d+ bytes as JSON; a command may have 60000/);
   core.command("job", { job: "j" });
   assert.throws(() => core.command("job", { job: "j" }), { code: "busy" });
   core.attach("j");
   assert.throws(() => core.attach("j"), { code: "attached" });
   assert.throws(() => core.attach("k"), { code: "too_many" });
+});
+
+test("an output that can be none is refused where it is asked, and nothing is sent", () => {
+  const core = greeted();
+  for (const job of [undefined, null, 7, "", "x".repeat(201), "j\ud800"]) {
+    assert.throws(() => core.attach(job), { code: "bad_request", message: /1 to 200 characters/ }, String(job));
+  }
+  for (const cursor of [null, {}, { attempt: 1.5, n: 0 }, { attempt: 1, n: "2" }, { attempt: -1, n: 0 }, { attempt: 0, n: 3 }, { attempt: 2 ** 53, n: 0 }]) {
+    assert.throws(() => core.attach("j", cursor), { code: "bad_request", message: /two integers/ }, JSON.stringify(cursor));
+  }
+  assert.deepEqual([core.out, core.outputs.size], [[], 0]);
+  core.attach("\u{1f600}".repeat(200), { attempt: 1, n: 0 });
+  assert.equal(core.outputs.size, 1, "characters are counted as the server counts them");
 });
 
 test("the trace of the specification is what this client says to what that server says", () => {
