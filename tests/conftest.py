@@ -4,6 +4,7 @@
 * A full run (no paths, no ``-k``, no other ``-m``) fails if a promise has no test.
 * ``pytest --clauses`` prints each promise with its tests and runs none.
 * A run that loaded a bare room (``import store``) fails: it would have two copies of every module.
+* After each test the sums of every mailbox that it made are asserted: no message of any test may be lost.
 """
 
 from __future__ import annotations
@@ -23,6 +24,17 @@ DEFAULT_SELECTION = "not network"
 # The same examples at every run and on every machine: a failure seen once can be seen again.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def every_message_is_accounted_for() -> Iterator[None]:
+    """What S4 promises, of all mailboxes of every test, whatever the test is about."""
+    from trouper.actors.ledger import assert_balanced, every_mailbox
+
+    with every_mailbox() as ledger:
+        yield
+    assert_balanced(ledger)
+
 
 CLAUSES = pytest.StashKey[Mapping[str, list[str]]]()
 """Each promise with the names of the tests that hold it, over all that was collected."""
