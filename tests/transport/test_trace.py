@@ -1,244 +1,246 @@
-"""The trace of docs/protocol.md, section 8, over real sockets against a real runtime."""
+"""The trace of docs/protocol.md, section 8, read from the page and run against a real server.
+
+Its lines are what is said (``>``), what is heard (``<``) and, in parentheses, what happens meanwhile.
+Ids and the epoch are names, bound where they are heard first; ``…`` stands for fields left out.
+"""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import json
+import re
+import shutil
+from collections import deque
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio_websocket
 
-from tests.transport.ws_peer import Peer, by_token
-from trouper.actors.job_context import JobContext
-from trouper.actors.job_spec import Backoff, Retry, job
-from trouper.actors.reports import Report
-from trouper.supervisor.runtime import Runtime, open_runtime
+import trouper
+from tests.transport.ws_peer import Peer
 from trouper.transport.codes import SUBPROTOCOL
-from trouper.transport.gateway import Gateway, serve
 
-GO: dict[str, trio.Event] = {}
-"""Events that a job waits for, by the text it was given."""
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "protocol.md"
+NAMES = frozenset({"s1", "s2", "e1", "j1", "n1"})
+REST = "…"
+FEED = frozenset({"snapshot", "feed"})
+REPLIES = frozenset({"welcome", "reply", "error"})
 
 
-@job(client=True, retry=Retry(attempts=2, backoff=Backoff(base=0.001)))
-async def echo(ctx: JobContext, *, text: str) -> str:
-    """Writes the first letter and dies at its first attempt; writes all of it at the second."""
-    if ctx.attempt == 1:
-        await ctx.write(text[0])
-        await GO[text].wait()
-        raise ConnectionError("the first attempt dies")
-    await ctx.write(text)
+@attrs.frozen
+class Line:
+    kind: str
+    """``>``, ``<`` or ``(``."""
+    items: list[dict[str, Any]]
+    happens: str = ""
+
+
+def trace() -> list[Line]:
+    """The lines of the page."""
+    block = re.search(r"^## 8\. A trace\n.*?^```\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
+    assert block, "the page has no trace"
+    lines: list[Line] = []
+    for text in block[1].splitlines():
+        kind, rest = text[:1], text.strip()
+        if kind in "<>" and kind:
+            lines.append(Line(kind, json.loads(text[2:])))
+        else:
+            assert rest[:1] == "(", text
+            assert rest[-1:] == ")", text
+            lines.append(Line("(", [], rest[1:-1]))
+    return lines
+
+
+class Cues:
+    """What the job of the trace is told to do, and the place that it waits for."""
+
+    def __init__(self) -> None:
+        self.place = trio.Event()
+        self.send, self.receive = trio.open_memory_channel[str | None](10)
+        self.done = trio.Event()
+
+
+CUES: list[Cues] = []
+"""Of the test that runs; a list, because jobs are declared once."""
+
+
+@trouper.job()
+async def holder(ctx: trouper.JobContext) -> None:
+    """Holds the server's only place until it is freed."""
+    await CUES[0].place.wait()
+
+
+@trouper.job(client=True, retry=trouper.Retry(attempts=3, backoff=trouper.Backoff(base=0.001)))
+async def echo(ctx: trouper.JobContext, *, text: str) -> str:
+    """Writes what it is told to, an entry for each letter, and ends when it is told to."""
+    while (letters := await CUES[0].receive.receive()) is not None:
+        for letter in letters:
+            await ctx.write(letter)
+        CUES[0].done.set()
     return text
 
 
-@job(client=True)
-async def count(ctx: JobContext, *, to: int) -> None:
-    """Writes the numbers, one entry each."""
-    for number in range(to):
-        await ctx.write(f"{number} ")
+class Stage:
+    """A server, one client, and the names that were bound so far."""
 
+    runtime: trouper.Runtime
 
-@job()
-async def internal(ctx: JobContext) -> None:
-    """Not for clients."""
+    def __init__(self, directory: Path) -> None:
+        self.names: dict[str, str] = {}
+        self._database = directory / "first.db"
+        self._next = directory / "second.db"
+        self._life = AsyncExitStack()
+        self._connection = AsyncExitStack()
+        self._peer: Peer | None = None
+        self._heard: deque[dict[str, Any]] = deque()
+        self._actions: dict[str, Callable[[], Awaitable[None]]] = {
+            "a place is free: the job starts": self._free_place,
+            'the job writes "h"': partial(self._write, "h"),
+            'the job writes "h" and "i"': partial(self._write, "hi"),
+            "the job ends": self._end,
+            "the connection is cut; the server is killed in mid-job and starts again: "
+            "attempt 2 keeps nothing": self._kill,
+        }
 
+    # --- the server ---
 
-class Reports(list[Report]):
-    """Keeps what is reported."""
+    async def open(self) -> None:
+        self.runtime = await self._life.enter_async_context(
+            trouper.open_runtime(
+                f"sqlite:///{self._database}",
+                jobs=[holder, echo],
+                options=trouper.RuntimeOptions(max_running=1),
+                on_report=lambda _: None,
+            )
+        )
+        nursery = await self._life.enter_async_context(trio.open_nursery())
+        self._life.callback(nursery.cancel_scope.cancel)
+        gateway = await nursery.start(
+            partial(trouper.serve, self.runtime, port=0, authenticate=lambda _: "ada")
+        )
+        self._port = gateway.port
 
+    async def close(self) -> None:
+        await self._connection.aclose()
+        self._peer = None
+        self._heard.clear()
+        await self._life.aclose()
 
-@asynccontextmanager
-async def open_service() -> AsyncIterator[tuple[Runtime, Gateway]]:
-    async with (
-        open_runtime("memory:", jobs=[echo, count, internal], on_report=Reports().append) as runtime,
-        trio.open_nursery() as nursery,
-    ):
-        gateway: Gateway = await nursery.start(partial(serve, runtime, port=0, authenticate=by_token))
-        yield runtime, gateway
-        nursery.cancel_scope.cancel()
+    # --- what happens meanwhile ---
 
+    async def happen(self, what: str) -> None:
+        assert what in self._actions, f"({what}) is not played; played are {list(self._actions)}"
+        await self._actions[what]()
 
-@asynccontextmanager
-async def session(gateway: Gateway, *items: Mapping[str, object]) -> AsyncIterator[Peer]:
-    """A raw client that has sent ``items``; its connection is cut at the end, without a close."""
-    stream = await trio.open_tcp_stream("127.0.0.1", gateway.port)
-    try:
-        async with trio.open_nursery() as nursery:
+    async def _free_place(self) -> None:
+        CUES[0].place.set()
+
+    async def _write(self, letters: str) -> None:
+        CUES[0].done = trio.Event()
+        CUES[0].send.send_nowait(letters)
+        await CUES[0].done.wait()
+
+    async def _end(self) -> None:
+        CUES[0].send.send_nowait(None)
+
+    async def _kill(self) -> None:
+        """What a kill leaves is the files as they are at that moment; the next life opens them."""
+        for file in self._database.parent.glob(f"{self._database.name}*"):
+            shutil.copy(file, str(file).replace(self._database.name, self._next.name))
+        await self.close()
+        self._database = self._next
+        await self.open()
+        while (row := await self.runtime.job(self.names["j1"])) is None or row.attempt < 2:
+            await trio.lowlevel.checkpoint()
+
+    # --- the client ---
+
+    async def say(self, items: list[dict[str, Any]]) -> None:
+        if self._peer is None:
+            stream = await trio.open_tcp_stream("127.0.0.1", self._port)
+            self._connection.push_async_callback(trio.aclose_forcefully, stream)
+            nursery = await self._connection.enter_async_context(trio.open_nursery())
+            self._connection.callback(nursery.cancel_scope.cancel)
             websocket = await trio_websocket.wrap_client_stream(
                 nursery, stream, "here.test", "/ws", subprotocols=[SUBPROTOCOL]
             )
-            peer = Peer(websocket)
-            await peer.say(*items)
-            yield peer
-            nursery.cancel_scope.cancel()
-    finally:
-        await trio.aclose_forcefully(stream)
+            self._peer = Peer(websocket)
+        await self._peer.say(*self._with_names(items))
+
+    def _with_names(self, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: self._with_names(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self._with_names(each) for each in value]
+        return self.names[value] if value in NAMES else value
+
+    async def hear(self, items: list[dict[str, Any]]) -> None:
+        """Exactly ``items`` come: replies, feed and output each in their order. Between the three the
+        page promises an order within a message only."""
+        due: dict[str, deque[dict[str, Any]]] = {}
+        for item in items:
+            due.setdefault(_lane(item), deque()).append(item)
+        while any(due.values()):
+            if not self._heard:
+                assert self._peer is not None
+                self._heard.extend(await self._peer.hear())
+            item = self._heard.popleft()
+            lane = due.get(_lane(item))
+            assert lane, f"{item} came, and the page has none such here: {items}"
+            self._compare(lane.popleft(), item, item["t"])
+
+    async def hear_no_more(self) -> None:
+        """Nothing comes that the page does not have: a reply is the next thing to be heard."""
+        assert self._peer is not None
+        assert not self._heard
+        await self._peer.say({"t": "jobs", "id": "last", "limit": 1})
+        [reply] = await self._peer.hear()
+        assert reply["id"] == "last"
+
+    def _compare(self, page: Any, real: Any, path: str) -> None:
+        if isinstance(page, dict):
+            assert isinstance(real, dict), path
+            wanted = page.keys() - {REST}
+            left_out = REST in page
+            assert wanted <= real.keys() if left_out else wanted == real.keys(), (path, page, real)
+            for key in wanted:
+                self._compare(page[key], real[key], f"{path}.{key}")
+        elif isinstance(page, list):
+            assert len(page) == len(real), (path, page, real)
+            for number, (one, other) in enumerate(zip(page, real, strict=True)):
+                self._compare(one, other, f"{path}[{number}]")
+        elif page in NAMES:
+            assert real == self.names.setdefault(page, real), (path, page, real)
+        else:
+            assert (type(page), page) == (type(real), real), (path, page, real)
 
 
-def hello(**more: object) -> dict[str, object]:
-    return {"t": "hello", "visible": True, "token": "ada", **more}
+def _lane(item: dict[str, Any]) -> str:
+    return "feed" if item["t"] in FEED else "replies" if item["t"] in REPLIES else "output"
 
 
-def attach(job: str, attempt: int, n: int) -> dict[str, object]:
-    return {"t": "attach", "job": job, "attempt": attempt, "n": n}
-
-
-async def feed_until(peer: Peer, state: str) -> dict[str, Any]:
-    """The feed item in which the one job is ``state``; each must follow the one before."""
-    while True:
-        item = await peer.hear_item("feed")
-        if any(row["state"] == state for row in item["jobs"]):
-            return item
-
-
-@pytest.mark.clause("O3", "O6", "N3", "N5")
-async def test_the_trace_of_the_specification_is_what_happens() -> None:
-    GO["hi"] = trio.Event()
-    async with open_service() as (_, gateway):
-        async with session(gateway, hello()) as peer:
-            first = await peer.hear()
-            assert [item["t"] for item in first] == ["welcome", "snapshot"]
-            assert (first[1]["seq"], first[1]["jobs"]) == (0, [])
-            submit = {"t": "submit", "id": "c1", "job": "echo", "arguments": {"text": "hi"}, "key": "k1"}
-            reply = await peer.ask(submit | {"thread": "t1"})
-            assert reply["ok"]["created"] is True
-            job = reply["ok"]["job"]["id"]
-            await peer.say(attach(job, 0, 0))
-            rewind = await peer.hear_item("rewind")
-            assert (rewind["attempt"], rewind["keep"]) == (1, 0)
-            await peer.say(attach(job, 1, 0))
-            output = await peer.hear_item("output")
-            assert (output["from"], output["to"], output["parts"], output["sent"]) == (0, 1, ["h"], 1)
-        # The connection was cut. Meanwhile the attempt dies, and the next one begins.
-        GO["hi"].set()
-        cursor = {"epoch": first[0]["epoch"], "seq": 1}
-        async with session(gateway, hello(feed=cursor), attach(job, 1, 1)) as peer:
-            resumed = await peer.hear()
-            assert [item["t"] for item in resumed][:1] == ["welcome"]
-            peer.inbox = resumed[1:]
-            rewind = await peer.hear_item("rewind")
-            assert (rewind["attempt"], rewind["keep"]) == (2, 0)
-            await peer.say(attach(job, 2, 0))
-            output = await peer.hear_item("output")
-            assert (output["attempt"], output["from"], output["parts"]) == (2, 0, ["hi"])
-            assert output["sent"] == 2
-            end = await peer.hear_item("output.end")
-            assert (end["attempt"], end["entries"], end["sent"]) == (2, 1, 66)
-            assert end["sha256"] == hashlib.sha256(b"hi").hexdigest()
-            await peer.say({"t": "ack", "sent": 66, "feed": 0})
-            while True:
-                feed = await peer.hear_item("feed")
-                if feed["notifications"] and feed["notifications"][0]["seen"]:
-                    break
-            assert feed["counts"] == {"unseen": 0, "unread": 1}
-            assert [row["title"] for row in feed["notifications"]] == ["echo completed"]
-
-
-@pytest.mark.clause("N2", "N3")
-async def test_a_client_that_was_away_resumes_the_feed_from_its_cursor() -> None:
-    async with open_service() as (runtime, gateway):
-        async with session(gateway, hello()) as peer:
-            epoch = (await peer.hear_item("welcome"))["epoch"]
-            seq = (await peer.hear_item("snapshot"))["seq"]
-        job = await runtime.submit(count.call(to=3), user="ada")
-        await runtime.submit(count.call(to=3), user="eve")
-        await runtime.wait(job.id)
-        async with session(gateway, hello(feed={"epoch": epoch, "seq": seq})) as peer:
-            feed = await peer.hear_item("feed")
-            assert feed["prev"] == seq
-            assert [(row["id"], row["state"]) for row in feed["jobs"]] == [(job.id, "completed")]
-            assert feed["counts"] == {"unseen": 1, "unread": 1}
-        async with session(gateway, hello(feed={"epoch": "another", "seq": seq})) as peer:
-            assert (await peer.hear_item("snapshot"))["counts"] == {"unseen": 1, "unread": 1}
-
-
-@pytest.mark.clause("E1")
-async def test_a_client_submits_only_what_is_declared_for_clients_and_reads_only_its_own() -> None:
-    async with open_service() as (runtime, gateway):
-        theirs = await runtime.submit(count.call(to=3), user="eve")
-        async with session(gateway, hello()) as peer:
-            submit = {"t": "submit", "id": "c1", "job": "internal", "arguments": {}, "key": "k1"}
-            assert (await peer.ask(submit))["error"]["code"] == "unknown_job"
-            bad = {"t": "submit", "id": "c2", "job": "count", "arguments": {"to": "3"}, "key": "k2"}
-            assert (await peer.ask(bad))["error"]["code"] == "bad_request"
-            assert (await peer.ask({"t": "job", "id": "c3", "job": theirs.id}))["error"]["code"] == "unknown"
-            answer = await peer.ask({"t": "cancel", "id": "c4", "job": theirs.id})
-            assert answer["ok"] == {"answer": "unknown", "job": None}
-            await peer.say(attach(theirs.id, 0, 0))
-            assert (await peer.hear_item("gone"))["reason"] == "unknown"
-            good = {"t": "submit", "id": "c5", "job": "count", "arguments": {"to": 3}, "key": "k2"}
-            first = (await peer.ask(good))["ok"]
-            again = (await peer.ask(good | {"id": "c6"}))["ok"]
-            assert (first["created"], again["created"]) == (True, False)
-            assert first["job"]["id"] == again["job"]["id"]
-            other = good | {"id": "c7", "arguments": {"to": 4}}
-            assert (await peer.ask(other))["error"]["code"] == "conflict"
-
-
-@pytest.mark.clause("O2", "O4")
-async def test_output_beyond_the_window_waits_for_acks_and_arrives_whole() -> None:
-    async with open_service() as (runtime, gateway):
-        job = await runtime.submit(count.call(to=100_000), user="ada")
-        expected = "".join(f"{number} " for number in range(100_000))
-        await runtime.wait(job.id)
-        async with session(gateway, hello(), attach(job.id, 1, 0)) as peer:
-            text, sent, n = "", 0, 0
-            while sent < 256 * 1024:
-                output = await peer.hear_item("output")
-                assert (output["attempt"], output["from"]) == (1, n)
-                text, sent, n = text + output["parts"][0], output["sent"], output["to"]
-            # The window is full: replies still come, output does not.
-            await peer.ask({"t": "jobs", "id": "c1", "limit": 1})
-            assert not [item for item in peer.inbox if item["t"] == "output"]
-            await peer.say({"t": "ack", "sent": sent, "feed": 0})
-            while len(text) < len(expected):
-                output = await peer.hear_item("output")
-                assert output["from"] == n
-                text, n = text + output["parts"][0], output["to"]
-                await peer.say({"t": "ack", "sent": output["sent"], "feed": 0})
-            assert text == expected
-            end = await peer.hear_item("output.end")
-            assert end["sha256"] == hashlib.sha256(expected.encode()).hexdigest()
-
-
-@pytest.mark.clause("S5")
-async def test_nothing_of_a_gateway_is_left_when_its_runtime_ends() -> None:
-    before = trio.lowlevel.current_statistics().tasks_living
-    async with (
-        open_runtime("memory:", jobs=[count], on_report=Reports().append) as runtime,
-        trio.open_nursery() as nursery,
-    ):
-        gateway: Gateway = await nursery.start(partial(serve, runtime, port=0, authenticate=by_token))
-        async with session(gateway, hello()) as peer:
-            await peer.hear_item("snapshot")
-            nursery.cancel_scope.cancel()
-    assert runtime.ready is False
-    assert trio.lowlevel.current_statistics().tasks_living == before
-    with pytest.raises(OSError, match="all attempts to connect"):
-        await trio.open_tcp_stream("127.0.0.1", gateway.port)
-
-
-async def test_sessions_are_told_4001_when_serving_is_cancelled() -> None:
-    told: list[tuple[int, str]] = []
-    welcomed = trio.Event()
-
-    async def client(gateway: Gateway) -> None:
-        async with session(gateway, hello()) as peer:
-            await peer.hear_item("welcome")
-            welcomed.set()
-            told.append(await peer.closed())
-
-    async with (
-        open_runtime("memory:", jobs=[count], on_report=Reports().append) as runtime,
-        trio.open_nursery() as clients,
-        trio.open_nursery() as servers,
-    ):
-        gateway: Gateway = await servers.start(partial(serve, runtime, port=0, authenticate=by_token))
-        clients.start_soon(client, gateway)
-        await welcomed.wait()
-        servers.cancel_scope.cancel()
-    assert told == [(4001, "the server is stopping")]
+@pytest.mark.clause("J6", "N2", "N3", "N5", "O2", "O3", "O6")
+async def test_the_trace_of_the_specification_is_what_happens(tmp_path: Path) -> None:
+    CUES[:] = [Cues()]
+    with trio.fail_after(30):
+        stage = Stage(tmp_path)
+        await stage.open()
+        try:
+            await stage.runtime.submit(holder.call(), user="eve")
+            for line in trace():
+                match line.kind:
+                    case ">":
+                        await stage.say(line.items)
+                    case "<":
+                        await stage.hear(line.items)
+                    case _:
+                        await stage.happen(line.happens)
+            await stage.hear_no_more()
+        finally:
+            await stage.close()
+    assert len(set(stage.names.values())) == len(stage.names) == len(NAMES)
