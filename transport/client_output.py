@@ -202,9 +202,15 @@ class OutputState:
             self._progress = progress
 
     def rewind(self, attempt: int, keep: int) -> bool:
-        """A later attempt has kept ``keep`` entries: go back to the last bound within them."""
+        """A later attempt has kept ``keep`` entries: go back to the last bound within them.
+
+        An earlier attempt as the answer to an attach says that the log never came to ours (a database
+        restored from a backup): what is held is of a past that is no more, so nothing of it stays.
+        """
         if attempt < self.attempt:
-            return False
+            if not self.awaiting:
+                return False
+            keep = 0
         told = self.attempt > 0  # before the first attempt there is nothing to take back
         held = self.entries
         while self._bounds and self._bounds[-1].entries > keep:

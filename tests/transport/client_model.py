@@ -6,6 +6,7 @@ is kept whole, and what is under way is a list.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tests.transport import client_wire as wire
@@ -151,12 +152,23 @@ class Gateway:
         self.epoch += 1
         self.logs, self.keeps, self.ended = [[]], [], False
 
+    def restore(self, attempt: int, written: int) -> None:
+        """The same database from a backup: an earlier attempt, or of its log only what was kept from
+        the one before and up to ``written`` entries of its own."""
+        self.hang_up()
+        self.keeps = self.keeps[:attempt]
+        kept = self.keeps[-1] if self.keeps else 0
+        self.logs = [*self.logs[:attempt], self.logs[attempt][: kept + written]]
 
-def deliver(core: ClientCore, gateway: Gateway, count: int) -> None:
+
+def deliver(
+    core: ClientCore, gateway: Gateway, count: int, after_each: Callable[[], None] = lambda: None
+) -> None:
     """The next ``count`` items reach the client, each as a message of its own."""
     for _ in range(min(count, len(gateway.under_way))):
         events = core.received([gateway.under_way.pop(0)])
         assert not any(isinstance(event, Broken) for event in events)
+        after_each()
 
 
 def read_all(core: ClientCore, output: OutputState, reader: Reader) -> None:

@@ -24,6 +24,8 @@ class CopyOfAnOutput(RuleBasedStateMachine):
         self.output = self.core.open_output("j1", 0, 0)
         self.reader = Reader()
         self.serial = 0
+        self.of_a_lost_past = False
+        """What the client holds may be what a backup never had, and nobody could tell it yet."""
         self.gateway.claim(0)
         self.all_is_exchanged()
 
@@ -52,6 +54,19 @@ class CopyOfAnOutput(RuleBasedStateMachine):
         self.gateway.begin_again()
         self.reconnect()
 
+    @precondition(lambda self: not self.gateway.ended)
+    @rule(back=st.integers(0, 3), written=st.integers(0, 20))
+    def the_database_is_restored_from_a_backup(self, back: int, written: int) -> None:
+        self.gateway.restore(max(0, self.gateway.attempt - back), written)
+        held, n = self.output.attempt, self.output.entries
+        self.of_a_lost_past |= held > self.gateway.attempt or n > len(self.gateway.logs[held])
+        self.what_began_again_is_of_this_past()
+        self.reconnect()
+
+    def what_began_again_is_of_this_past(self) -> None:
+        if self.output.entries == 0:
+            self.of_a_lost_past = False
+
     # --- the network ----------------------------------------------------------------------------
 
     @rule(most=few)
@@ -60,7 +75,7 @@ class CopyOfAnOutput(RuleBasedStateMachine):
 
     @rule(count=few)
     def items_arrive(self, count: int) -> None:
-        deliver(self.core, self.gateway, count)
+        deliver(self.core, self.gateway, count, self.what_began_again_is_of_this_past)
 
     @rule()
     def the_client_s_items_arrive(self) -> None:
@@ -72,7 +87,7 @@ class CopyOfAnOutput(RuleBasedStateMachine):
         for _ in range(3):
             self.gateway.take(self.core.take())
             self.gateway.send(2)
-            deliver(self.core, self.gateway, 100)
+            deliver(self.core, self.gateway, 100, self.what_began_again_is_of_this_past)
 
     @precondition(lambda self: self.gateway.attempt > 0 and not self.gateway.ended)
     @rule(count=few, events=st.booleans(), most=few, arrive=st.booleans())
@@ -106,6 +121,12 @@ class CopyOfAnOutput(RuleBasedStateMachine):
             place = places[index]
             self.gateway.under_way.insert(place, self.gateway.under_way[place])
 
+    @rule(index=st.integers(0, 2))
+    def a_rewind_comes_again_later(self, index: int) -> None:
+        rewinds = [item for item in self.gateway.under_way if item["t"] == "rewind"]
+        if index < len(rewinds):
+            self.gateway.under_way.append(rewinds[index])
+
     # --- the application ------------------------------------------------------------------------
 
     @rule(count=few)
@@ -122,11 +143,11 @@ class CopyOfAnOutput(RuleBasedStateMachine):
 
     @invariant()
     def the_copy_is_a_prefix(self) -> None:
-        if not self.output.drained:
+        if not self.output.drained or self.of_a_lost_past:
             return
         attempt, n = self.output.attempt, self.output.entries
         if self.core.welcomed and self.core.feed.epoch == self.gateway.name:
-            assert self.reader.copy == tokens(self.gateway.logs[attempt][:n])
+            assert self.reader.copy == (tokens(self.gateway.logs[attempt][:n]) if n else [])
 
     def teardown(self) -> None:
         """The job ends and the network gets well: the copy is the log."""

@@ -93,10 +93,27 @@ def test_a_rewind_goes_back_to_the_last_frame_bound_within_keep_and_tells_what_r
 
 
 @pytest.mark.clause("O3")
-def test_a_rewind_of_an_older_attempt_is_passed_over() -> None:
+def test_a_rewind_of_an_older_attempt_is_passed_over_once_the_attach_was_answered() -> None:
     core, state = watching(attempt=3, n=4)
-    core.received([wire.rewind(2, 0)])
-    assert (core.take(), state.entries) == ([], 4)
+    core.received([wire.output(3, 4, 5, ["e"], 1), wire.rewind(2, 0)])
+    assert (core.take(), state.entries) == ([], 5)
+
+
+@pytest.mark.clause("O3")
+def test_a_rewind_of_an_older_attempt_that_answers_an_attach_is_obeyed_and_nothing_stays() -> None:
+    core, state = watching(attempt=8, n=0)
+    core.received([wire.output(8, 0, 3, ["abc"], 3), wire.rewind(9, 3)])
+    core.received([wire.output(9, 3, 5, ["de"], 5)])
+    core.closed(None)
+    core.opened()
+    core.take()
+    core.received([wire.welcome(), wire.snapshot(), wire.rewind(1, 2)])  # it is a backup's log now
+    assert core.take() == [{"t": "attach", "job": "j1", "attempt": 1, "n": 0}]
+    core.received([wire.output(1, 0, 2, ["xy"], 2), wire.end(1, 2, wire.sha256("xy"), 66)])
+    assert drain(core, state) == [
+        *(Text("abc"), Rewind(9, 3, 3, 0), Text("de"), Rewind(1, 0, 0, 0), Text("xy")),
+        End(2, wire.sha256("xy"), verified=True),
+    ]
 
 
 def test_the_first_attempt_of_a_queued_job_takes_nothing_back() -> None:

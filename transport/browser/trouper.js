@@ -724,8 +724,11 @@ export class ClientCore {
 
   /** @param {OutputLog} log @param {Item} item */
   _rewind(log, item) {
-    if (item.attempt < log.attempt) return;
-    this._tell(log, log.rewind(item.attempt, item.keep));
+    const older = item.attempt < log.attempt;
+    if (older && !log.awaiting) return;
+    // An older attempt as the answer to an attach: the log never came to ours (a database restored from
+    // a backup). What is held is of a past that is no more, so nothing of it stays.
+    this._tell(log, log.rewind(item.attempt, older ? 0 : item.keep));
     this._attach(log);
   }
 

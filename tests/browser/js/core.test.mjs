@@ -13,6 +13,9 @@ function greeted(core = new ClientCore()) {
   return core;
 }
 
+/** How many random histories the model is held to; a soak sets more. */
+const SEEDS = Number(process.env.TROUPER_SOAK ?? 300);
+
 const given = (core) => core.effects.splice(0).filter((effect) => effect.type === "output").map((effect) => effect.item ?? effect.error);
 
 /**
@@ -26,7 +29,7 @@ class ModelServer {
     this.keeps = [0];
     this.log = [];
     this.saved = 0;
-    this.history = [[]]; // history[a]: the log of attempt a as it became
+    this.history = [[], []]; // history[a]: the log of attempt a as it became
     this.ended = false;
     this.under = [];
     this.cursor = null;
@@ -49,6 +52,19 @@ class ModelServer {
     this.attempt += 1;
     this.keeps.push(this.saved);
     this.history[this.attempt] = [...this.log];
+  }
+
+  /** The database comes from a backup: an earlier attempt, or less of its log (never less than was kept). */
+  restore() {
+    if (this.ended) return;
+    this.attempt = Math.max(1, this.attempt - Math.floor(this.random() * 3));
+    this.keeps.length = this.attempt;
+    const log = this.history[this.attempt];
+    const keep = this.keeps[this.attempt - 1];
+    this.log = log.slice(0, keep + Math.floor(this.random() * (log.length - keep + 1)));
+    this.saved = Math.min(this.saved, this.log.length);
+    this.history = [...this.history.slice(0, this.attempt), [...this.log]];
+    this.cut();
   }
 
   cut() {
@@ -93,20 +109,25 @@ class ModelServer {
   }
 }
 
-test("under any cuts, duplicates, pauses and rewinds, what is held is a prefix of the attempt's log, and the end verifies", () => {
-  for (let seed = 1; seed <= 300; seed += 1) {
+test("under any cuts, duplicates, pauses, rewinds and backups, what is held is a prefix of the attempt's log, and the end verifies", () => {
+  for (let seed = 1; seed <= SEEDS; seed += 1) {
     const random = seeded(seed);
     const server = new ModelServer(random);
     const core = greeted();
     const held = new Held();
     const log = core.attach("j");
     log.maxBounds = 8; // so that bounds are thinned out too
+    let ofALostPast = false; // it may hold what a backup never had, and nobody could tell it yet
     const step = () => {
       const roll = random();
       if (roll < 0.35) server.produce();
       else if (roll < 0.6) server.flush();
       else if (roll < 0.62) server.retry();
       else if (roll < 0.64) {
+        if (roll < 0.625) {
+          server.restore();
+          ofALostPast ||= log.n > (server.history[log.attempt] ?? []).length;
+        }
         server.cut();
         core.lost();
         core.opened();
@@ -116,6 +137,8 @@ test("under any cuts, duplicates, pauses and rewinds, what is held is a prefix o
       else if (server.under.length) core.receive(server.under.shift());
       if (random() < 0.7) server.read(core.out.splice(0)); // else what it says is under way, too
       for (const item of given(core)) held.take(item);
+      if (log.n === 0) ofALostPast = false;
+      if (ofALostPast) return;
       const truth = logHash((server.history[log.attempt] ?? []).slice(0, log.n));
       assert.equal(held.hash, truth, `seed ${seed}: not the first ${log.n} entries of attempt ${log.attempt}`);
     };
@@ -159,8 +182,28 @@ test("a rewind drops the frames that reach beyond what is kept, and says how muc
   assert.deepEqual(given(core), [{ type: "rewind", attempt: 3, keep: 2, items: 1, length: 2 }]);
   assert.deepEqual(core.out, [{ t: "attach", job: "j", attempt: 3, n: 2 }]);
   core.out = [];
+  core.receive([{ t: "output", job: "j", attempt: 3, from: 2, to: 3, parts: ["C"], sent: 8 }]);
+  given(core);
   core.receive([{ t: "rewind", job: "j", attempt: 2, keep: 0 }]);
   assert.deepEqual([given(core), core.out], [[], []], "a rewind of an older attempt is ignored");
+});
+
+test("a rewind of an older attempt that answers an attach is obeyed, and nothing stays", () => {
+  const core = greeted();
+  core.attach("j", { attempt: 9, n: 0 });
+  core.receive([{ t: "output", job: "j", attempt: 9, from: 0, to: 3, parts: ["abc"], sent: 3 }]);
+  core.lost();
+  core.opened();
+  core.out = [];
+  core.effects = [];
+  core.receive([WELCOME, snapshot(), { t: "rewind", job: "j", attempt: 1, keep: 3 }]); // it is a backup's log now
+  assert.deepEqual(given(core), [{ type: "rewind", attempt: 1, keep: 0, items: 0, length: 0 }]);
+  assert.deepEqual(core.out, [{ t: "attach", job: "j", attempt: 1, n: 0 }]);
+  core.receive([
+    { t: "output", job: "j", attempt: 1, from: 0, to: 1, parts: ["x"], sent: 1 },
+    { t: "output.end", job: "j", attempt: 1, entries: 1, sha256: logHash(["x"]), sent: 65 },
+  ]);
+  assert.deepEqual(given(core).map((item) => item.text ?? item.verified), ["x", true]);
 });
 
 test("a hash that does not match is read again once from the beginning, then reported", () => {
