@@ -15,6 +15,7 @@ so that the library can be used alone:
 * ``lifeline``, ``control``, ``consumer``, ``tally``  the parts of a mailbox: its end and who watches for it,
   the lane for what the runtime says, the task that waits, the counters
 * ``stash``     messages put aside
+* ``data_lane`` what waits, and the quick way through it for plain messages
 * ``mailbox``   two lanes, a bound, and the sums
 * ``ref``       ``tell``, ``send``, ``ask``, ``stop``, ``join``
 * ``timers``, ``pipe``  messages of an actor to itself: later, or when work is done

@@ -130,29 +130,33 @@ class Incarnation(Generic[M]):
             raise
 
     async def _handle_messages(self) -> StopReason:
-        # The hot path: no call of our own but ``take`` and ``handled`` for a message that is plain.
-        context, mailbox, in_a_row = self.context, self._mailbox, 0
+        mailbox, in_a_row = self._mailbox, 0
         while True:
+            in_a_row += await mailbox.handle_plain(self.context, CHECKPOINT_EVERY - in_a_row)  # the hot path
             if in_a_row >= CHECKPOINT_EVERY:
                 in_a_row = 0
                 await trio.lowlevel.checkpoint()
             item = mailbox.take() or await self._wait()
-            in_a_row += 1
             if isinstance(item, Envelope):
-                context._current = item
-                if item.slot is not None:
-                    item.slot.taken = True
-                try:
-                    await context._receive(item.message)
-                except AskTimeout as error:
-                    if not (error.inherited and item.unwanted()):
-                        raise
-                    mailbox.bury(item, DeadReason.EXPIRED)
-                    context._current = None
-                if context._current is not None:
-                    self._settle_handled(item)
+                in_a_row += 1
+                await self._handle(item)
             elif item is not None and (end := await self._obey(item)) is not None:
                 return end
+
+    async def _handle(self, envelope: Envelope[Any]) -> None:
+        context = self.context
+        context._current = envelope
+        if envelope.slot is not None:
+            envelope.slot.taken = True
+        try:
+            await context._receive(envelope.message)
+        except AskTimeout as error:
+            if not (error.inherited and envelope.unwanted()):
+                raise
+            self._mailbox.bury(envelope, DeadReason.EXPIRED)
+            context._current = None
+        if context._current is not None:
+            self._settle_handled(envelope)
 
     async def _wait(self) -> Command | Signal | None:
         if self._passivation is None and self._idleness.timeout_s is None:

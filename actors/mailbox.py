@@ -19,7 +19,7 @@ plain message passes one test for all of it.
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -27,6 +27,8 @@ import outcome
 import trio
 
 from trouper.actors.consumer import ConsumerSide
+from trouper.actors.data_lane import CHECKPOINT_EVERY as CHECKPOINT_EVERY
+from trouper.actors.data_lane import DataLane
 from trouper.actors.envelope import (
     DeadLetterOffice,
     DeadReason,
@@ -40,20 +42,16 @@ from trouper.actors.ledger import MailboxStatistics as MailboxStatistics
 from trouper.actors.lifeline import Closed
 from trouper.actors.overflow import Overflow as Overflow
 from trouper.actors.signals import Command, Lagged, Signal, StopReason
-from trouper.actors.stash import Stash
-from trouper.actors.tally import Tally
 
 if TYPE_CHECKING:
     from trouper.actors.trace import Trace
 
 M = TypeVar("M")
 
-CHECKPOINT_EVERY: Final = 64
-"""Messages handed out without letting another task run. A checkpoint at each costs ten times a message;
-none at all would let one busy actor starve the loop."""
+_ACCEPTED: Final = Delivery.ACCEPTED  # a name of our own is found faster than that of an enum
 
 
-class Mailbox(ConsumerSide, Tally, Generic[M]):
+class Mailbox(ConsumerSide, DataLane, Generic[M]):
     """The mailbox of one actor.
 
     ``capacity``: messages that may wait. ``conflate_key``: for ``CONFLATE`` only, the key of a message,
@@ -80,19 +78,28 @@ class Mailbox(ConsumerSide, Tally, Generic[M]):
         self._conflate_key = conflate_key
         self._on_dead_letter = on_dead_letter
         self._ledger = ledger
-        self._data: deque[Envelope[M]] = deque()
-        self._own = 0  # how many of them are the actor's own, which take no place
         self._choosy = conflate_key is not None  # whether to look at what comes before it goes in
-        self._in_a_row = self._lagged = 0
+        self._set_room()
+        self._in_a_row = 0
         # Made when first needed: most mailboxes never do, and there may be very many.
         self._by_key: dict[Hashable, Envelope[M]] = {}
         self._senders: OrderedDict[trio.lowlevel.Task, Envelope[M]] | None = None
-        self._stash: Stash[M] | None = None
         self._trace: Trace | None = None
         if ledger is not None:
             ledger.opened(self)
 
     # -- for senders ------------------------------------------------------------------------------
+
+    @trio.lowlevel.enable_ki_protection
+    def tell(self, message: M) -> Delivery:
+        """As ``offer``, for a message that nobody waits for."""
+        if len(self._data) >= self._room:
+            return self.offer(Envelope(message))
+        self._data.append(message)
+        self._accepted += 1
+        if self._consumer is not None:
+            self._wake()
+        return _ACCEPTED
 
     @trio.lowlevel.enable_ki_protection
     def offer(self, envelope: Envelope[M]) -> Delivery:
@@ -131,10 +138,12 @@ class Mailbox(ConsumerSide, Tally, Generic[M]):
         if self._senders is None:
             self._senders = OrderedDict()
         self._senders[task] = envelope
+        self._wrapped += 1
 
         def abort(_raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
             assert self._senders is not None
             del self._senders[task]
+            self._wrapped -= 1
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
@@ -149,6 +158,8 @@ class Mailbox(ConsumerSide, Tally, Generic[M]):
             self._dead_letter(envelope, DeadReason.STOPPED)
             return
         self._own += 1
+        self._wrapped += 1
+        self._set_room()
         self._data.append(envelope)
         self._wake()
 
@@ -157,32 +168,12 @@ class Mailbox(ConsumerSide, Tally, Generic[M]):
         """Take back one message of the actor to itself, or all of them, where they still wait."""
         if not self._own:
             return
-        for each in [found for found in self._data if found.own and envelope in (None, found)]:
-            self._data.remove(each)
+        own = [each for each in self._data if isinstance(each, OwnEnvelope)]
+        for each in own if envelope is None else [each for each in own if each is envelope]:
+            self._delete(each)
+            self._wrapped -= 1
             self._removed(each)
             self._dead_letter(each, DeadReason.WITHDRAWN)
-
-    def stash(self, envelope: Envelope[M]) -> None:
-        """Put the message that was taken aside. Raises: ``LimitReached``; it is then still under way."""
-        self.stashed.add(envelope)
-        self._under_way -= 1
-
-    def unstash(self) -> int:
-        """Hand out what was put aside before what waits. Returns: how many messages."""
-        self._special = True
-        return self.stashed.resume()
-
-    @property
-    def stashed(self) -> Stash[M]:
-        """What was put aside."""
-        if self._stash is None:
-            self._stash = Stash()
-        return self._stash
-
-    @property
-    def has_stashed(self) -> bool:
-        """Whether something is put aside."""
-        return self._stash is not None and bool(self._stash.aside)
 
     # -- for the actor's loop ---------------------------------------------------------------------
 
@@ -195,15 +186,19 @@ class Mailbox(ConsumerSide, Tally, Generic[M]):
         """
         if self._special:
             return self._take_special()
-        data = self._data
+        data, plain = self._data, self._plain
         while data:
-            envelope = data.popleft()
-            if self._senders or envelope.own or envelope.key is not None:
-                self._removed(envelope)
+            item = data.popleft()
+            if not self._wrapped:
+                plain.message = item
+                self._taken += 1
+                return plain
+            envelope = self._unwrapped(item)
             if envelope.slot is None or (reason := envelope.unwanted()) is None:
-                self._under_way += 1
+                self._taken += 1
                 return envelope
             self._dead_letter(envelope, reason)
+        plain.message = None  # what was handled is not kept
         return None
 
     async def get(self) -> Command | Signal | Envelope[M]:
@@ -223,10 +218,10 @@ class Mailbox(ConsumerSide, Tally, Generic[M]):
 
     def is_empty(self) -> bool:
         """Whether nothing waits. Buries the requests at the head that nobody wants any more."""
-        while self._data and (reason := self._data[0].unwanted()) is not None:
-            envelope = self._data.popleft()
-            self._removed(envelope)
-            self._dead_letter(envelope, reason)
+        while self._data and isinstance(head := self._data[0], Envelope):
+            if (reason := head.unwanted()) is None:
+                break
+            self._dead_letter(self._unwrapped(self._data.popleft()), reason)
         resumed = self._stash is not None and bool(self._stash.resumed)
         return not (self._data or self._lagged or resumed) and (self._control is None or self._control.empty)
 
@@ -256,14 +251,17 @@ class Mailbox(ConsumerSide, Tally, Generic[M]):
         """
         if self._closed is not None:
             return
-        waiting, self._data = self._data, deque()
+        waiting = list(self._data)
+        self._data.clear()
         put_aside = [] if self._stash is None else self._stash.clear()
         self._by_key.clear()
-        self._own = self._lagged = 0
+        self._own = self._lagged = self._wrapped = 0
         self._tell_ended(Closed(reason, error, delivery))
+        self._set_room()
         if self._control is not None:
             self._control.close(error)
-        for envelope in (*put_aside, *waiting):
+        for item in (*put_aside, *waiting):
+            envelope = item if isinstance(item, Envelope) else Envelope(item)
             if envelope.slot is not None and envelope.slot.fail(error()):
                 self._returned += 1
             else:
@@ -279,6 +277,7 @@ class Mailbox(ConsumerSide, Tally, Generic[M]):
         """The actor is started again, by a supervisor that was itself restarted: refs work again."""
         if self._closed is not None:
             self._begin_again()
+            self._set_room()
             if self._ledger is not None:
                 self._ledger.opened(self)
 
@@ -293,7 +292,7 @@ class Mailbox(ConsumerSide, Tally, Generic[M]):
             accepted=self._accepted,
             waiting=len(self._data) + (0 if stash is None else len(stash.resumed)),
             stashed=0 if stash is None else len(stash.aside),
-            under_way=self._under_way,
+            under_way=self._taken - self._handled,
             handled=self._handled,
             superseded=self._superseded,
             returned=self._returned,
@@ -305,6 +304,7 @@ class Mailbox(ConsumerSide, Tally, Generic[M]):
         self._trace = trace
         self._special = True
         self._choosy = trace is not None or self._conflate_key is not None
+        self._set_room()
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -316,7 +316,11 @@ class Mailbox(ConsumerSide, Tally, Generic[M]):
             if self.overflow is not Overflow.DROP_OLDEST:
                 return Delivery.DROPPED
             self._drop_oldest()
-        self._data.append(envelope)
+        if envelope.slot is None and envelope.key is None:
+            self._data.append(envelope.message)
+        else:
+            self._data.append(envelope)
+            self._wrapped += 1
         self._accepted += 1
         if choosy and envelope.key is not None:
             self._by_key[envelope.key] = envelope
@@ -337,16 +341,6 @@ class Mailbox(ConsumerSide, Tally, Generic[M]):
         self._superseded += 1
         return True
 
-    def _drop_oldest(self) -> None:
-        oldest = next(envelope for envelope in self._data if not envelope.own)
-        self._data.remove(oldest)
-        self._lagged += 1
-        self._special = True
-        if oldest.slot is not None and oldest.slot.fail(MailboxFull("newer messages took its place")):
-            self._returned += 1
-        else:
-            self._dead_letter(oldest, DeadReason.DROPPED_OLDEST)
-
     def _take_special(self) -> Command | Signal | Envelope[M] | None:
         lane = self._control
         if lane is not None:
@@ -355,7 +349,7 @@ class Mailbox(ConsumerSide, Tally, Generic[M]):
             if lane.suspended:
                 return None
         if self._stash is not None and (resumed := self._stash.take(self._dead_letter)) is not None:
-            self._under_way += 1
+            self._taken += 1
             return resumed
         if self._lagged:
             lagged, self._lagged = Lagged(self._lagged), 0
@@ -368,14 +362,31 @@ class Mailbox(ConsumerSide, Tally, Generic[M]):
                 self._trace.note("taken", item.message)
         return item
 
+    def _set_room(self) -> None:
+        self._room = 0 if self._choosy or self._closed is not None else self.capacity + self._own
+
+    def _unwrapped(self, item: Any) -> Envelope[M]:
+        """The envelope of what was taken out of ``_data``, or the one that plain messages share."""
+        if isinstance(item, Envelope):
+            envelope = item
+            self._wrapped -= 1
+        else:
+            envelope = self._plain
+            envelope.message = item
+        if self._senders or envelope.own or envelope.key is not None:
+            self._removed(envelope)
+        return envelope
+
     def _removed(self, envelope: Envelope[M]) -> None:
         if isinstance(envelope, OwnEnvelope):
             self._own -= 1
+            self._set_room()
             if envelope.on_left is not None:
                 envelope.on_left()
         if envelope.key is not None:
             del self._by_key[envelope.key]
         while self._senders and len(self._data) - self._own < self.capacity:
             task, next_one = self._senders.popitem(last=False)
+            self._wrapped -= 1
             self._insert(next_one)
             trio.lowlevel.reschedule(task)

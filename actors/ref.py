@@ -59,7 +59,7 @@ class ActorRef(Generic[M_contra]):
         Returns: ``ACCEPTED`` or ``SUPERSEDED`` (accepted in the place of an older one with its key),
         ``DROPPED`` (no room) or ``DEAD`` (no actor, and none will come).
         """
-        return self._mailbox().offer(Envelope(message))
+        return self._own_mailbox.tell(message)
 
     async def send(self, message: M_contra) -> None:
         """Give the actor a message, waiting for room.

@@ -16,7 +16,7 @@ class Tally:
     def __init__(self) -> None:
         super().__init__()
         self._accepted = self._refused = self._handled = self._superseded = self._returned = 0
-        self._under_way = 0
+        self._taken = 0  # of which the actor was given, and which it neither put aside nor lost
         self._dead: dict[DeadReason, int] | None = None  # made when first needed
 
     def progress(self) -> tuple[int, int]:
@@ -25,12 +25,11 @@ class Tally:
 
     def handled(self, _envelope: Envelope[Any]) -> None:
         """The message that was taken was handled."""
-        self._under_way -= 1
         self._handled += 1
 
     def bury(self, envelope: Envelope[Any], reason: DeadReason, error: ActorError | None = None) -> None:
         """The message that was taken will not be handled; its asker, if any, gets ``error``."""
-        self._under_way -= 1
+        self._taken -= 1
         self._dead_letter(envelope, reason)
         if envelope.slot is not None and error is not None:
             envelope.slot.fail(error)

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import trio
 
+from trouper.actors.envelope import Delivery
 from trouper.actors.mailbox import Mailbox
 from trouper.actors.ref import ActorRef
 from trouper.actors.signals import StopReason
@@ -82,6 +83,10 @@ class KeyedRef(ActorRef[M_contra]):
 
     def _mailbox_if_active(self) -> Mailbox[Any] | None:
         return self._supervisor.mailbox_if_active(self.name)
+
+    def tell(self, message: M_contra) -> Delivery:
+        """As the base says, starting the actor if need be."""
+        return self._mailbox().tell(message)
 
     async def join(self) -> StopReason:
         """Wait until the key has no actor and none is about to start, as it may be already.

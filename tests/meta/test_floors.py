@@ -20,7 +20,7 @@ def modules_of(room: str, names: str) -> set[str]:
 GENERAL = modules_of(
     "actors",
     "errors ask sweeper ask_chain deferred envelope signals overflow ledger lifeline control consumer tally"
-    " stash mailbox ref timers pipe watch spawner context actor function_actor idleness loop trace"
+    " stash data_lane mailbox ref timers pipe watch spawner context actor function_actor idleness loop trace"
     " inspection reports",
 ) | modules_of(
     "supervisor",
