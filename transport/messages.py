@@ -179,13 +179,13 @@ class Detach(Item):
 class Ack(Item):
     t: ClassVar[str] = "ack"
     sent: int = attrs.field(validator=_natural)
-    feed: int = attrs.field(validator=_natural)
+    feed: int | None = attrs.field(default=None, validator=_natural)
 
 
 @attrs.frozen
 class Resync(Item):
     t: ClassVar[str] = "resync"
-    feed: FeedCursor
+    feed: FeedCursor | None = None
 
 
 @attrs.frozen

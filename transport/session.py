@@ -276,7 +276,7 @@ class Session:
                 pass  # that something was heard is all it says
             case messages.Ack():
                 try:
-                    self._channel.ack(item.sent, item.feed)
+                    self._channel.ack(item.sent, item.feed or 0)
                 except ValueError as error:
                     raise ProtocolBroken(str(error)) from error
             case messages.Attach():
@@ -289,7 +289,7 @@ class Session:
             case messages.Visible():
                 self._channel.set_visible(item.visible)
             case messages.Resync():
-                self._channel.resync((item.feed.epoch, item.feed.seq))
+                self._channel.resync(None if item.feed is None else (item.feed.epoch, item.feed.seq))
             case messages.Unacceptable(_, None, message):
                 self._answer(messages.Fault(ErrorCode.BAD_REQUEST, message), actions)
             case messages.Unacceptable(_, str(id), message):

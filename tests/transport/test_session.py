@@ -160,6 +160,33 @@ def test_what_the_client_says_reaches_its_channel() -> None:
     assert talk.channel.calls == [("ack", 3, 1), ("visible", False), ("resync", ("e1", 3)), ("detach", "j1")]
 
 
+@pytest.mark.clause("N3")
+@pytest.mark.parametrize("resync", [{"t": "resync"}, {"t": "resync", "feed": None}])
+def test_a_client_that_holds_nothing_of_the_feed_may_say_so(resync: dict[str, Any]) -> None:
+    talk = opened()
+    assert talk.say(resync) == []
+    assert talk.channel.calls == [("resync", None)]
+
+
+@pytest.mark.parametrize("feed", [{}, {"feed": None}])
+def test_an_ack_needs_no_feed(feed: dict[str, Any]) -> None:
+    talk = opened()
+    talk.channel.give(output("abc"))
+    talk.hear()
+    assert talk.say({"t": "ack", "sent": 3, **feed}) == []
+    assert talk.channel.calls == [("ack", 3, 0)]
+
+
+@pytest.mark.parametrize("ack", [{"sent": -1, "feed": 0}, {"sent": 0, "feed": -1}])
+def test_a_negative_ack_acknowledges_nothing_and_is_answered(ack: dict[str, Any]) -> None:
+    talk = opened()
+    assert talk.say({"t": "ack", **ack}) == []
+    [error] = talk.hear()
+    assert (error["t"], error["code"]) == ("error", "bad_request")
+    assert "is -1; legal are 0 to" in error["message"]
+    assert talk.channel.calls == []
+
+
 def command(number: int) -> dict[str, Any]:
     return {"t": "job", "id": f"c{number}", "job": "j"}
 
