@@ -80,6 +80,22 @@ async def test_a_draining_server_is_come_back_to(autojump_clock: MockClock) -> N
         assert (await client.wait_connected()).state == "connected"
 
 
+async def test_a_close_with_1000_that_the_client_did_not_ask_for_is_come_back_from(
+    autojump_clock: MockClock,
+) -> None:
+    async with scripted_client() as (client, gateway):
+        peer = await gateway.accept()
+        await peer.welcome()
+        await client.wait_connected()
+        await peer.websocket.aclose(1000, "a proxy was stopped")
+        end = await client.wait_connection_changed()
+        assert (end.state, end.code, end.reason) == ("waiting", 1000, "a proxy was stopped")
+        await (await gateway.accept()).welcome()
+        assert (await client.wait_connected()).state == "connected"
+    assert client.connection.state == "stopped"
+    assert len(gateway.dialled_at) == 2
+
+
 async def test_beats_are_answered_and_silence_drops_the_connection(autojump_clock: MockClock) -> None:
     async with scripted_client() as (client, gateway):
         peer = await gateway.accept()

@@ -1267,7 +1267,7 @@ export class Client extends EventTarget {
   /** @param {number} code @param {string} reason @param {number} [atLeastMs] */
   _lost(code, reason, atLeastMs = 0) {
     this._note({ t: "closed", code, reason });
-    if (code === 1000 || (code >= 4500 && code < 4600)) {
+    if (code >= 4500 && code < 4600) { // 1000 as well is a server, or a proxy, that goes: `close` is not told here
       this._closed(code, reason);
       return;
     }

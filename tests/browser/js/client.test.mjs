@@ -119,6 +119,24 @@ test("close codes 45xx end it with the reason, the others do not", async () => {
   }
 });
 
+test("a close with 1000 that the client did not ask for is come back from; its own is not", async () => {
+  const { client, clock, net } = await open();
+  const asked = client.job("j");
+  net.latest().fail(1000, "a proxy was stopped");
+  assert.deepEqual([client.state, client.connection.reason], ["waiting", "a proxy was stopped"]);
+  await clock.pass(500);
+  net.latest().greet(feed(0, 0));
+  await settled();
+  const { id } = net.latest().heard()[1];
+  net.latest().say({ t: "reply", id, ok: { job: { id: "j" } } });
+  assert.equal((await asked).id, "j");
+  client.close();
+  net.latest().fail(1000);
+  client.reconnect();
+  await clock.pass(100_000);
+  assert.deepEqual([client.state, net.opened.length], ["closed", 2]);
+});
+
 test("a command that was not answered is sent again with the same key; one that was is not", async () => {
   const { client, clock, net } = await open();
   const answered = client.job("j0");
