@@ -282,6 +282,17 @@ def test_a_resync_is_asked_for_once_and_ends_with_a_feed_from_the_cursor_or_a_sn
     assert core.feed.seq == 13
 
 
+@pytest.mark.clause("N3")
+def test_a_resync_of_a_client_that_holds_nothing_has_no_cursor() -> None:
+    core = make_core()
+    core.opened()
+    core.take()
+    core.received([wire.welcome(), wire.feed(3, 4), wire.feed(4, 5)])
+    assert core.take() == [{"t": "resync", "feed": None}]
+    core.received([wire.snapshot(5), wire.feed(5, 6)])
+    assert core.feed.cursor == {"epoch": "e1", "seq": 6}
+
+
 def test_a_feed_of_another_epoch_is_not_applied() -> None:
     core = connected(None, wire.snapshot(5))
     core.received([wire.feed(5, 6, epoch="e2", jobs=(wire.job(),))])

@@ -681,7 +681,7 @@ export class ClientCore {
     if (applied === null) {
       if (this.feed.resyncing) return;
       this.feed.resyncing = true;
-      this.out.push({ t: "resync", feed: this.feed.cursor ?? { epoch: "", seq: 0 } });
+      this.out.push({ t: "resync", feed: this.feed.cursor }); // null: nothing is held
       return;
     }
     // The welcome has told of another epoch already, unless the database changed under a connection.

@@ -258,6 +258,16 @@ test("a feed that does not follow is answered by one resync, and nothing is appl
   assert.deepEqual([core.feed.seq, core.feed.counts.unread, core.feed.resyncing], [5, 2, false]);
 });
 
+test("a resync of a client that holds nothing has no cursor", () => {
+  const core = new ClientCore();
+  core.opened();
+  core.out = [];
+  core.receive([WELCOME, feed(3, 4), feed(4, 5)]);
+  assert.deepEqual(core.out, [{ t: "resync", feed: null }]);
+  core.receive([snapshot(5), feed(5, 6)]);
+  assert.deepEqual(core.feed.cursor, { epoch: "e1", seq: 6 });
+});
+
 test("of two versions of a row the one with the larger seq stays", () => {
   const core = greeted();
   core.receive([feed(0, 2, { jobs: [{ id: "j", state: "completed", seq: 2 }] })]);
