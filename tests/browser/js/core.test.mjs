@@ -169,6 +169,21 @@ test("a duplicate and a frame of an older attempt are passed over; a gap is a fa
   assert.deepEqual(given(core).map((item) => item.text), ["xxxx"]);
 });
 
+test("a frame that overlaps the cursor gives nothing and has the output attached again there, once", () => {
+  const core = greeted();
+  core.attach("j", { attempt: 1, n: 0 });
+  const frame = (from, text, sent) => ({ t: "output", job: "j", attempt: 1, from, to: from + text.length, parts: [text], sent });
+  core.receive([frame(0, "ab", 2)]);
+  core.out = [];
+  core.receive([frame(1, "bcd", 5)]);
+  assert.deepEqual(core.out, [{ t: "attach", job: "j", attempt: 1, n: 2 }]);
+  core.out = [];
+  core.receive([frame(1, "bcd", 8), frame(2, "cd", 10), frame(1, "b", 11)]); // the last is all held already
+  assert.deepEqual([given(core).map((item) => item.text), core.out], [["ab", "cd"], []]);
+  core.receive([{ t: "output.end", job: "j", attempt: 1, entries: 4, sha256: logHash(["abcd"]), sent: 75 }]);
+  assert.equal(given(core).at(-1).verified, true);
+});
+
 test("a rewind drops the frames that reach beyond what is kept, and says how much stays", () => {
   const core = greeted();
   core.attach("j", { attempt: 1, n: 0 });
