@@ -1,1 +1,1 @@
-"""Examples of trouper: each is a package of its own that is run with ``python -m examples.<name>``."""
+"""Examples of trouper, each run with ``python -m examples.<name>``: packages of their own, or one file."""
