@@ -25,7 +25,8 @@ _TYPES = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
-_STRANGE = frozenset("\\:\0")  # separators and drives of other systems
+_STRANGE = frozenset("\\:\0")
+"""Separators and drives of other systems."""
 
 
 class StaticDirectory:
@@ -53,20 +54,24 @@ class StaticDirectory:
 
     def _read(self, path: str) -> bytes | None:
         parts = path.split("/")
-        if any(
-            part.startswith(".") or part == "" or "\\" in part or "\0" in part or ":" in part
-            for part in parts
-        ):
+        if any(part == "" or _is_hidden(part) or not _STRANGE.isdisjoint(part) for part in parts):
             return None
         try:
-            file = self._root.joinpath(*parts).resolve(strict=True)  # follows links, which may lead out
+            # Follows links, which may lead out, or to what is hidden beside them.
+            file = self._root.joinpath(*parts).resolve(strict=True)
             if not (file.is_relative_to(self._root) and file.is_file()):
+                return None
+            if any(map(_is_hidden, file.relative_to(self._root).parts)):
                 return None
             if file.stat().st_size > self._max_file_bytes:
                 return None
             return file.read_bytes()
         except (OSError, ValueError, RuntimeError):
             return None
+
+
+def _is_hidden(part: str) -> bool:
+    return part.startswith(".")
 
 
 def _content_type(path: str) -> str:

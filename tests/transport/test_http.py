@@ -27,6 +27,11 @@ def pages(tmp_path: Path) -> Path:
     (root / "large.bin").write_bytes(b"x" * 2000)
     (tmp_path / "outside.txt").write_text("secret")
     (root / "link.txt").symlink_to(tmp_path / "outside.txt")
+    (root / ".git").mkdir()
+    (root / ".git" / "config").write_text("secret")
+    (root / "to-hidden.txt").symlink_to(root / ".hidden")
+    (root / "to-git").symlink_to(root / ".git", target_is_directory=True)
+    (root / "to-app.js").symlink_to(root / "app.js")
     return root
 
 
@@ -42,6 +47,14 @@ async def test_the_page_and_its_files_are_served_with_their_types(pages: Path) -
         assert (await place.get("/app.js?v=1")).headers["content-type"] == "text/javascript; charset=utf-8"
         assert (await place.get("/sub/a%20b.txt")).body == b"found"
         assert (await place.get("http://here.test/app.js")).status == 200
+
+
+@pytest.mark.clause("E1")
+async def test_a_link_serves_no_hidden_file_beside_it_and_other_files_as_they_are(pages: Path) -> None:
+    async with open_place(pages) as place:
+        for path in ("/to-hidden.txt", "/to-git/config", "/.git/config"):
+            assert (await place.get(path)).status == 404, path
+        assert (await place.get("/to-app.js")).body == (await place.get("/app.js")).body
 
 
 async def test_a_file_that_did_not_change_is_not_sent_again(pages: Path) -> None:
