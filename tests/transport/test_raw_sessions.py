@@ -18,6 +18,9 @@ from trouper.actors.reports import Report
 from trouper.supervisor.runtime import Runtime, open_runtime
 from trouper.transport.codes import SUBPROTOCOL
 from trouper.transport.gateway import Gateway, serve
+from trouper.transport.options import ENTRY_BYTES
+
+WINDOW_BYTES = 256 * 1024
 
 
 @job(client=True)
@@ -25,6 +28,14 @@ async def count(ctx: JobContext, *, to: int) -> None:
     """Writes the numbers, one entry each."""
     for number in range(to):
         await ctx.write(f"{number} ")
+
+
+@job(client=True)
+async def odd(ctx: JobContext) -> None:
+    """Ten bytes, then large entries, so that no sum of them is the window."""
+    await ctx.write("x" * 10)
+    for _ in range(30):
+        await ctx.write("y" * ENTRY_BYTES)
 
 
 @job()
@@ -39,7 +50,7 @@ class Reports(list[Report]):
 @asynccontextmanager
 async def open_service() -> AsyncIterator[tuple[Runtime, Gateway]]:
     async with (
-        open_runtime("memory:", jobs=[count, internal], on_report=Reports().append) as runtime,
+        open_runtime("memory:", jobs=[count, odd, internal], on_report=Reports().append) as runtime,
         trio.open_nursery() as nursery,
     ):
         gateway: Gateway = await nursery.start(partial(serve, runtime, port=0, authenticate=by_token))
@@ -137,6 +148,20 @@ async def test_output_beyond_the_window_waits_for_acks_and_arrives_whole() -> No
             assert text == expected
             end = await peer.hear_item("output.end")
             assert end["sha256"] == hashlib.sha256(expected.encode()).hexdigest()
+
+
+@pytest.mark.clause("O4")
+async def test_the_window_is_exceeded_by_less_than_one_entry() -> None:
+    async with open_service() as (runtime, gateway):
+        job = await runtime.submit(odd.call(), user="ada")
+        await runtime.wait(job.id)
+        async with session(gateway, hello(), attach(job.id, 1, 0)) as peer:
+            sent = 0
+            while sent < WINDOW_BYTES:
+                sent = (await peer.hear_item("output"))["sent"]
+            assert sent == WINDOW_BYTES + 10  # it was 16 KiB - 10 below its edge: one more entry may go
+            await peer.ask({"t": "jobs", "id": "c1", "limit": 1})
+            assert not [item for item in peer.inbox if item["t"] == "output"]
 
 
 @pytest.mark.clause("S5")
