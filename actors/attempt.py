@@ -16,9 +16,11 @@ from trouper.actors.job_errors import AttemptOver, BadState, OutputRefused, Outp
 from trouper.actors.options import JobLimits
 from trouper.store.errors import StoreUnavailable
 from trouper.store.output_log import ENTRY_BYTES_MAX, OutputHash, OutputLog
-from trouper.store.protocol import Notify, Refused, Savepoint, Store
+from trouper.store.protocol import Notify, RefusalReason, Refused, Savepoint, Store
 from trouper.store.records import Entry, Job, entry_bytes
 from trouper.store.seams import Seams
+
+_TAKE_BACK_S = 1.0  # for taking back the mark of an unsafe step that did not begin
 
 
 class StopCause(enum.StrEnum):
@@ -28,6 +30,8 @@ class StopCause(enum.StrEnum):
     TIMEOUT = "timeout"
     RELEASE = "release"
     """This node stops, or its store is down: the job is to be queued again."""
+    OUTPUT = "output"
+    """The store did not accept part of the output."""
     FENCE = "fence"
     """The attempt is no longer ours: write nothing."""
 
@@ -113,9 +117,11 @@ class Attempt:
 
     def _settled(self) -> None:
         """An append went through, failed or was refused."""
-        self._room.set()
+        self._room.set()  # all who wait share this event, so only this replaces it
+        self._room = trio.Event()
         if self.log.refusal is not None:
-            self.stop(StopCause.FENCE)
+            fenced = self.log.refusal.reason is RefusalReason.FENCED
+            self.stop(StopCause.FENCE if fenced else StopCause.OUTPUT)
         elif self.log.failure is None:
             self._down_since = None
         else:
@@ -130,24 +136,35 @@ class Attempt:
             self.stop(StopCause.RELEASE)
 
     async def persist(self, transaction: Callable[[], Awaitable[Any]]) -> Any:
-        """Carry out a transaction, again and again while the store is down. Refused → AttemptOver."""
+        """Carry out a transaction, again and again while the store is down.
+
+        Raises ``AttemptOver`` when the store refuses it because the attempt is over, and ``BadState`` when
+        it cannot take the data.
+        """
         self._check_open()
         pause_s = 0.1
-        while True:
-            try:
-                result = await transaction()
-            except StoreUnavailable:
-                self.store_is_down()
-                await trio.sleep(pause_s)
-                pause_s = min(2 * pause_s, 2.0)
-                continue
-            self._down_since = None
-            if isinstance(result, Refused):
-                self.stop(StopCause.FENCE)
-                raise AttemptOver(
-                    f"attempt {self.job.attempt} of job {self.job.id}: {result.reason} {result.detail}"
-                )
-            return result
+        try:
+            while True:
+                try:
+                    result = await transaction()
+                except StoreUnavailable:
+                    self.store_is_down()
+                    await trio.sleep(pause_s)
+                    pause_s = min(2 * pause_s, 2.0)
+                    continue
+                return self._accepted(result)
+        finally:
+            self._down_since = None  # given up or carried out: this says nothing of the store any more
+
+    def _accepted(self, result: Any) -> Any:
+        match result:
+            case Refused(reason=RefusalReason.POISONED, detail=detail):
+                raise BadState(f"the store cannot take this: {detail}")
+            case Refused(reason=reason, detail=detail):
+                self.stop(StopCause.FENCE if reason is RefusalReason.FENCED else StopCause.OUTPUT)
+                raise AttemptOver(f"attempt {self.job.attempt} of job {self.job.id}: {reason} {detail}")
+            case _:
+                return result
 
     # --- output ---
 
@@ -162,7 +179,6 @@ class Attempt:
             self.log.append(entry)
         self._writes += 1
         while self.log.pending_bytes > self.limits.pending_bytes:
-            self._room = trio.Event()
             await self._room.wait()
             self._ran_on()
         now = self.ports.seams.now()
@@ -194,10 +210,29 @@ class Attempt:
         await self.persist(lambda: self.ports.store.savepoint(request))
         self.log.savepoint = entries
 
-    async def mark_unsafe(self, step: str | None) -> None:
-        await self.persist(lambda: self.ports.store.unsafe(self.job.id, self.job.fence, step))
+    async def begin_unsafe(self, step: str) -> None:
+        """Record that a step begins. From the call on a release waits for its end."""
         self.unsafe = step
-        if step is None and self._release_asked:
+        try:
+            await self._mark_unsafe(step)
+        except BaseException:
+            # It will not begin. The mark may be there all the same: try to take it back, not for long.
+            with trio.move_on_after(_TAKE_BACK_S, shield=True):
+                await self._mark_unsafe(None)
+            self._unsafe_over()
+            raise
+
+    async def end_unsafe(self) -> None:
+        """Record that the step has ended."""
+        await self._mark_unsafe(None)
+        self._unsafe_over()
+
+    async def _mark_unsafe(self, step: str | None) -> None:
+        await self.persist(lambda: self.ports.store.unsafe(self.job.id, self.job.fence, step))
+
+    def _unsafe_over(self) -> None:
+        self.unsafe = None
+        if self._release_asked:
             self.stop(StopCause.RELEASE)
 
     async def notify(self, key: str, title: str, body: str) -> None:

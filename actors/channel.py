@@ -289,6 +289,10 @@ class SubscriberChannel:
             return True
         self._take_progress(attachment, items)
         while attachment.n < head.entries:
+            if head.damaged:
+                items.append(GoneItem(head.job_id, "damaged"))
+                self.detach(head.job_id)
+                return True
             if budget <= 0:
                 return False
             entries = head.read(attachment.n, min(_READ_ENTRIES, self._frame_limit(attachment)))

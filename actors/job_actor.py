@@ -8,8 +8,10 @@ is cancelled, and what the function raised is recorded in the innermost ``except
 
 from __future__ import annotations
 
+import math
 import traceback
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
 
 import attrs
 import orjson
@@ -22,10 +24,12 @@ from trouper.actors.job_errors import BadState
 from trouper.actors.job_spec import Again, BadArguments, Fail, JobSpec
 from trouper.actors.outputs import Outputs
 from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver
-from trouper.store.errors import StoreUnavailable
+from trouper.store.errors import StoreCorrupt, StoreUnavailable
 from trouper.store.output_log import OutputHash
 from trouper.store.protocol import EndingKind, Finish, RefusalReason, Refused, Store
 from trouper.store.records import Job
+
+T = TypeVar("T")
 
 _HASH_PAGE_BYTES = 256 * 1024
 
@@ -66,6 +70,9 @@ _BY_CAUSE = {
     StopCause.CANCEL: Ending(EndingKind.CANCELLED, reason="user"),
     StopCause.TIMEOUT: Ending(EndingKind.TIMED_OUT, reason="timeout"),
     StopCause.RELEASE: Ending(EndingKind.RELEASED, reason="released"),
+    StopCause.OUTPUT: Ending(
+        EndingKind.CRASHED, error="part of the output could not be stored", reason="output"
+    ),
 }
 
 
@@ -86,6 +93,8 @@ class JobActor(Actor[JobMessage]):
         self._outputs = outputs
         self._reporter = reporter
         self._attempt: Attempt | None = None
+        self._early: StopCause | None = None
+        """Told to stop before there was an attempt to stop."""
         self._scope = trio.CancelScope()
         self._task: trio.lowlevel.Task | None = None
         self._ending: Ending | None = None
@@ -96,19 +105,16 @@ class JobActor(Actor[JobMessage]):
     # --- the actor ---
 
     async def started(self) -> None:
-        prefix = await hash_log(self._ports.store, self.job.id, self.job.entries)
-        self._attempt = Attempt(self.job, prefix, self._ports, self._stopping)
-        self._outputs.open_log(self.job, self._attempt.log)
-        self.context.nursery.start_soon(self._run)
-        if self.job.options.timeout_s is not None:
-            left_s = self.job.options.timeout_s - self.job.used_ms / 1000
-            self.context.nursery.start_soon(self._stop_after, left_s)
+        # What an attempt goes on from is read after the start: a long log must not hold up the others'.
+        self.context.nursery.start_soon(self._live)
 
     async def receive(self, message: JobMessage) -> None:
-        assert self._attempt is not None
         match message:
-            case Stop(reason=reason):
-                self._attempt.stop(reason)
+            case Stop(reason=cause):
+                if self._attempt is not None:
+                    self._attempt.stop(cause)
+                elif self._early is None:
+                    self._early = cause
             case Ended():
                 await self._settle()
                 self.context.stop()
@@ -117,14 +123,15 @@ class JobActor(Actor[JobMessage]):
 
     async def stopped(self, reason: StopReason) -> None:
         """Whatever is not recorded yet: an end that was not told, or, if the supervisor stops this
-        actor without having drained it, that the attempt is given back."""
+        actor without having drained it, that the attempt is given back. Tried once: if the store is down,
+        the next boot finds the row."""
         if self._attempt is None:
             return
         try:
             if reason is not StopReason.CRASHED and not self._settled:
                 if not self._ended.is_set() and self._attempt.unsafe is None:
                     self._ending = _BY_CAUSE[StopCause.RELEASE]
-                await self._settle()
+                await self._settle(tries=1)
         finally:
             self._outputs.close_log(self._attempt.log)
 
@@ -148,13 +155,41 @@ class JobActor(Actor[JobMessage]):
 
     # --- running the function ---
 
-    async def _run(self) -> None:
-        assert self._attempt is not None
+    async def _live(self) -> None:
+        """Read what the attempt goes on from, and run the function."""
+        try:
+            prefix = await hash_log(self._ports.store, self.job.id, self.job.entries)
+        except StoreCorrupt as error:
+            await self._lose(error)
+            return
+        attempt = self._attempt = Attempt(self.job, prefix, self._ports, self._stopping)
+        self._outputs.open_log(self.job, attempt.log)
+        # A cancel that was committed before anybody could tell this actor is found in the row.
+        row = await patiently(lambda: self._ports.store.job(self.job.id))
+        if row is not None and row.cancel_requested:
+            attempt.stop(StopCause.CANCEL)
+        if self._early is not None:
+            attempt.stop(self._early)
+        if self.job.options.timeout_s is not None:
+            left_s = self.job.options.timeout_s - self.job.used_ms / 1000
+            self.context.nursery.start_soon(self._stop_after, left_s)
+        await self._run(attempt)
+
+    async def _lose(self, error: StoreCorrupt) -> None:
+        """The log cannot be read, so nothing can go on from it: the job ends with what there is."""
+        self._report(ReportKind.CRASH, f"{self.job.name!r} lost its output: {error}", "")
+        await patiently(lambda: self._ports.store.lose(self.job.id, self.job.fence, "undecodable"))
+        self._settled = True
+        self._ended.set()
+        self.context.ref.tell(Ended())
+
+    async def _run(self, attempt: Attempt) -> None:
         self._task = trio.lowlevel.current_task()
         ending: Ending | None = None
         with self._scope:
             try:
-                ending = self._returned(await self._call(JobContext(self._attempt)))
+                if attempt.reason is None:
+                    ending = self._returned(await self._call(JobContext(attempt)))
             except (Exception, SystemExit, BaseExceptionGroup) as error:
                 crash, rest = _split(error)
                 ending = None if crash is None else self._crashed(crash)
@@ -206,28 +241,21 @@ class JobActor(Actor[JobMessage]):
 
     # --- recording the end ---
 
-    async def _settle(self) -> None:
+    async def _settle(self, tries: float = math.inf) -> None:
         """Tell the store how the attempt ended, until it has heard it. Repeating it is safe."""
         assert self._attempt is not None
         ending, log = self._ending, self._attempt.log
         if self._settled or ending is None:
             self._settled = True
             return
-        entries, sha256, pause_s = log.entries, log.sha256(), 0.1
+        entries, sha256 = log.entries, log.sha256()
         while True:
-            try:
-                result = await self._ports.store.finish(self._finish(ending, entries, sha256))
-            except StoreUnavailable:
-                await trio.sleep(pause_s)
-                pause_s = min(2 * pause_s, 2.0)
-                continue
+            request = self._finish(ending, entries, sha256)
+            result = await patiently(lambda: self._ports.store.finish(request), tries)  # noqa: B023
             if not (isinstance(result, Refused) and result.reason is RefusalReason.GAP):
                 break
             # Part of the output was not accepted: what is committed is all there will be of it.
-            ending = Ending(
-                EndingKind.CRASHED, error="part of the output could not be stored", reason="output"
-            )
-            entries = result.entries
+            ending, entries = _BY_CAUSE[StopCause.OUTPUT], result.entries
             sha256 = (await hash_log(self._ports.store, self.job.id, entries)).hexdigest()
         self._settled = True
 
@@ -269,18 +297,32 @@ class JobActor(Actor[JobMessage]):
         deliver(self._reporter, Report(kind, path, self.job.id, self.job.attempt, reason, detail, at))
 
 
+async def patiently(call: Callable[[], Awaitable[T]], tries: float = math.inf) -> T:
+    """The result of ``call``, again and again while the store is down; after ``tries`` its error."""
+    pause_s = 0.1
+    while True:
+        try:
+            return await call()
+        except StoreUnavailable:
+            tries -= 1
+            if tries <= 0:
+                raise
+            await trio.sleep(pause_s)
+            pause_s = min(2 * pause_s, 2.0)
+
+
 async def hash_log(store: Store, job_id: str, entries: int) -> OutputHash:
-    """The hash over the first ``entries`` entries of a log; waits while the store is down."""
+    """The hash over the first ``entries`` entries of a log; waits while the store is down.
+
+    Raises ``StoreCorrupt`` if they cannot be read.
+    """
     hasher = OutputHash()
     start = 0
     while start < entries:
-        try:
-            page = await store.read_output(job_id, start, _HASH_PAGE_BYTES)
-        except StoreUnavailable:
-            await trio.sleep(0.5)
-            continue
+        at = start
+        page = await patiently(lambda: store.read_output(job_id, at, _HASH_PAGE_BYTES))  # noqa: B023
         if page is None or not page.entries:
-            raise RuntimeError(f"the log of job {job_id} ends at entry {start}, not at {entries}")
+            raise StoreCorrupt(f"the output of job {job_id} ends at entry {start}, not at {entries}")
         for entry in page.entries[: entries - start]:
             hasher.update(entry)
         start += len(page.entries)

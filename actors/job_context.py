@@ -62,7 +62,7 @@ class JobContext:
         return None if saved is None else orjson.loads(saved)
 
     def _called(self) -> None:
-        self._attempt.ports.seams.fault("ctx.call")
+        self._attempt.ports.seams.fault(f"ctx.call.{self.attempt}")
 
     async def write(self, text: str) -> None:
         """Append text to the output.
@@ -131,8 +131,8 @@ class JobContext:
         if not 1 <= len(step) <= 100:
             raise BadState(f"unsafe step {step!r}: legal are 1 to 100 characters")
         to_json(step, "the name of an unsafe step")
-        await self._attempt.mark_unsafe(step)
+        await self._attempt.begin_unsafe(step)
         yield
         # Not in a finally: after an exception nobody knows how far the step came. Not shielded either:
         # a step that ended but could not be recorded counts as under way, which is the safe side.
-        await self._attempt.mark_unsafe(None)
+        await self._attempt.end_unsafe()

@@ -19,7 +19,7 @@ from trouper.actors.feed import FeedWindow
 from trouper.actors.options import ChannelLimits
 from trouper.actors.outputs import Outputs
 from trouper.actors.subscribers import Subscribers
-from trouper.store.errors import StoreUnavailable
+from trouper.store.errors import StoreCorrupt, StoreUnavailable
 from trouper.store.protocol import Store
 
 _RETRY_S = 1.0  # a store that is down is asked again after this
@@ -172,8 +172,14 @@ class Notifier(Actor[NotifierMessage]):
         if start < 0:
             outputs.loaded(job_id, await self._ports.store.output_head(job_id))
             return
-        page = await self._ports.store.read_output(job_id, start, self._ports.limits.page_bytes)
         head = outputs.get(job_id)
+        try:
+            page = await self._ports.store.read_output(job_id, start, self._ports.limits.page_bytes)
+        except StoreCorrupt:
+            if head is not None:
+                head.damaged = True
+                head.mark_watchers()
+            return
         if head is not None:
             head.page_failed() if page is None else head.add_page(page)
             head.mark_watchers()

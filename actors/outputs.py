@@ -37,6 +37,8 @@ class OutputHead:
         self.job: Job | None = None
         self.missing = False
         """The store knows no such job."""
+        self.damaged = False
+        """Part of the output cannot be read."""
         self.attempt = -1
         self.entries = 0
         self.log: OutputLog | None = None
@@ -73,6 +75,7 @@ class OutputHead:
             self.attempt, self.entries = job.attempt, job.entries
             self._pages.clear()
             self._wanted = None
+            self.damaged = False
             self.progress = None
         elif job.state.terminal:
             self.entries = max(self.entries, job.entries)

@@ -102,6 +102,11 @@ class EngineStore(abc.ABC):
     async def unsafe(self, job_id: str, fence: int, step: str | None) -> Saved | Refused:
         return await self._transact(partial(transactions.unsafe, job_id=job_id, fence=fence, step=step))
 
+    async def lose(self, job_id: str, fence: int, reason: str) -> Finished | Refused:
+        return await self._transact(
+            partial(transactions.lose, job_id=job_id, fence=fence, reason=reason), finish=True
+        )
+
     async def finish(self, request: Finish) -> Finished | Refused:
         return await self._transact(partial(transactions.finish, request=request), finish=True)
 

@@ -142,7 +142,8 @@ class OutputSource(Protocol):
 
 @attrs.frozen
 class Savepoint:
-    """The state ``saved`` (JSON) holds at entry ``entries``, which must be the log's length."""
+    """The state ``saved`` (JSON) holds at entry ``entries``, which the log must have. (It may have more
+    by now: another task of the job may write on while this one waits.)"""
 
     job_id: str
     fence: int
@@ -328,6 +329,10 @@ class Store(Protocol):
     async def finish(self, request: Finish) -> Finished | Refused:
         """End an attempt. Terminal state, pending output, notification and feed are one commit.
         Repeating a finish that has been carried out (same fence) gives ``Finished`` again."""
+        ...
+
+    async def lose(self, job_id: str, fence: int, reason: str) -> Finished | Refused:
+        """End a running job ``lost`` with what can be read of its output: for one that is damaged."""
         ...
 
     async def cancel(self, job_id: str, user: str | None) -> CancelResult:

@@ -112,9 +112,23 @@ def claimed_row(job: Job, verdict: Run, *, boot: int, now: float) -> Job:
         attempts_used=verdict.attempts_used,
         fence=job.fence + 1,
         boot=boot,
+        stuck=False,
         started_at=now if job.started_at is None else job.started_at,
         keeps=(*job.keeps, job.savepoint),
         entries=job.savepoint,
+    )
+
+
+def lost_row(job: Job, reason: str, *, now: float, entries: int, sha256: str) -> Job:
+    """A running job that ends with what is left of its output."""
+    return attrs.evolve(
+        job,
+        state=after(job.state, JobEvent.LOSE),
+        reason=reason,
+        boot=None,
+        ended_at=now,
+        entries=entries,
+        sha256=sha256,
     )
 
 

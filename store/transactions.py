@@ -225,7 +225,7 @@ def savepoint(tx: Transaction, request: Savepoint) -> Saved | Refused:
     refused = _refuse(tx, job, request.fence, saved=request.saved)
     if refused or job is None:
         return refused or Refused(RefusalReason.FENCED)
-    if job.entries != request.entries:
+    if job.entries < request.entries:
         return Refused(RefusalReason.GAP, job.entries, f"the log ends at {job.entries}")
     if job.savepoint == request.entries and job.saved == request.saved:
         return Saved(job)
@@ -261,6 +261,18 @@ def finish(tx: Transaction, request: Finish) -> Finished | Refused:
     row = rules.ended_attempt(job, request, tx.now)
     tx.tables.settle_log(job)
     row = tx.update_job(row)
+    return Finished(row, tx.notify_end(row))
+
+
+def lose(tx: Transaction, job_id: str, fence: int, reason: str) -> Finished | Refused:
+    """End a job whose output cannot be read whole: with the part that can (E1)."""
+    job = tx.tables.job(job_id)
+    refused = _refuse(tx, job, fence, reason=reason)
+    if refused or job is None:
+        return refused or Refused(RefusalReason.FENCED)
+    tx.tables.settle_log(job)
+    entries, sha256 = tx.tables.hash_log(job.id)
+    row = tx.update_job(rules.lost_row(job, reason, now=tx.now, entries=entries, sha256=sha256))
     return Finished(row, tx.notify_end(row))
 
 

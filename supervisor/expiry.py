@@ -15,7 +15,7 @@ import trio
 
 from trouper.actors.actor import Actor
 from trouper.actors.job_actor import hash_log
-from trouper.store.errors import StoreUnavailable
+from trouper.store.errors import StoreCorrupt, StoreUnavailable
 from trouper.store.protocol import EndingKind, Finish, Store
 from trouper.store.records import Job, JobState
 from trouper.store.seams import Seams
@@ -34,6 +34,8 @@ class ActorGone:
     """The actor of an attempt is gone: was the end of the attempt recorded?"""
 
     job_id: str
+    started: bool = True
+    """False: it could not be started at all."""
 
 
 ExpiryMessage = Due | ActorGone
@@ -56,8 +58,10 @@ class ExpiryPorts:
     """Whether the runtime is being stopped: then nothing is claimed."""
     wake_notifiers: Callable[[], None]
     """See that every user with sessions has a notifier."""
-    start: Callable[[Job], Awaitable[None]]
-    """Start the actor of a claimed row; returns when it runs."""
+    room: Callable[[], int]
+    """How many more attempts may run here now."""
+    enter: Callable[[Job], Callable[[], Awaitable[None]]]
+    """Enter the actor of a claimed row into ``running``; what it gives starts it and waits until it runs."""
 
 
 class Expiry(Actor[ExpiryMessage]):
@@ -77,8 +81,8 @@ class Expiry(Actor[ExpiryMessage]):
             match message:
                 case Due():
                     await self._claim()
-                case ActorGone(job_id=job_id):
-                    await self._bury(job_id)
+                case ActorGone(job_id=job_id, started=started):
+                    await self._bury(job_id, EndingKind.CRASHED if started else EndingKind.RELEASED)
         except StoreUnavailable:
             self.context.nursery.start_soon(self._tell_after, _STORE_RETRY_S, message)
 
@@ -87,10 +91,15 @@ class Expiry(Actor[ExpiryMessage]):
     async def _claim(self) -> None:
         if self._ports.stopping():
             return
-        room = self._ports.options.max_running - len(self._ports.running)
-        claims = await self._ports.store.claim(max(0, room))
-        for job in claims.started:
-            await self._ports.start(job)
+        claims = await self._ports.store.claim(self._ports.room())
+        # All of them are known before the first is waited for: a cancel must find every one.
+        starts = [self._ports.enter(job) for job in claims.started]
+        for job, start in zip(claims.started, starts, strict=True):
+            try:
+                await start()
+            except Exception:
+                # No actor, so no attempt was used: the row is queued again. Who failed has reported it.
+                self.context.ref.tell(ActorGone(job.id, started=False))
         self._timer.cancel()
         if claims.next_due_at is not None:
             delay_s = max(0.0, claims.next_due_at - self._ports.seams.wall())
@@ -120,24 +129,30 @@ class Expiry(Actor[ExpiryMessage]):
             except StoreUnavailable:
                 continue
 
-    async def _bury(self, job_id: str) -> None:
+    async def _bury(self, job_id: str, kind: EndingKind) -> None:
         """Finish an attempt whose actor died of a bug of ours without recording an end (J6)."""
-        if job_id in self._ports.running:
-            return
-        head = await self._ports.store.output_head(job_id)
+        store = self._ports.store
+        head = await store.output_head(job_id)
         if head is None or head.job.state is not JobState.RUNNING or job_id in self._ports.running:
             return
-        hasher = await hash_log(self._ports.store, job_id, head.entries)
-        await self._ports.store.finish(
+        try:
+            sha256 = (await hash_log(store, job_id, head.entries)).hexdigest()
+        except StoreCorrupt:
+            await store.lose(job_id, head.job.fence, "undecodable")
+            return
+        crashed = kind is EndingKind.CRASHED
+        await store.finish(
             Finish(
                 job_id=job_id,
                 fence=head.job.fence,
-                kind=EndingKind.CRASHED,
+                kind=kind,
                 entries=head.entries,
-                sha256=hasher.hexdigest(),
+                sha256=sha256,
                 used_ms=head.job.used_ms,
-                error="the attempt's actor ended without recording how",
-                reason="actor_died",
+                error="the attempt's actor ended without recording how"
+                if kind is EndingKind.CRASHED
+                else None,
+                reason="actor_died" if crashed else "released",
                 jitter=self._ports.seams.random.random(),
             )
         )

@@ -28,11 +28,11 @@ class RuntimeOptions:
     """The JSON of one job's arguments."""
     notifier_mailbox: int = attrs.field(default=1024, validator=_at_least_one)
     """Messages that wait for one user's notifier."""
+    expiry_mailbox: int = attrs.field(default=10_000, validator=_at_least_one)
+    """Messages that wait for the actor that claims and buries: at most one for each job that runs."""
     sweep_interval_s: float = 5.0
     """How often it is checked that each running row has its actor, and that no clock jump hides a
     due row."""
-    ask_timeout_s: float = 10.0
-    """How long opening a session may wait for the user's notifier."""
     shutdown_total_s: float = 30.0
     """One deadline for the ordered stop of the whole tree."""
     jobs: JobLimits = JobLimits()

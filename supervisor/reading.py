@@ -67,8 +67,8 @@ class OutputReader:
     async def __anext__(self) -> OutputPiece:
         """The next piece; ends after ``End``.
 
-        Raises ``UnknownJob``, ``StoreUnavailable``, and ``StoreCorrupt`` if all of the output was read
-        and does not match its hash.
+        Raises ``UnknownJob``, ``StoreUnavailable``, and ``StoreCorrupt`` if part of the output cannot be
+        read, or all of it was read and does not match its hash.
         """
         while not self._pieces:
             if self._ended:
@@ -115,6 +115,9 @@ class OutputReader:
             case EndItem():
                 self._finish()
                 self._pieces.append(End(item.entries, item.sha256, self._verified(item), item.state))
+            case GoneItem(reason="damaged"):
+                self._finish()
+                raise StoreCorrupt(f"part of the output of job {item.job_id!r} cannot be read")
             case GoneItem():
                 self._finish()
                 raise UnknownJob(f"the output of job {item.job_id!r} is gone")

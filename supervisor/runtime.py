@@ -12,13 +12,12 @@ from typing import Any
 
 import attrs
 
-from trouper.actors.attempt import StopCause
 from trouper.actors.channel import SubscriberChannel
-from trouper.actors.job_actor import Stop
+from trouper.actors.job_actor import patiently
 from trouper.actors.job_spec import Call, JobSpec
 from trouper.actors.reports import Report, Reporter, log_report
 from trouper.store.options import StoreOptions
-from trouper.store.protocol import CancelAnswer, CancelResult, Mark, Store
+from trouper.store.protocol import CancelResult, Mark, Store
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
 from trouper.store.seams import Seams
 from trouper.supervisor.admission import OnBusy, admitted, check_label, make_admission, named_call
@@ -157,15 +156,14 @@ class Runtime:
 
     async def wait(self, job_id: str) -> Job:
         """Wait until a job has ended; its row. Raises ``UnknownJob``."""
-        with self._tree.waiting(job_id) as ended:
-            job = await self.store.job(job_id)
-            if job is None:
-                raise UnknownJob(f"there is no job {job_id!r}")
-            if not job.state.terminal:
-                await ended.wait()
-                job = await self.store.job(job_id)
-                assert job is not None
-            return job
+        while True:
+            with self._tree.waiting(job_id) as changed:
+                job = await patiently(lambda: self.store.job(job_id))
+                if job is None:
+                    raise UnknownJob(f"there is no job {job_id!r}")
+                if job.state.terminal:
+                    return job
+                await changed.wait()
 
     # --- stopping a job ---
 
@@ -174,12 +172,8 @@ class Runtime:
 
         ``accepted``, ``already_ended`` or ``unknown`` (also for a job of another user).
         """
-        result = await self.store.cancel(job_id, user)
-        if result.answer is CancelAnswer.ACCEPTED:
-            ref = self._tree.running.get(job_id)
-            if ref is not None:
-                ref.tell(Stop(StopCause.CANCEL))
-        return result
+        # The commit itself tells the running attempt: see RuntimeTree.
+        return await self.store.cancel(job_id, user)
 
     # --- reading along ---
 

@@ -16,7 +16,7 @@ after each commit, without a message.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -46,7 +46,7 @@ from trouper.actors.subscribers import Subscribers
 from trouper.store.errors import StoreError
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import CommitNotice, Store
-from trouper.store.records import Job
+from trouper.store.records import Job, JobState
 from trouper.store.seams import Seams
 from trouper.store.urls import create_store
 from trouper.supervisor.actor_child import actor_child
@@ -115,7 +115,9 @@ class RuntimeTree:
             on_exit=self._job_actor_gone,
         )
         expiry_spec, self.expiry = actor_child(
-            "expiry", self._make_expiry, mailbox=Mailbox(1024, Overflow.CONFLATE, conflate_key=expiry_key)
+            "expiry",
+            self._make_expiry,
+            mailbox=Mailbox(options.expiry_mailbox, Overflow.CONFLATE, conflate_key=expiry_key),
         )
         core = Supervisor(
             "core",
@@ -213,6 +215,7 @@ class RuntimeTree:
         return Notifier(user, ports)
 
     def _make_expiry(self) -> Expiry:
+        self._wake_waiters()  # a store that crashed may not have told of its last commit
         ports = ExpiryPorts(
             store=self.store,
             seams=self.seams,
@@ -220,11 +223,19 @@ class RuntimeTree:
             running=self.running,
             stopping=lambda: self.stopping,
             wake_notifiers=self._wake_notifiers,
-            start=self._start_job,
+            room=self._room,
+            enter=self._enter_job,
         )
         return Expiry(ports)
 
-    async def _start_job(self, job: Job) -> None:
+    def _room(self) -> int:
+        """Places for attempts: those that run, and those whose task would not end, take one."""
+        if not self.jobs.running:
+            return 0
+        stuck_too = 2 * self.options.max_running - self.jobs.statistics().children
+        return max(0, min(self.options.max_running - len(self.running), stuck_too))
+
+    def _enter_job(self, job: Job) -> Callable[[], Awaitable[None]]:
         ports = AttemptPorts(
             store=self.store, seams=self.seams, limits=self.options.jobs, progress=self.outputs.progressed
         )
@@ -233,10 +244,21 @@ class RuntimeTree:
             lambda: JobActor(job, self.specs.get(job.name), ports, self.outputs, self.reporter),
             restart=Restart.TEMPORARY,
             shutdown_s=self.options.jobs.grace_s,
-            start_timeout_s=self.options.jobs.store_patience_s,
         )
         self.running[job.id] = ref
-        await self.jobs.start_child(spec)
+
+        async def start() -> None:
+            try:
+                await self.jobs.start_child(spec)
+            except BaseException:
+                if self.running.get(job.id) is ref:
+                    del self.running[job.id]
+                    self._check_idle()
+                raise
+            if self.stopping:
+                ref.tell(Stop(StopCause.RELEASE))
+
+        return start
 
     async def run_gateway(self, spec: ChildSpec) -> None:
         """Run ``spec`` under ``gateways`` until it returns or the runtime stops.
@@ -284,7 +306,10 @@ class RuntimeTree:
             if job.state.terminal:
                 for event in self._waiters.get(job.id, ()):
                     event.set()
-            if job.stuck and self.running.pop(job.id, None) is not None:
+            if job.state is JobState.RUNNING:
+                if job.cancel_requested and (ref := self.running.get(job.id)) is not None:
+                    ref.tell(Stop(StopCause.CANCEL))
+            elif job.stuck and self.running.pop(job.id, None) is not None:
                 self._check_idle()  # its task goes on, but its place is free
         if notice.due:
             self.expiry.tell(Due())
@@ -345,9 +370,14 @@ class RuntimeTree:
     def _page_wanted(self, user: str, job_id: str, start: int) -> None:
         self.tell_notifier(user, ReadOutput(job_id, start))
 
+    def _wake_waiters(self) -> None:
+        for events in self._waiters.values():
+            for event in events:
+                event.set()
+
     @contextmanager
     def waiting(self, job_id: str) -> Iterator[trio.Event]:
-        """An event that is set when the job ends."""
+        """An event that is set when the job may have ended."""
         event = trio.Event()
         events = self._waiters.setdefault(job_id, {})
         events[event] = None

@@ -43,7 +43,7 @@ def _crash_seam(crash_at: int | None) -> Callable[[str], None]:
 
     def fault(site: str) -> None:
         nonlocal calls
-        if site == "ctx.call":
+        if site == "ctx.call.1":
             calls += 1
             if calls == crash_at:
                 raise SimulatedCrash(f"before call {crash_at} of ctx")

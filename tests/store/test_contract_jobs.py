@@ -319,12 +319,14 @@ async def test_a_savepoint_whose_state_cannot_be_stored_is_refused_alone(world: 
     assert (await world.row("j1")).saved is None
 
 
-async def test_a_savepoint_stands_at_the_end_of_the_log(world: World) -> None:
+async def test_a_savepoint_stands_at_an_entry_that_the_log_has(world: World) -> None:
     job = await world.start("j1")
     await world.write(job, "a", "b")
-    answer = await world.savepoint(job, 1)
+    answer = await world.savepoint(job, 3)
     assert isinstance(answer, Refused)
     assert (answer.reason, answer.entries) == (RefusalReason.GAP, 2)
+    earlier = await world.savepoint(job, 1, "0")
+    assert isinstance(earlier, Saved), "another task of the job wrote on meanwhile"
     saved = await world.savepoint(job, 2, "1")
     assert isinstance(saved, Saved)
     assert (saved.job.savepoint, saved.job.saved) == (2, "1")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
 import trouper
 from trouper.actors.channel_items import FeedChanges, FeedSnapshot
 from trouper.store.protocol import Changes, Snapshot
+
+T = TypeVar("T")
 
 
 @trouper.job(client=True)
@@ -40,18 +42,40 @@ class VirtualWall:
         return trouper.Seams(wall=lambda: 1_000_000.0 + trio.current_time())
 
 
+class SlowThread:
+    """A store's thread that takes its time: virtual time, so that every interleaving is the same again."""
+
+    delay_s = 0.02
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    async def run(self, call: Callable[[], T]) -> T:
+        with trio.CancelScope(shield=True):
+            await trio.sleep(self.delay_s)
+        return call()
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+
+def slow_seams() -> trouper.Seams:
+    """Seams under which everything that SQLite does takes 20 ms of virtual time."""
+    return trouper.Seams(open_thread=SlowThread, wall=lambda: 1_000_000.0 + trio.current_time())
+
+
 Open = Callable[..., AbstractAsyncContextManager[trouper.Runtime]]
 
 
 def opener() -> Open:
-    """Open a runtime whose reports are collected in ``runtime.reports``-like lists by the caller."""
+    """Opens a runtime, on the memory store unless told otherwise; its reports go to ``reports``."""
 
     @asynccontextmanager
     async def open_one(
-        *jobs: Any, reports: list[trouper.Report] | None = None, **options: Any
+        *jobs: Any, reports: list[trouper.Report] | None = None, url: str = "memory:", **options: Any
     ) -> AsyncIterator[trouper.Runtime]:
         heard = [] if reports is None else reports
-        async with trouper.open_runtime("memory:", jobs=jobs, on_report=heard.append, **options) as runtime:
+        async with trouper.open_runtime(url, jobs=jobs, on_report=heard.append, **options) as runtime:
             yield runtime
 
     return open_one
