@@ -261,8 +261,7 @@ class Client(Commands):
             self._link = None
             if self._closing:
                 return
-            lasted_s = 0.0 if self._welcomed_at is None else trio.current_time() - self._welcomed_at
-            delay_s = self._core.closed(end.code, lasted_s)
+            delay_s = self._core.closed(end.code, self._lasted_s())
             if delay_s is None:
                 self._stop(ClientStopped(end.code, end.reason), end)
                 return
@@ -276,6 +275,9 @@ class Client(Commands):
                 )
             )
             await trio.sleep(delay_s)
+
+    def _lasted_s(self) -> float:
+        return 0.0 if self._welcomed_at is None else trio.current_time() - self._welcomed_at
 
     def _become(self, connection: Connection) -> None:
         self._connection = connection

@@ -6,7 +6,7 @@ everything that goes on over it: such a call is refused here, before anything is
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -17,13 +17,23 @@ from trouper.transport.client_options import MAX_CLIENT_MESSAGE_BYTES
 ENVELOPE_BYTES = 256
 """Of a message, kept for what surrounds a command's fields: its type, its id, the array."""
 
-_FIELD_TYPES: Mapping[str, tuple[type, str]] = {
-    "arguments": (dict, "an object"),
-    "ids": (list, "a list of strings"),
-    "limit": (int, "an integer"),
-    "upto": (int, "an integer"),
+
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+
+
+_TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "arguments": (lambda value: isinstance(value, dict), "an object"),
+    "ids": (_are_texts, "a list of strings"),
+    "limit": (_is_integer, "an integer"),
+    "upto": (_is_integer, "an integer"),
 }
-_TEXT = (str, "a string")
+_TEXT: tuple[Callable[[Any], bool], str] = (lambda value: isinstance(value, str), "a string")
+"""Of every other field."""
 
 
 def checked(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,9 +42,8 @@ def checked(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
     Raises ``CommandRefused``, naming the field and what is legal.
     """
     for name, value in fields.items():
-        wanted, legal = _FIELD_TYPES.get(name, _TEXT)
-        right = isinstance(value, wanted) and not isinstance(value, bool)
-        if not right or (wanted is list and not all(isinstance(each, str) for each in value)):
+        is_right, legal = _TYPES.get(name, _TEXT)
+        if not is_right(value):
             raise CommandRefused(f"{kind}: {name} is {value!r:.80}; legal is {legal}")
     try:
         encoded = orjson.dumps(fields)

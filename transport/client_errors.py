@@ -59,10 +59,10 @@ class OutputRefused(ClientError):
 
 
 class OutputGone(ClientError):
-    """There is no such output for this user (any more)."""
+    """There is no such output for this user (any more); ``reason`` ``internal``: it cannot be sent."""
 
     def __init__(self, job_id: str, reason: str) -> None:
-        super().__init__(f"there is no output of job {job_id!r} for this user: {reason}")
+        super().__init__(f"the output of job {job_id!r} cannot be had by this user: {reason}")
         self.job_id = job_id
         self.reason = reason
 

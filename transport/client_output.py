@@ -98,13 +98,16 @@ def parse_progress(item: WireItem) -> Progress:
     )
 
 
-def _check(job_id: str, attempt: int, n: int) -> None:
+def _natural(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MAX_INTEGER
+
+
+def _check(job_id: object, attempt: object, n: object) -> None:
     """Raises ``ValueError`` for what the server would refuse without telling whose it is, or close the
     connection for."""
     if not isinstance(job_id, str) or not 1 <= len(job_id) <= MAX_ID_CHARACTERS or LONE_HALF.search(job_id):
         raise ValueError(f"a job's id is a string of 1 to {MAX_ID_CHARACTERS} characters, not {job_id!r:.80}")
-    whole = type(attempt) is int and type(n) is int and max(attempt, n) <= MAX_INTEGER
-    if not whole or attempt < 0 or n < 0 or (attempt == 0 and n > 0):
+    if not (_natural(attempt) and _natural(n)) or (attempt == 0 and n != 0):
         raise ValueError(
             f"a cursor is two integers, (attempt ≥ 1, n ≥ 0) or (0, 0), not ({attempt!r:.80}, {n!r:.80})"
         )
