@@ -63,16 +63,16 @@ class ReplySlot(Generic[R]):
         if self.open:
             self.abandoned = self.expired = True
             if self._task is not None:
-                trio.lowlevel.reschedule(self._task)
+                trio.lowlevel.reschedule(self._task, outcome.Error(AskTimeout()))
                 self._task = None
 
     @trio.lowlevel.enable_ki_protection
     def _fill(self, result: outcome.Outcome[R]) -> bool:
-        if not self.open:
+        if self._outcome is not None or self.abandoned:
             return False
         self._outcome = result
         if self._task is not None:
-            trio.lowlevel.reschedule(self._task)
+            trio.lowlevel.reschedule(self._task, result)
             self._task = None
         return True
 
@@ -84,17 +84,18 @@ class ReplySlot(Generic[R]):
 
         **Cancellation**: the slot is then abandoned; an answer that was given before wins.
         """
-        if self.open:
-            self._task = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort)
-        else:
+        try:
+            if self._outcome is None and not self.abandoned:
+                self._task = trio.lowlevel.current_task()
+                answer: R = await trio.lowlevel.wait_task_rescheduled(self._abort)
+                return answer
             await trio.lowlevel.cancel_shielded_checkpoint()
-        if self.expired:
-            raise AskTimeout
-        # Not kept: the slot may outlive the answer, in the heap of the sweeper.
-        result, self._outcome = self._outcome, _TAKEN
-        assert result is not None, "only succeed, fail and expire reschedule"
-        return result.unwrap()
+            if self._outcome is None:
+                raise AskTimeout
+            return self._outcome.unwrap()
+        finally:
+            if self._outcome is not None:
+                self._outcome = _TAKEN  # not kept: the slot may outlive the answer, in the sweeper's heap
 
     def _abort(self, _raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
         self._task = None
