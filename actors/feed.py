@@ -6,8 +6,15 @@ here. What is older than the window is the store's to answer.
 
 from __future__ import annotations
 
+import attrs
+
 from trouper.store.protocol import Changes
 from trouper.store.records import Counts, Job, Notification
+
+
+def feed_row(job: Job) -> Job:
+    """A job as the feed has it: what may be large (arguments, state, result) comes by command only."""
+    return attrs.evolve(job, arguments="{}", saved=None, result=None)
 
 
 class FeedWindow:
@@ -31,7 +38,7 @@ class FeedWindow:
         """Take over what the store said of the feed after ``self.seq``."""
         if changes.prev != self.seq:
             raise ValueError(f"changes after {changes.prev}, but the window is at {self.seq}")
-        rows: list[Job | Notification] = [*changes.jobs, *changes.notifications]
+        rows: list[Job | Notification] = [*map(feed_row, changes.jobs), *changes.notifications]
         for row in sorted(rows, key=lambda row: row.feed_seq):
             key = (type(row), row.id)
             self._rows.pop(key, None)  # so that the dict stays in the order of seq

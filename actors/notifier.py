@@ -15,7 +15,7 @@ import trio
 from trouper.actors.actor import Actor
 from trouper.actors.channel import SubscriberChannel
 from trouper.actors.channel_items import FeedChanges, FeedSnapshot
-from trouper.actors.feed import FeedWindow
+from trouper.actors.feed import FeedWindow, feed_row
 from trouper.actors.options import ChannelLimits
 from trouper.actors.outputs import Outputs
 from trouper.actors.subscribers import Subscribers
@@ -155,9 +155,12 @@ class Notifier(Actor[NotifierMessage]):
         if cursor is not None and cursor[0] == store.epoch:
             changes = await store.changes_since(self.user, cursor[1], limits.feed_resume_rows)
             if changes is not None:
-                slot = FeedChanges(store.epoch, changes)
+                rows = tuple(map(feed_row, changes.jobs))
+                slot = FeedChanges(store.epoch, attrs.evolve(changes, jobs=rows))
         if slot is None:
-            slot = FeedSnapshot(store.epoch, await store.snapshot(self.user, limits.snapshot_notifications))
+            snapshot = await store.snapshot(self.user, limits.snapshot_notifications)
+            rows = tuple(map(feed_row, snapshot.jobs))
+            slot = FeedSnapshot(store.epoch, attrs.evolve(snapshot, jobs=rows))
         seq, counts = (
             (slot.changes.seq, slot.changes.counts)
             if isinstance(slot, FeedChanges)

@@ -53,6 +53,11 @@ class OutputHead:
         return self.job is not None
 
     @property
+    def pages(self) -> int:
+        """Pages of older output in memory."""
+        return len(self._pages)
+
+    @property
     def ended(self) -> bool:
         return self.job is not None and self.job.state.terminal
 
@@ -150,6 +155,17 @@ class Outputs:
 
     def __len__(self) -> int:
         return len(self._heads)
+
+    def statistics(self) -> dict[str, int]:
+        """How many heads there are, and the most that one of them holds."""
+        logs = [head.log.statistics() for head in self._heads.values() if head.log is not None]
+        return {
+            "heads": len(self._heads),
+            "logs": len(logs),
+            "pending_bytes_most": max((log.pending_bytes for log in logs), default=0),
+            "tail_bytes_most": max((log.tail_bytes for log in logs), default=0),
+            "pages_most": max((head.pages for head in self._heads.values()), default=0),
+        }
 
     def get(self, job_id: str) -> OutputHead | None:
         return self._heads.get(job_id)

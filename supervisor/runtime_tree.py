@@ -407,7 +407,16 @@ class RuntimeTree:
                 "most": max((channel.in_flight_bytes for channel in channels), default=0),
                 "max": limits.window_bytes,
             },
-            "outputs": len(self.outputs),
+            "outputs": {
+                **self.outputs.statistics(),
+                "pending_bytes_max": self.options.jobs.pending_bytes,
+                "tail_bytes_max": self.options.jobs.tail_bytes,
+                "pages_max": limits.pages,
+            },
+            "expiry_mailbox": {
+                "now": 0 if (box := self.expiry.statistics()) is None else box.waiting,
+                "max": self.options.expiry_mailbox,
+            },
             "notifiers": attrs.asdict(self.notifiers.statistics()),
             "jobs": attrs.asdict(self.jobs.statistics()),
             "gateways": attrs.asdict(self.gateways.statistics()),
