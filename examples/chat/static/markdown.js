@@ -2,8 +2,9 @@
  * Markdown that grows, shown safely and without doing it all again for each piece.
  *
  * marked makes HTML of it and DOMPurify lets through only what the lists below name: no scripts, no
- * styles, no forms, and nothing that the browser would fetch (a picture becomes a link to it). What is
- * finished (blocks before the last blank line) is rendered once; only the tail is rendered again.
+ * styles, no forms, nothing that the browser would fetch (a picture becomes a link to it), and nothing by
+ * which the page's own rules or scripts would take it for a part of the page (a class, data for them). What
+ * is finished (blocks before the last blank line) is rendered once; only the tail is rendered again.
  */
 
 import DOMPurify from "./vendor/dompurify/purify.es.js";
@@ -16,6 +17,8 @@ const TAGS = (
   "strong sub summary sup table tbody td th thead tr u ul var"
 ).split(" ");
 const ATTRIBUTES = ["align", "class", "colspan", "href", "open", "rowspan", "start", "title"];
+/** The one class that is let through, on `code`: marked says so what language it is in. */
+const LANGUAGE = /^language-[^\s]+$/;
 
 /** @param {string} text */
 const escaped = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
@@ -33,6 +36,11 @@ const marked = new Marked({
 });
 
 const purifier = DOMPurify(window);
+purifier.addHook("uponSanitizeAttribute", (node, attribute) => {
+  if (attribute.attrName === "class" && !(node.nodeName === "CODE" && LANGUAGE.test(attribute.attrValue))) {
+    attribute.keepAttr = false;
+  }
+});
 purifier.addHook("afterSanitizeAttributes", (node) => {
   if (node.nodeName !== "A") return;
   node.setAttribute("target", "_blank");
@@ -44,7 +52,10 @@ export function rendered(source) {
   const fragment = purifier.sanitize(/** @type {string} */ (marked.parse(source)), {
     ALLOWED_TAGS: TAGS,
     ALLOWED_ATTR: ATTRIBUTES,
+    ALLOW_DATA_ATTR: false,
+    ALLOW_ARIA_ATTR: false,
     ALLOWED_URI_REGEXP: /^(?:https?:|mailto:|#)/i,
+    ADD_URI_SAFE_ATTR: ["align", "colspan", "rowspan", "start"], // else they would have to be addresses
     RETURN_DOM_FRAGMENT: true,
   });
   for (const table of fragment.querySelectorAll("table")) {
