@@ -49,6 +49,8 @@ export class Chat {
     this.moreThreads = false;
     /** The conversation on screen; null: a new one. @type {string | null} */
     this.thread = null;
+    /** Why it cannot be shown; "" if it can. */
+    this.problem = "";
     /** The conversations whose jobs were asked for, each with whether there are older ones.
      * @type {Map<string, boolean>} */
     this.loaded = new Map();
@@ -61,6 +63,8 @@ export class Chat {
     this.titles = new Map();
     this._seen = { generation: 0, jobs: /** @type {any} */ (null) };
     this._asked = new Set();
+    /** Ended jobs of the open conversation whose notifications may be too old for the feed's list. */
+    this._unlisted = new Set();
     client.subscribe((snapshot) => this._feed(snapshot));
   }
 
@@ -87,7 +91,8 @@ export class Chat {
   }
 
   get loading() {
-    return this.thread !== null && !this.loaded.has(this.thread) && !this.sending.some((each) => each.thread === this.thread);
+    if (this.thread === null || this.problem || this.loaded.has(this.thread)) return false;
+    return !this.sending.some((each) => each.thread === this.thread);
   }
 
   get moreJobs() {
@@ -115,7 +120,7 @@ export class Chat {
   /** @param {string | null} thread */
   titleOf(thread) {
     const row = thread === null ? null : this.rows.get(this.threadRows.get(thread)?.first);
-    if (!row) return this.loading ? "" : "New conversation";
+    if (!row) return this.loading || this.problem ? "" : "New conversation";
     const found = row.result?.title || this.titles.get(row.id) || this.questionOf(row);
     return found || `${this.labelOf(row)} · ${time(row.created_at)}`;
   }
@@ -147,7 +152,7 @@ export class Chat {
     for (const [id, row] of this.rows) if (row.thread !== this.thread) this.rows.set(id, { ...row, inOrder: false });
     for (const thread of [...this.loaded.keys()]) if (thread !== this.thread) this.loaded.delete(thread);
     await this.loadThreads();
-    if (this.thread !== null) await this.load(this.thread);
+    if (this.thread !== null) await this._show(this.thread);
   }
 
   /**
@@ -208,10 +213,25 @@ export class Chat {
     for (const job of jobs) this._row(job, true);
     this.loaded.set(thread, jobs.length === PAGE);
     this.changed();
+    if (thread !== this.thread) return;
     // What is unread but too old for the feed's list is found by its job.
     const listed = this.notifications().filter((row) => !row.read).length;
     if (this.snapshot.counts.unread <= listed) return;
-    for (const job of jobs) if (!active(job)) await this.client.mark("read", { job: job.id });
+    for (const job of jobs) if (!active(job)) this._unlisted.add(job.id);
+    await this.readOpen();
+  }
+
+  /** Loads the open conversation, or says why it cannot be shown. @param {string} thread */
+  async _show(thread) {
+    this.problem = "";
+    try {
+      await this.load(thread);
+    } catch (error) {
+      if (!(error instanceof TrouperError)) throw error;
+      if (thread !== this.thread) return;
+      this.problem = `This conversation cannot be shown: ${error.message}`;
+      this.changed();
+    }
   }
 
   async loadOlderJobs() {
@@ -232,16 +252,21 @@ export class Chat {
   async open(thread) {
     if (thread === this.thread) return;
     this.thread = thread;
+    this.problem = "";
+    this._unlisted.clear();
     this.changed();
-    if (thread !== null && !this.loaded.has(thread)) await this.load(thread);
+    if (thread !== null && !this.loaded.has(thread)) await this._show(thread);
   }
 
   /** What is unread of the open conversation has been read, if somebody looks. */
-  readOpen() {
+  async readOpen() {
     if (this.thread === null || document.visibilityState === "hidden") return;
+    const unlisted = [...this._unlisted];
+    this._unlisted.clear();
     const ids = this.notifications().filter((row) => row.thread === this.thread && !row.read).map((row) => row.id);
     const fresh = ids.filter((id) => !this._asked.has(id));
-    if (fresh.length) this.read(fresh);
+    if (fresh.length) await this.read(fresh);
+    for (const job of unlisted) await this.client.mark("read", { job });
   }
 
   /** @param {string[]} ids */

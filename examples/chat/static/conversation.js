@@ -42,6 +42,8 @@ export class Conversation {
     const sending = chat.sending.filter((each) => each.thread === chat.thread);
     byId("welcome").hidden = chat.thread !== null;
     byId("loading").hidden = !chat.loading;
+    byId("problem").hidden = !chat.problem;
+    setText(byId("problem"), chat.problem);
     byId("older-jobs").hidden = !chat.moreJobs;
     this.list.hidden = chat.thread === null;
     setText(byId("title"), chat.titleOf(chat.thread));

@@ -1,0 +1,77 @@
+import assert from "node:assert/strict";
+import { register } from "node:module";
+import { test } from "node:test";
+
+// The page imports the client by its address on the server; here it is a file.
+const client = new URL("../../../transport/browser/trouper.js", import.meta.url).href;
+const resolve = `export const resolve = (name, context, next) => next(name === "/_trouper/trouper.js" ? ${JSON.stringify(client)} : name, context);`;
+register(`data:text/javascript,${encodeURIComponent(resolve)}`);
+
+globalThis.document = { visibilityState: "visible" };
+const { Chat } = await import("../../../examples/chat/static/chat.js");
+const { TrouperError } = await import(client);
+
+const JOB = { id: "j1", name: "ask", thread: "t1", state: "completed", created_at: 1, seq: 1, arguments: {}, result: null };
+
+/** A chat on a client that answers from memory and keeps what it was asked. */
+function open({ unread = 0, notifications = [] } = {}) {
+  const asked = [];
+  const snapshot = { generation: 1, jobs: new Map(), notifications, counts: { unseen: 0, unread } };
+  const fake = {
+    subscribe: () => {},
+    getSnapshot: () => snapshot,
+    async jobs({ thread }) {
+      asked.push(["jobs", thread.length]);
+      if (thread.length > 200) throw new TrouperError("bad_request", "jobs: thread has 300 characters; legal are 1 to 200");
+      return thread === JOB.thread ? [JOB] : [];
+    },
+    async mark(mark, which) {
+      asked.push([mark, which]);
+    },
+  };
+  return { chat: new Chat(fake, { jobs: [] }, () => {}), asked };
+}
+
+test("an address that no conversation can have says so, and the next one is shown as ever", async () => {
+  const { chat } = open();
+  await chat.open("x".repeat(300));
+  assert.equal(chat.loading, false);
+  assert.match(chat.problem, /cannot be shown: .*legal are 1 to 200/);
+  await chat.open("t1");
+  assert.equal(chat.problem, "");
+  assert.equal(chat.loading, false);
+  assert.deepEqual(chat.jobs().map((job) => job.id), ["j1"]);
+});
+
+test("a problem of a conversation that was left meanwhile is not told of the next", async () => {
+  const { chat } = open();
+  await Promise.all([chat.open("x".repeat(300)), chat.open("t1")]);
+  assert.equal(chat.problem, "");
+});
+
+test("what is opened in a hidden tab is not read until somebody looks", async () => {
+  const { chat, asked } = open({ unread: 1 });
+  document.visibilityState = "hidden";
+  await chat.open("t1");
+  assert.deepEqual(asked, [["jobs", 2]]);
+  document.visibilityState = "visible";
+  await chat.readOpen();
+  await chat.readOpen();
+  assert.deepEqual(asked.slice(1), [["read", { job: "j1" }]]);
+});
+
+test("what is opened in a tab that is seen is read, also what is too old for the feed's list", async () => {
+  const { chat, asked } = open({ unread: 1 });
+  await chat.open("t1");
+  assert.deepEqual(asked, [["jobs", 2], ["read", { job: "j1" }]]);
+});
+
+test("a conversation that was left unseen is not read by a look at another", async () => {
+  const { chat, asked } = open({ unread: 1 });
+  document.visibilityState = "hidden";
+  await chat.open("t1");
+  await chat.open("t2");
+  document.visibilityState = "visible";
+  await chat.readOpen();
+  assert.deepEqual(asked, [["jobs", 2], ["jobs", 2]]);
+});
