@@ -36,9 +36,10 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _open_lock(path: Path) -> int:
-    if not path.parent.is_dir():
-        raise StoreRefused(f"there is no directory {path.parent} to hold the database {path.name}")
+def _open_lock(database: Path) -> int:
+    if not database.parent.is_dir():
+        raise StoreRefused(f"there is no directory {database.parent} to hold the database {database.name}")
+    path = Path(f"{database}.lock")
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     except OSError as error:
@@ -58,8 +59,7 @@ async def exclusive(database: Path, wait_s: float) -> AsyncIterator[None]:
     id; raises ``StoreRefused`` where the lock file cannot be made. **Cancellation**: nothing is
     held. **Resources**: the lock file stays, empty of meaning; only its lock counts.
     """
-    lock = Path(f"{database}.lock")
-    descriptor = _open_lock(lock)
+    descriptor = _open_lock(database)
     try:
         give_up_at = trio.current_time() + wait_s
         while True:

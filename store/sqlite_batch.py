@@ -50,6 +50,8 @@ class Batch:
     settled: list[Appended | Refused | AppendFailed] = attrs.field(factory=list)
     """One for each of ``appends``."""
     changed: Changed = attrs.field(factory=Changed)
+    committed: bool = False
+    """The commit went through, whatever is raised after it."""
     failure: str | None = None
     """Why the database as a whole refused the commit."""
 
@@ -104,6 +106,7 @@ class SqliteEngine:
         except Exception as error:
             self._roll_back(batch, error)
             return
+        batch.committed = True
         self._log.committed()
         self.counters["commits"] += 1
         if grew:

@@ -180,7 +180,8 @@ class GroupCommit:
         self._back_off(batch)
         for (source, _), result in zip(batch.appends, batch.settled, strict=True):
             self._settle(source, result)
-        if batch.failure is None:
+        # Of what was committed all the same, too: nobody else would ever tell them.
+        if batch.failure is None or batch.committed:
             tell(self._listeners, batch.changed.notice(), self._faults)
         for operation in (*batch.operations, *batch.reads):
             self._wake_waiter(operation, operation.result)

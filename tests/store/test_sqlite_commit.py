@@ -325,6 +325,36 @@ async def test_a_fault_after_the_commit_ends_the_store_and_the_outcome_can_be_as
     assert await again.store.notifications("ada") == (answer.notification,)
 
 
+@pytest.mark.clause("N1")
+@pytest.mark.parametrize("site", ["finish.committed", "output.committed"])
+async def test_listeners_are_told_of_a_commit_also_if_something_fails_after_it(
+    tmp_path: Path, nursery: trio.Nursery, site: str
+) -> None:
+    fault = Fault()
+    world = World("sqlite", tmp_path, nursery, fault=fault)
+    ended = trio.Event()
+
+    async def run(**task_status: Any) -> None:
+        with pytest.raises(OSError, match="on fire"):
+            await world.store.run(**task_status)
+        ended.set()
+
+    await nursery.start(run)
+    job = await world.start("j1")
+    finish = await world.finish_of(job, entries=1)
+    told = len(world.notices)
+    fault.at[site] = 1
+    source = Source(world.store, job)
+    source.write("a")
+    with pytest.raises(StoreUnavailable):
+        await world.store.finish(finish)
+    (notice,) = world.notices[told:]
+    assert [(row.id, row.state) for row in notice.jobs] == [("j1", JobState.COMPLETED)]
+    assert (notice.outputs, notice.due) == ({"j1": (1, 1)}, True)
+    assert isinstance(source.results[-1], AppendFailed)
+    await ended.wait()
+
+
 @pytest.mark.parametrize("engine", ["memory", "sqlite"])
 async def test_a_listener_that_raises_ends_the_store_after_everybody_was_told(
     tmp_path: Path, nursery: trio.Nursery, engine: str

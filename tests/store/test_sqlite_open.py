@@ -43,6 +43,14 @@ async def test_a_second_runtime_is_refused_with_the_owners_process_id(
     await sqlite.admit("j1")
 
 
+async def test_a_directory_that_is_not_there_is_told_with_the_name_of_the_database(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    folder = tmp_path / "nowhere"
+    error = await refusal(World("sqlite", folder, nursery))
+    assert str(error) == f"there is no directory {folder} to hold the database store.db"
+
+
 async def test_two_names_of_one_file_are_one_database(
     sqlite: World, tmp_path: Path, nursery: trio.Nursery
 ) -> None:
