@@ -93,8 +93,8 @@ class EngineStore(abc.ABC):
     async def admit(self, admission: Admission) -> Admitted | Conflict | ThreadBusy | QueueFull:
         return await self._transact(partial(transactions.admit, admission=admission))
 
-    async def claim(self, limit: int) -> Claims:
-        return await self._transact(partial(transactions.claim, limit=limit))
+    async def claim(self, limit: int, per_user: int | None = None) -> Claims:
+        return await self._transact(partial(transactions.claim, limit=limit, per_user=per_user))
 
     async def savepoint(self, request: Savepoint) -> Saved | Refused:
         return await self._transact(partial(transactions.savepoint, request=request))

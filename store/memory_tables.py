@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import attrs
@@ -9,7 +10,7 @@ import attrs
 from trouper.store.output_log import OutputHash
 from trouper.store.protocol import Mark
 from trouper.store.records import Counts, Entry, Job, JobState, Notification, entry_bytes
-from trouper.store.tables import Head, ThreadRow
+from trouper.store.tables import FIRST_TURN, Head, ThreadRow, Turn
 
 
 @attrs.define
@@ -17,6 +18,7 @@ class _UserRows:
     """All that belongs to one user."""
 
     feed_seq: int = 0
+    turn: Turn = FIRST_TURN
     jobs: dict[str, int] = attrs.field(factory=dict)
     """Job id → its place in the order of age."""
     notifications: dict[str, Notification] = attrs.field(factory=dict)
@@ -40,6 +42,7 @@ class MemoryTables:
         self._logs: dict[str, list[Entry]] = {}
         self._heads: dict[str, Head] = {}
         self._age = 0
+        self._starts = 0
 
     def new_boot(self) -> None:
         """The process that held the heads is gone: its running rows are orphans now."""
@@ -74,7 +77,10 @@ class MemoryTables:
 
     def insert_job(self, job: Job) -> None:
         self._age += 1
-        self._users.setdefault(job.user, _UserRows()).jobs[job.id] = self._age
+        rows = self._users.setdefault(job.user, _UserRows())
+        if job.state is JobState.QUEUED and self.queued_of(job.user) == 0:
+            rows.turn = (rows.turn[0], self._age)
+        rows.jobs[job.id] = self._age
         self._active[job.id] = None
         if job.idempotency_key is not None:
             self._keys[job.user, job.idempotency_key] = job.id
@@ -96,6 +102,9 @@ class MemoryTables:
     def queued_up_to(self, limit: int) -> int:
         return min(limit, self.count_state(JobState.QUEUED))
 
+    def queued_of(self, user: str) -> int:
+        return sum((job.user, job.state) == (user, JobState.QUEUED) for job in self._active_jobs())
+
     def thread_holder(self, user: str, thread: str) -> str | None:
         return next((job.id for job in self._active_jobs() if (job.user, job.thread) == (user, thread)), None)
 
@@ -104,22 +113,34 @@ class MemoryTables:
             (job for job in self._active_jobs() if job.state is JobState.RUNNING and job.boot != boot), None
         )
 
-    def next_due(self, now: float) -> Job | None:
+    def next_due(self, now: float, per_user: int | None, turn: Turn) -> tuple[Job, Turn] | None:
         running = set()
         waiting = set()
+        running_of: Counter[str] = Counter()
         for job in self._active_jobs():
+            running_of[job.user] += job.state is JobState.RUNNING
             if job.thread is not None:
                 if job.state is JobState.RUNNING:
                     running.add((job.user, job.thread))
                 elif job.attempt > 0:
                     waiting.add((job.user, job.thread))
+        found: tuple[Job, Turn] | None = None
         for job in self._active_jobs():
-            if job.state is not JobState.QUEUED or job.run_at > now:
+            place = self._users[job.user].turn
+            if job.state is not JobState.QUEUED or job.run_at > now or place < turn:
+                continue
+            if per_user is not None and running_of[job.user] >= per_user:
                 continue
             thread = (job.user, job.thread)
-            if thread not in running and (thread not in waiting or job.attempt > 0):
-                return job
-        return None
+            free = thread not in running and (thread not in waiting or job.attempt > 0)
+            if free and (found is None or place < found[1]):
+                found = (job, place)
+        return found
+
+    def served(self, user: str) -> None:
+        rows = self._users[user]
+        self._starts += 1
+        rows.turn = (self._starts, rows.turn[1])
 
     def next_due_at(self, now: float) -> float | None:
         return min(

@@ -37,6 +37,8 @@ class Admission:
     """What to do when the thread has an active job."""
     max_queued: int = 10_000
     """The most queued rows, over all users."""
+    max_queued_per_user: int = 1_000
+    """The most queued rows of this user."""
 
 
 @attrs.frozen
@@ -63,6 +65,8 @@ class ThreadBusy:
 @attrs.frozen
 class QueueFull:
     limit: int
+    of_user: bool = False
+    """The limit is that of one user; else it is that of all together."""
 
 
 # --- running ------------------------------------------------------------------------------------
@@ -312,9 +316,10 @@ class Store(Protocol):
         ...
 
     async def admit(self, admission: Admission) -> Admitted | Conflict | ThreadBusy | QueueFull: ...
-    async def claim(self, limit: int) -> Claims:
-        """Claim up to ``limit`` rows to run: orphans of another boot first, then due queued rows,
-        oldest first, whose thread is free. Rows that are only to be ended do not count."""
+    async def claim(self, limit: int, per_user: int | None = None) -> Claims:
+        """Claim up to ``limit`` rows to run: orphans of another boot first, then of the users with
+        fewer than ``per_user`` running rows the one served longest ago, and of that one the oldest
+        due row whose thread is free; and so on. Rows that are only to be ended do not count."""
         ...
 
     def dirty(self, source: OutputSource) -> None:

@@ -1,12 +1,14 @@
-"""The SQLite tables and the version of them that this code reads and writes.
+"""The SQLite tables, and the steps that lead to them from every earlier version.
 
-``user_version`` holds ``VERSION``; a database of any other version is refused rather than guessed
-at. ``application_id`` tells a trouper database from another program's.
+``user_version`` holds the number of steps that a database has gone; opening it goes the rest, in one
+transaction. One of a newer version is refused rather than guessed at. ``application_id`` tells a
+trouper database from another program's.
 """
 
 from __future__ import annotations
 
-VERSION = 1
+import sqlite3
+from collections.abc import Callable
 
 APPLICATION_ID = 0x54525550  # "TRUP"
 
@@ -14,7 +16,7 @@ ACTIVE = "state IN ('queued', 'running')"
 """Written the same in the index and in the queries: SQLite uses a partial index for a query that
 repeats its condition word for word."""
 
-_SCRIPT = f"""
+_FIRST = f"""
 -- epoch: an id made with the database. boot: raised at every open.
 CREATE TABLE meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
@@ -105,5 +107,81 @@ CREATE UNIQUE INDEX blocks_place ON blocks (job, start, "end");
 CREATE TABLE set_aside (ord INTEGER PRIMARY KEY, source TEXT NOT NULL, detail TEXT NOT NULL, body BLOB);
 """
 
-STATEMENTS = tuple(statement for statement in _SCRIPT.split(";") if statement.strip())
-"""One by one, since ``executescript`` would commit the transaction that they belong to."""
+_SECOND = """
+-- Whose turn it is (J4). queued, running: how many of the user's jobs are. served: when a job of the
+-- user was started last, counted in starts over all users (0: never). since: the job with which the
+-- present wait of a user began who had nothing queued.
+ALTER TABLE users ADD COLUMN queued INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN running INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN served INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE users ADD COLUMN since INTEGER NOT NULL DEFAULT 0;
+UPDATE users SET
+    queued = (SELECT COUNT(*) FROM jobs WHERE jobs.user = users.user AND state = 'queued'),
+    running = (SELECT COUNT(*) FROM jobs WHERE jobs.user = users.user AND state = 'running'),
+    since = (SELECT COALESCE(MIN(ord), 0) FROM jobs WHERE jobs.user = users.user AND state = 'queued');
+CREATE INDEX users_waiting ON users (served, since) WHERE queued > 0;
+CREATE INDEX users_served ON users (served);
+CREATE INDEX jobs_waiting ON jobs (user, ord) WHERE state = 'queued';
+
+-- By time, so that the next one due is found without a look at the rest.
+DROP INDEX jobs_queued;
+CREATE INDEX jobs_queued ON jobs (run_at) WHERE state = 'queued';
+"""
+
+# The counts follow the rows by themselves, whoever changes one.
+_COUNTING = (
+    """CREATE TRIGGER jobs_counted_in AFTER INSERT ON jobs WHEN new.state IN ('queued', 'running') BEGIN
+        INSERT OR IGNORE INTO users (user, feed_seq, floor_seq) VALUES (new.user, 0, 0);
+        UPDATE users SET
+            since = CASE WHEN new.state = 'queued' AND queued = 0 THEN new.ord ELSE since END,
+            queued = queued + (new.state = 'queued'),
+            running = running + (new.state = 'running')
+        WHERE user = new.user;
+    END""",
+    """CREATE TRIGGER jobs_counted_anew AFTER UPDATE OF state, user ON jobs
+    WHEN new.state <> old.state OR new.user <> old.user BEGIN
+        UPDATE users SET
+            queued = queued - (old.state = 'queued'),
+            running = running - (old.state = 'running')
+        WHERE user = old.user;
+        INSERT OR IGNORE INTO users (user, feed_seq, floor_seq) VALUES (new.user, 0, 0);
+        UPDATE users SET
+            queued = queued + (new.state = 'queued'),
+            running = running + (new.state = 'running')
+        WHERE user = new.user;
+    END""",
+    """CREATE TRIGGER jobs_counted_out AFTER DELETE ON jobs WHEN old.state IN ('queued', 'running') BEGIN
+        UPDATE users SET
+            queued = queued - (old.state = 'queued'),
+            running = running - (old.state = 'running')
+        WHERE user = old.user;
+    END""",
+)
+
+
+def _carry_out(script: str, *further: str, connection: sqlite3.Connection) -> None:
+    """Each statement by itself, since ``executescript`` would commit the transaction that they are in."""
+    for statement in (*script.split(";"), *further):
+        if statement.strip():
+            connection.execute(statement)
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    lambda connection: _carry_out(_FIRST, connection=connection),
+    lambda connection: _carry_out(_SECOND, *_COUNTING, connection=connection),
+)
+"""``MIGRATIONS[n]`` makes version n+1 of version n; version 0 is an empty file. What was released is
+never changed: what comes after it is a step of its own."""
+
+VERSION = len(MIGRATIONS)
+
+
+def migrate(connection: sqlite3.Connection) -> bool:
+    """Bring a database to ``VERSION``, inside the caller's transaction; whether it was new."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    for step in MIGRATIONS[version:]:
+        step(connection)
+    if version < VERSION:
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    return bool(version == 0)

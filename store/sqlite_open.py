@@ -12,7 +12,7 @@ import orjson
 from trouper.store.errors import SchemaMismatch, StoreCorrupt, StoreRefused, StoreUnavailable
 from trouper.store.options import StoreOptions
 from trouper.store.records import Entry
-from trouper.store.schema import APPLICATION_ID, STATEMENTS, VERSION
+from trouper.store.schema import APPLICATION_ID, VERSION, migrate
 from trouper.store.tables import decode_entries, encode_entries
 
 _BATCH_FATAL = frozenset(
@@ -75,7 +75,8 @@ def open_database(path: Path, options: StoreOptions, new_id: Callable[[], str]) 
         _check_schema(connection, path)
         _set_up(connection, path)
         connection.execute("BEGIN IMMEDIATE")
-        _make_tables(connection, new_id)
+        if migrate(connection):
+            connection.execute("INSERT INTO meta VALUES ('epoch', ?), ('boot', 0)", (new_id(),))
         boot, epoch = _begin_boot(connection)
         _replay(connection)
         connection.execute("COMMIT")
@@ -100,9 +101,9 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
         return
     if application != APPLICATION_ID:
         raise SchemaMismatch(f"{path} is the database of another program")
-    if version != VERSION:
+    if not 1 <= version <= VERSION:
         raise SchemaMismatch(
-            f"{path} was written with version {version} of the schema; this is version {VERSION}"
+            f"{path} was written with version {version} of the schema; legal are 1 to {VERSION}"
         )
 
 
@@ -115,17 +116,6 @@ def _set_up(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA temp_store = MEMORY")
     # The log may grow behind a long read; it is cut back to this when it begins anew.
     connection.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
-
-
-def _make_tables(connection: sqlite3.Connection, new_id: Callable[[], str]) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == VERSION:
-        return
-    for statement in STATEMENTS:
-        connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.execute("INSERT INTO meta VALUES ('epoch', ?), ('boot', 0)", (new_id(),))
 
 
 def _begin_boot(connection: sqlite3.Connection) -> tuple[int, str]:

@@ -24,7 +24,7 @@ from trouper.store.sqlite_rows import (
     read_job,
     read_notification,
 )
-from trouper.store.tables import Head, ThreadRow
+from trouper.store.tables import Head, ThreadRow, Turn
 
 Row = TypeVar("Row")
 
@@ -35,11 +35,18 @@ _INSERT_NOTIFICATION = (
 )
 
 # A thread is held by what runs, and for a job that has not begun by what waits for another attempt.
-_NEXT_DUE = (
-    f"SELECT {JOB_COLUMNS} FROM jobs AS due INDEXED BY jobs_queued WHERE state = 'queued' AND run_at <= ?"
-    " AND (thread IS NULL OR NOT EXISTS (SELECT 1 FROM jobs AS other INDEXED BY jobs_active"
+_DUE_OF_USER = (
+    "SELECT ord FROM jobs AS due INDEXED BY jobs_waiting WHERE due.user = users.user AND state = 'queued'"
+    " AND run_at <= ?1 AND (thread IS NULL OR NOT EXISTS (SELECT 1 FROM jobs AS other INDEXED BY jobs_active"
     f" WHERE other.user = due.user AND other.thread = due.thread AND {ACTIVE} AND other.id <> due.id"
     " AND (other.state = 'running' OR (other.attempt > 0 AND due.attempt = 0)))) ORDER BY ord LIMIT 1"
+)
+# The users in the order of their turns, up to the first who has something to start.
+NEXT_DUE = (
+    f"SELECT served, since, {', '.join(f'jobs.{name}' for name in JOB_FIELDS)}"
+    f" FROM users INDEXED BY users_waiting CROSS JOIN jobs ON jobs.ord = ({_DUE_OF_USER})"
+    " WHERE queued > 0 AND (served, since) >= (?3, ?4) AND (?2 IS NULL OR running < ?2)"
+    " ORDER BY served, since LIMIT 1"
 )
 
 _MARKS: dict[str, str] = {
@@ -111,6 +118,10 @@ class SqliteTables:
         (count,) = self._db.execute(f"SELECT COUNT(*) FROM ({inner})", (limit,)).fetchone()
         return int(count)
 
+    def queued_of(self, user: str) -> int:
+        row = self._db.execute("SELECT queued FROM users WHERE user = ?", (user,)).fetchone()
+        return int(row[0]) if row else 0
+
     def thread_holder(self, user: str, thread: str) -> str | None:
         row = self._db.execute(
             f"SELECT id FROM jobs INDEXED BY jobs_active WHERE user = ? AND thread = ? AND {ACTIVE}"
@@ -123,8 +134,18 @@ class SqliteTables:
         where = "INDEXED BY jobs_running WHERE state = 'running' AND boot IS NOT ? ORDER BY ord LIMIT 1"
         return _one(self._jobs(where, (boot,)))
 
-    def next_due(self, now: float) -> Job | None:
-        return _one(self._read_jobs(self._db.execute(_NEXT_DUE, (now,))))
+    def next_due(self, now: float, per_user: int | None, turn: Turn) -> tuple[Job, Turn] | None:
+        row = self._db.execute(NEXT_DUE, (now, per_user, *turn)).fetchone()
+        if row is None:
+            return None
+        served, since, *columns = row
+        (job,) = self._read_jobs([columns])
+        return job, (served, since)
+
+    def served(self, user: str) -> None:
+        self._db.execute(
+            "UPDATE users SET served = (SELECT MAX(served) + 1 FROM users) WHERE user = ?", (user,)
+        )
 
     def next_due_at(self, now: float) -> float | None:
         (run_at,) = self._db.execute(

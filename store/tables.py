@@ -28,6 +28,13 @@ class Head:
     used_ms: int
 
 
+Turn = tuple[int, int]
+"""A user's place in the order of turns: (when a job of the user was started last, counted in starts;
+when the present wait began, counted in jobs)."""
+
+FIRST_TURN: Turn = (0, 0)
+
+
 @attrs.frozen
 class ThreadRow:
     """A thread as the tables know it; the jobs are given by their ids."""
@@ -58,6 +65,10 @@ class Tables(Protocol):
         """How many rows are queued, counted no further than ``limit``."""
         ...
 
+    def queued_of(self, user: str) -> int:
+        """How many rows of ``user`` are queued."""
+        ...
+
     def thread_holder(self, user: str, thread: str) -> str | None:
         """The id of the oldest active job of the thread."""
         ...
@@ -66,9 +77,15 @@ class Tables(Protocol):
         """The oldest running row of another boot."""
         ...
 
-    def next_due(self, now: float) -> Job | None:
-        """The oldest queued row with ``run_at`` ≤ ``now`` whose thread is free: no job of it runs,
-        and none waits for another attempt (that one itself may be given)."""
+    def next_due(self, now: float, per_user: int | None, turn: Turn) -> tuple[Job, Turn] | None:
+        """Of the users from ``turn`` on who have fewer than ``per_user`` running rows: the first with
+        a queued row with ``run_at`` ≤ ``now`` whose thread is free, with the oldest such row. A thread
+        is free if no job of it runs and none waits for another attempt (that one itself may be
+        given)."""
+        ...
+
+    def served(self, user: str) -> None:
+        """A job of ``user`` is started: everybody else's turn comes before the next one of this user."""
         ...
 
     def next_due_at(self, now: float) -> float | None:

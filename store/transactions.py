@@ -37,7 +37,7 @@ from trouper.store.protocol import (
     ThreadBusy,
 )
 from trouper.store.records import Counts, Job, JobState, Notification
-from trouper.store.tables import Head, Tables, encode_entries
+from trouper.store.tables import FIRST_TURN, Head, Tables, encode_entries
 
 
 @attrs.define
@@ -144,17 +144,24 @@ def admit(tx: Transaction, admission: Admission) -> Admitted | Conflict | Thread
             return ThreadBusy(holder)
     if tx.tables.queued_up_to(admission.max_queued) >= admission.max_queued:
         return QueueFull(admission.max_queued)
+    if tx.tables.queued_of(admission.user) >= admission.max_queued_per_user:
+        return QueueFull(admission.max_queued_per_user, of_user=True)
     return Admitted(tx.insert_job(rules.admitted_row(admission, tx.now)), created=True)
 
 
-def claim(tx: Transaction, limit: int) -> Claims:
-    """Orphans first, then what is due, oldest first; what is only to be ended does not count."""
+def claim(tx: Transaction, limit: int, per_user: int | None) -> Claims:
+    """Orphans first, then what is due, in turn by user (J4); what is only to be ended does not count."""
     started: list[Job] = []
     ended: list[Job] = []
+    turn = FIRST_TURN
     while len(started) < limit:
-        job = tx.tables.next_orphan(tx.boot) or tx.tables.next_due(tx.now)
+        orphan = job = tx.tables.next_orphan(tx.boot)
         if job is None:
-            break
+            # Who was passed over before ``turn`` is still blocked: a claim frees nothing of others.
+            due = tx.tables.next_due(tx.now, per_user, turn)
+            if due is None:
+                break
+            job, turn = due
         verdict = rules.judge_claim(job)
         if isinstance(verdict, rules.Run):
             row = rules.claimed_row(job, verdict, boot=tx.boot, now=tx.now)
@@ -164,6 +171,8 @@ def claim(tx: Transaction, limit: int) -> Claims:
                 verdict = rules.EndUnrun(JobEvent.LOSE, rules.UNDECODABLE, verdict.attempts_used)
             else:
                 started.append(tx.update_job(row))
+                if orphan is None:  # one that its process left had its turn
+                    tx.tables.served(job.user)
                 continue
         ended.append(_end_unrun(tx, job, verdict))
     return Claims(tuple(started), tuple(ended), tx.tables.next_due_at(tx.now))

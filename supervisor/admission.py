@@ -12,7 +12,7 @@ from trouper.actors.job_spec import BadArguments, Call, JobSpec
 from trouper.store.protocol import Admission, Admitted, Conflict, QueueFull, ThreadBusy
 from trouper.store.records import Job
 from trouper.supervisor.options import RuntimeOptions
-from trouper.supervisor.refusals import KeyConflict, QueueIsFull, ThreadIsBusy, UnknownJob
+from trouper.supervisor.refusals import KeyConflict, QueueIsFull, ThreadIsBusy, UnknownJob, UserQueueIsFull
 
 OnBusy = Literal["enqueue", "reject"]
 LABEL_CHARS_MAX = 200
@@ -78,6 +78,7 @@ def make_admission(
         options=call.spec.options,
         on_busy=on_busy,
         max_queued=options.max_queued,
+        max_queued_per_user=options.max_queued_per_user,
     )
 
 
@@ -92,5 +93,7 @@ def admitted(result: Admitted | Conflict | ThreadBusy | QueueFull, admission: Ad
             )
         case ThreadBusy(job_id=job_id):
             raise ThreadIsBusy(f"thread {admission.thread!r} is busy with job {job_id}")
+        case QueueFull(limit=limit, of_user=True):
+            raise UserQueueIsFull(f"{limit} of your jobs are queued, which is the limit: try again later")
         case QueueFull(limit=limit):
             raise QueueIsFull(f"{limit} jobs are queued, which is the limit: try again later")

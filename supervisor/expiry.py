@@ -91,7 +91,8 @@ class Expiry(Actor[ExpiryMessage]):
     async def _claim(self) -> None:
         if self._ports.stopping():
             return
-        claims = await self._ports.store.claim(self._ports.room())
+        per_user = self._ports.options.max_running_per_user
+        claims = await self._ports.store.claim(self._ports.room(), per_user)
         # All of them are known before the first is waited for: a cancel must find every one.
         starts = [self._ports.enter(job) for job in claims.started]
         for job, start in zip(claims.started, starts, strict=True):

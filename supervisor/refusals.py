@@ -6,6 +6,7 @@ TrouperError
     ├── ThreadIsBusy    on_busy="reject", and the thread has an active job
     ├── KeyConflict     the idempotency key was used with other content
     ├── QueueIsFull     as many jobs are queued as may be          (retryable)
+    ├── UserQueueIsFull as many jobs of this user are queued as may be (retryable)
     ├── TooManySessions as many sessions are open as may be        (retryable)
     └── Draining        the runtime is stopping                    (retryable)
 """
@@ -42,6 +43,11 @@ class KeyConflict(Refusal):
 
 class QueueIsFull(Refusal):
     code = "queue_full"
+    retryable = True
+
+
+class UserQueueIsFull(Refusal):
+    code = "user_queue_full"
     retryable = True
 
 

@@ -119,7 +119,7 @@ async def test_one_job_of_a_thread_runs_at_a_time(world: World) -> None:
         await world.admit(id, thread=thread)
     await world.admit("j5", thread="t", user="bob")
     started = (await world.store.claim(9)).started
-    assert [job.id for job in started] == ["j1", "j3", "j4", "j5"]
+    assert [job.id for job in started] == ["j1", "j5", "j3", "j4"]
     await world.end(started[0])
     assert [job.id for job in (await world.store.claim(9)).started] == ["j2"]
 

@@ -43,7 +43,7 @@ ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
         st.sampled_from(["enqueue", "enqueue", "reject"]),
         st.integers(1, 3),
     ),
-    "claim": (st.integers(1, 3),),
+    "claim": (st.integers(1, 3), st.sampled_from([None, 1, 2])),
     "append": (PICK, ENTRIES, st.sampled_from([0, 0, 0, 0, -1, 1]), SMALL),
     "savepoint": (PICK, st.sampled_from([0, 0, 0, 1]), st.text(max_size=3)),
     "unsafe": (PICK, st.sampled_from([None, None, "step"])),
@@ -89,14 +89,15 @@ class Play:
                 fingerprint=print,
                 on_busy=on_busy,
                 max_queued=12,
+                max_queued_per_user=9,
                 options=options(
                     attempts=attempts, timeout_s=2.0, notify_on=("completed", "cancelled", "lost")
                 ),
             )
         )
 
-    async def claim(self, limit: int) -> object:
-        claims = await self.world.store.claim(limit)
+    async def claim(self, limit: int, per_user: int | None) -> object:
+        claims = await self.world.store.claim(limit, per_user)
         self.attempts += claims.started
         return claims
 

@@ -15,7 +15,7 @@ import trio.testing
 
 from tests.store.support import PROMPT_OPTIONS, World, harm, look
 from trouper.store.errors import SchemaMismatch, StoreCorrupt, StoreInUse, StoreRefused
-from trouper.store.schema import APPLICATION_ID
+from trouper.store.schema import APPLICATION_ID, VERSION
 from trouper.store.sqlite import THREAD_NAME
 
 
@@ -102,6 +102,7 @@ async def test_another_version_of_the_schema_is_refused(sqlite: World) -> None:
     error = await refusal(sqlite)
     assert isinstance(error, SchemaMismatch)
     assert "version 99" in str(error)
+    assert look(sqlite.path, "PRAGMA user_version") == [(99,)]
 
 
 async def test_another_programs_database_is_refused_and_not_touched(
@@ -138,7 +139,7 @@ async def test_a_directory_in_the_place_of_the_file_is_refused(tmp_path: Path, n
 async def test_the_database_is_stamped_and_keeps_a_write_ahead_log(sqlite: World) -> None:
     await sqlite.close()
     assert look(sqlite.path, "PRAGMA journal_mode") == [("wal",)]
-    assert look(sqlite.path, "PRAGMA user_version") == [(1,)]
+    assert look(sqlite.path, "PRAGMA user_version") == [(VERSION,)]
     assert look(sqlite.path, "PRAGMA application_id") == [(APPLICATION_ID,)]
 
 
