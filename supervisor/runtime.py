@@ -59,8 +59,8 @@ class Runtime:
         * ``on_busy``: when the thread has an active job: ``"enqueue"`` behind it, or ``"reject"``.
 
         Raises ``BadArguments``, ``UnknownJob``, ``KeyConflict``, ``ThreadIsBusy``, ``QueueIsFull``,
-        ``UserQueueIsFull``, ``Draining``, ``StoreUnavailable``. **Cancellation**: the job may have been admitted; with an
-        idempotency key, submitting again finds out.
+        ``UserQueueIsFull``, ``Draining``, ``StoreUnavailable``. **Cancellation**: the job may have been
+        admitted; with an idempotency key, submitting again finds out.
         """
         job, _ = await self._submit(call, user, thread, idempotency_key, on_busy)
         return job
