@@ -17,6 +17,10 @@ import attrs
 import trio
 
 from trouper.store.records import Counts, Entry, Job, JobOptions, JobState, Notification, ThreadSummary
+from trouper.store.views import Changes as Changes
+from trouper.store.views import OutputHead as OutputHead
+from trouper.store.views import OutputRange as OutputRange
+from trouper.store.views import Snapshot as Snapshot
 
 # --- submitting ---------------------------------------------------------------------------------
 
@@ -237,44 +241,6 @@ class Notified:
 
 Mark = Literal["seen", "read", "archived"]
 """``read`` and ``archived`` imply ``seen``; marks are set once and never taken back."""
-
-
-@attrs.frozen
-class Changes:
-    """The feed of a user after ``prev``, up to and including ``seq``: latest state of each row."""
-
-    prev: int
-    seq: int
-    jobs: tuple[Job, ...]
-    notifications: tuple[Notification, ...]
-    counts: Counts
-
-
-@attrs.frozen
-class Snapshot:
-    """The feed from nothing: active jobs, the newest notifications (not archived), counts."""
-
-    seq: int
-    jobs: tuple[Job, ...]
-    notifications: tuple[Notification, ...]
-    counts: Counts
-
-
-@attrs.frozen
-class OutputHead:
-    """Where a job's committed log stands now."""
-
-    job: Job
-    entries: int
-
-
-@attrs.frozen
-class OutputRange:
-    """Committed entries ``start … start+len(entries)`` of the log of ``attempt``."""
-
-    attempt: int
-    start: int
-    entries: tuple[Entry, ...]
 
 
 @attrs.frozen
