@@ -13,8 +13,9 @@ import enum
 import traceback
 from collections.abc import Callable, Iterator
 from contextvars import Context
+from functools import partial
 from itertools import islice
-from typing import Final
+from typing import Any, Final, Self
 
 import attrs
 import trio
@@ -23,6 +24,7 @@ from trouper.actors.reports import Crash, split_crash
 from trouper.supervisor.budget import RestartBudget
 from trouper.supervisor.child_spec import ChildContext, ChildExit, ChildSpec, ExitReason, Surroundings
 from trouper.supervisor.errors import StartFailed, StartTimeout
+from trouper.supervisor.lane import Latch
 from trouper.supervisor.tree import TreeNode
 
 STACK_TASKS_MAX: Final = 20
@@ -82,9 +84,9 @@ class Child:
         self.error: BaseException | None = None
         """What the last incarnation crashed of, until the supervisor has seen it: not kept, since it keeps
         the frames it went through."""
-        self.done = trio.Event()
+        self.done = Latch()
         """The incarnation has ended."""
-        self.settled = trio.Event()
+        self.settled = Latch()
         """It has said ``started()``, or has ended."""
         self._variables = variables
         self._surroundings = surroundings
@@ -92,40 +94,40 @@ class Child:
         self._scope = trio.CancelScope()
         self._context: ChildContext | None = None
         self._task: trio.lowlevel.Task | None = None
+        self._on_started: Callable[[Any], None] | None = None
         self._finished = False
 
     # -- one incarnation ---------------------------------------------------------------------------
 
     def spawn(
-        self,
+        self: Self,
         nursery: trio.Nursery,
-        on_ended: Callable[[int], None],
-        on_started: Callable[[], None] = lambda: None,
+        on_ended: Callable[[Self, int], None],
+        on_started: Callable[[Self], None] | None = None,
     ) -> None:
         """Start the next incarnation in ``nursery``. ``on_ended`` is called with its number in the step in
         which its task ends, ``on_started`` in the one in which it says ``started()``."""
         assert self.state not in ALIVE, f"{self.path} is {self.state.value}"
-        self.incarnation += 1
+        number = self.incarnation = self.incarnation + 1
         self.state = ChildState.STARTING
         self.stuck = self.acknowledged = self.timed_out = self._finished = False
         self.exit = self.error = None
-        self.done, self.settled = trio.Event(), trio.Event()
-        self._scope = trio.CancelScope()
-        number = self.incarnation
-        context = ChildContext(
+        if number > 1:
+            self.done, self.settled, self._scope = Latch(), Latch(), trio.CancelScope()
+        self._on_started = on_started
+        context = self._context = ChildContext(
             self.spec.name,
             self.path,
             number,
-            acknowledge=lambda: self._acknowledge(number, on_started),
-            healthy=lambda: self._mark_healthy(number),
+            acknowledge=self._acknowledge,
+            healthy=self._mark_healthy,
             surroundings=self._surroundings,
         )
-        self._context = context
-        name = f"{self.path}#{number}"
-        self._variables.run(lambda: nursery.start_soon(self._live, context, self._scope, on_ended, name=name))
+        start = partial(nursery.start_soon, self._live, context, self._scope, on_ended)
+        self._variables.run(start, name=f"{self.path}#{number}")
 
     async def _live(
-        self, context: ChildContext, scope: trio.CancelScope, on_ended: Callable[[int], None]
+        self: Self, context: ChildContext, scope: trio.CancelScope, on_ended: Callable[[Self, int], None]
     ) -> None:
         self._task = trio.lowlevel.current_task()
         passing: BaseException | None = None
@@ -138,12 +140,12 @@ class Child:
             if crash is not None:
                 context.record_crash(crash)
         self._end(context, cancelled=scope.cancelled_caught or passing is not None)
-        on_ended(context.incarnation)
+        on_ended(self, context.incarnation)
         if passing is not None:
             raise passing
 
     @trio.lowlevel.enable_ki_protection
-    def _acknowledge(self, number: int, on_started: Callable[[], None]) -> None:
+    def _acknowledge(self, number: int) -> None:
         # The state changes here and not in whoever waits for it: a child that says started() and crashes
         # in one step would else look like one that failed to start.
         if number != self.incarnation or self.state is not ChildState.STARTING or self.acknowledged:
@@ -153,7 +155,8 @@ class Child:
         self._scope.shield = True
         self._started_at = trio.current_time()
         self.settled.set()
-        on_started()
+        if self._on_started is not None:
+            self._on_started(self)
 
     def _mark_healthy(self, number: int) -> None:
         if number == self.incarnation and self.state is ChildState.RUNNING:
@@ -166,7 +169,7 @@ class Child:
             reason = ExitReason.CRASHED
         elif cancelled:
             reason = ExitReason.CANCELLED
-        elif context.stopping.is_set():
+        elif context.asked_to_stop:
             reason = ExitReason.STOPPED
         elif context.ignored and not self.acknowledged:
             reason = ExitReason.IGNORED

@@ -48,14 +48,19 @@ class Surroundings:
 class ChildContext:
     """What an incarnation is told, and what it tells its supervisor."""
 
+    __slots__ = (
+        *("name", "path", "incarnation", "stop_by", "crash", "below", "ignored"),
+        *("_acknowledge", "_healthy", "_surroundings", "_asked", "_stopping", "_on_stop", "_on_kill"),
+    )
+
     def __init__(
         self,
         name: str,
         path: str,
         incarnation: int = 1,
         *,
-        acknowledge: Callable[[], None] = lambda: None,
-        healthy: Callable[[], None] = lambda: None,
+        acknowledge: Callable[[int], None] = lambda _: None,
+        healthy: Callable[[int], None] = lambda _: None,
         surroundings: Surroundings | None = None,
     ) -> None:
         self.name = name
@@ -63,8 +68,8 @@ class ChildContext:
         """The names of the supervisors above and its own: ``runtime/core/jobs/j1``."""
         self.incarnation = incarnation
         """Counted from 1."""
-        self.stopping = trio.Event()
-        """Set when the child is asked to end. It is cancelled when its grace is over."""
+        self._asked = False
+        self._stopping: trio.Event | None = None  # made when first looked at: actors never do
         self.stop_by = math.inf
         """Once it is set: when the grace is over, on trio's clock."""
         self.crash: Exception | None = None
@@ -75,8 +80,22 @@ class ChildContext:
         self._acknowledge = acknowledge
         self._healthy = healthy
         self._surroundings = surroundings
-        self._on_stop: list[Callable[[], None]] = []
-        self._on_kill: list[Callable[[], None]] = []
+        self._on_stop: tuple[Callable[[], None], ...] = ()
+        self._on_kill: tuple[Callable[[], None], ...] = ()
+
+    @property
+    def stopping(self) -> trio.Event:
+        """Set when the child is asked to end. It is cancelled when its grace is over."""
+        if self._stopping is None:
+            self._stopping = trio.Event()
+            if self._asked:
+                self._stopping.set()
+        return self._stopping
+
+    @property
+    def asked_to_stop(self) -> bool:
+        """Whether ``stopping`` is set."""
+        return self._asked
 
     @property
     def surroundings(self) -> Surroundings:
@@ -86,7 +105,7 @@ class ChildContext:
     def started(self) -> None:
         """Say that the child is ready. Only from here on does an outer cancellation reach its supervisor
         first, which then stops its children in order. Saying it twice is harmless."""
-        self._acknowledge()
+        self._acknowledge(self.incarnation)
 
     def ignore(self) -> None:
         """Say, instead of ``started()`` and before returning, that there is nothing to run: no failure,
@@ -97,7 +116,7 @@ class ChildContext:
         """Say that the child does its work again: its next failure is the first in a row, so it is waited
         for no longer than after the first. (An age of ``Backoff.reset_after_s`` says the same by itself.)
         How often it may be restarted at all does not change."""
-        self._healthy()
+        self._healthy(self.incarnation)
 
     def record_crash(self, crash: Exception) -> None:
         """Tell of a crash at once, before anything is awaited. The first one told is the crash, whatever
@@ -107,20 +126,22 @@ class ChildContext:
 
     def on_stop(self, call: Callable[[], None]) -> None:
         """Have ``call`` called when ``stopping`` is set, for who cannot wait for it; at once if it is."""
-        if self.stopping.is_set():
+        if self._asked:
             call()
         else:
-            self._on_stop.append(call)
+            self._on_stop += (call,)
 
     def on_kill(self, call: Callable[[], None]) -> None:
         """Have ``call`` called when everything is given up at once, so that nested supervisors do as well."""
-        self._on_kill.append(call)
+        self._on_kill += (call,)
 
     def ask_to_stop(self, by: float) -> None:
         """For supervisors: set ``stopping``; the child is cancelled at ``by``."""
-        if not self.stopping.is_set():
+        if not self._asked:
             self.stop_by = by
-            self.stopping.set()
+            self._asked = True
+            if self._stopping is not None:
+                self._stopping.set()
             for call in self._on_stop:
                 call()
 
@@ -157,6 +178,20 @@ class ChildSpec:
     """The child's own node of the tree, to which its supervisor adds state and numbers."""
 
     def __attrs_post_init__(self) -> None:
+        # What is right, as nearly all are, is found so at once: there may be very many.
+        plain = (
+            (type(self.name) is str and self.name and callable(self.start))
+            and type(self.restart) is Restart
+            and (self.shutdown_s >= 0 if type(self.shutdown_s) is float else False)
+            and (self.start_timeout_s > 0 if type(self.start_timeout_s) is float else False)
+            and (self.intensity is None or type(self.intensity) is Intensity)
+            and (self.backoff is None or type(self.backoff) is Backoff)
+            and self.significant is False
+        )
+        if not plain:
+            self._check()
+
+    def _check(self) -> None:
         need_kind("a child's name", self.name, str)
         need(bool(self.name), "the name of a child is not empty")
         what = f"child {self.name!r}: "

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from contextvars import Context, copy_context
 from functools import partial
 
-import attrs
 import trio
 
 from trouper.actors.ask import ReplySlot
 from trouper.actors.reports import Reporter, ReportKind, log_report
 from trouper.store.seams import Seams
+from trouper.supervisor.budget import RestartBudget
 from trouper.supervisor.child import Child, ChildState
 from trouper.supervisor.child_spec import ChildExit as ChildExit
 from trouper.supervisor.child_spec import ChildSpec, ExitReason, Surroundings
@@ -30,10 +30,11 @@ class Member(Child):
         spec: ChildSpec,
         supervisor_path: str,
         variables: Context,
-        starter: ReplySlot[None],
+        budget: RestartBudget,
         surroundings: Surroundings,
+        starter: ReplySlot[None],
     ) -> None:
-        super().__init__(spec, supervisor_path, variables, surroundings=surroundings)
+        super().__init__(spec, supervisor_path, variables, budget, surroundings)
         self.starter = starter
         """Whoever waits for ``started()``."""
         self.terminating = False
@@ -155,9 +156,8 @@ class DynamicSupervisor(Population[Member]):
                 TooManyChildren(f"{self.path!r} has {self._max} children, which is its max_children")
             )
         else:
-            if spec.intensity is None:
-                spec = attrs.evolve(spec, intensity=self._intensity)
-            member = Member(spec, self.path, variables, starter, self._surroundings)
+            budget = RestartBudget(spec.intensity or self._intensity, spec.backoff)
+            member = Member(spec, self.path, variables, budget, self._surroundings, starter)
             self._members[spec.name] = member
             self._spawn(member)
 

@@ -27,10 +27,12 @@ class RestartWindow:
 
     def __init__(self, intensity: Intensity) -> None:
         self.intensity = intensity
-        self._times: deque[float] = deque()
+        self._times: deque[float] | None = None  # made at the first restart: most children have none
 
     def admit(self, now: float) -> bool:
         """Whether one more restart is within the intensity; it is counted if so. ``now`` in seconds."""
+        if self._times is None:
+            self._times = deque()
         while self._times and self._times[0] <= now - self.intensity.period_s:
             self._times.popleft()
         if len(self._times) >= self.intensity.restarts:

@@ -20,6 +20,36 @@ T = TypeVar("T")
 _STALE_MIN: Final = 64  # below this, dead entries of the heap are not worth a rebuild
 
 
+class Latch:
+    """As ``trio.Event``, whose inside is made when somebody first waits: of most nobody ever does, and a
+    supervisor has several for each of very many children."""
+
+    __slots__ = ("_event", "_set")
+
+    def __init__(self) -> None:
+        self._set = False
+        self._event: trio.Event | None = None
+
+    def is_set(self) -> bool:
+        """Whether it was set."""
+        return self._set
+
+    def set(self) -> None:
+        """Let go all who wait, now and later."""
+        self._set = True
+        if self._event is not None:
+            self._event.set()
+
+    async def wait(self) -> None:
+        """Wait until it is set. **Cancellation**: changes nothing. Always a checkpoint."""
+        if self._set:
+            await trio.lowlevel.checkpoint()
+            return
+        if self._event is None:
+            self._event = trio.Event()
+        await self._event.wait()
+
+
 class Lane(Generic[T]):
     """A queue that one task waits at, up to a time."""
 
@@ -41,12 +71,22 @@ class Lane(Generic[T]):
         """
         if self._items:
             await trio.lowlevel.checkpoint()
+        elif until == math.inf:
+            await self.arrival()
         else:
-            self._arrival = trio.Event()
             with trio.move_on_at(until):
-                await self._arrival.wait()
-            self._arrival = None
+                await self.arrival()
         return self.take_now()
+
+    async def arrival(self) -> None:
+        """Wait until there is an item. **Cancellation**: nothing was taken. Always a checkpoint."""
+        self._arrival = trio.Event()
+        if self._items:
+            self._arrival.set()
+        try:
+            await self._arrival.wait()
+        finally:
+            self._arrival = None
 
     def take_now(self) -> T | None:
         """The next item, or ``None`` if there is none. Never waits."""

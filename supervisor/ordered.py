@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import Context
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -91,7 +92,7 @@ class OrderedChildren(BaseSupervisor):
 
     async def _start(self, child: Child, wanted: Callable[[], bool] = lambda: True) -> StartFailed | None:
         """Start an incarnation and wait until it is up, or had nothing to run; else why not."""
-        child.spawn(self._body(), lambda number: self._steps.put(Step(lambda: self._ended(child, number))))
+        child.spawn(self._body(), self._task_ended)
         with trio.move_on_after(child.spec.start_timeout_s):
             await child.settled.wait()
         if child.acknowledged:
@@ -113,6 +114,10 @@ class OrderedChildren(BaseSupervisor):
             self._report(ReportKind.START_FAILED, child, str(failed), detail, child.exit)
         child.state = ChildState.WAITING  # what is in the lane about this incarnation is settled
         return failed
+
+    def _task_ended(self, child: Child, number: int) -> None:
+        """In the child's own task, in its last step."""
+        self._steps.put(Step(partial(self._ended, child, number)))
 
     # -- a child has ended -------------------------------------------------------------------------
 

@@ -27,6 +27,9 @@ from trouper.supervisor.shutdown import Ending, StopRecord
 
 C = TypeVar("C", bound=Child)
 
+STEPS_IN_A_ROW: Final = 64
+"""Steps taken before other tasks run, and the timers are looked at."""
+
 
 @attrs.frozen
 class PopulationStatistics:
@@ -78,6 +81,8 @@ class Population(BaseSupervisor, Generic[C]):
         self._members: dict[str, C] = {}
         self._steps: Lane[Callable[[], None]] = Lane()
         self._timers = Timers()
+        self._on_ended: Callable[[C, int], None] = self._task_ended  # one object for all children
+        self._on_started: Callable[[C], None] = self._acknowledged
         self._stops: dict[str, StopRecord] = {}
         """Of the stop under way, by name."""
 
@@ -104,16 +109,31 @@ class Population(BaseSupervisor, Generic[C]):
 
     async def _take_steps(self, until: Callable[[], bool]) -> None:
         while not until():
-            step = await self._steps.get(self._timers.next_at())
-            if step is not None:
-                step()
+            # One scope for many waits, its deadline moved along: made anew only when a timer has rung. A
+            # scope for each wait would cost as much as all else that the loop does for a child.
+            with trio.CancelScope() as ringing:
+                await self._take_steps_until_it_rings(until, ringing)
             self._timers.fire(trio.current_time())
+
+    async def _take_steps_until_it_rings(self, until: Callable[[], bool], ringing: trio.CancelScope) -> None:
+        in_a_row = 0
+        while not until():
+            if (step := self._steps.take_now()) is not None:
+                step()
+                in_a_row += 1
+                if in_a_row < STEPS_IN_A_ROW:
+                    continue
+            in_a_row = 0
+            self._timers.fire(trio.current_time())
+            if (at := self._timers.next_at()) != ringing.deadline:
+                ringing.deadline = at
+            await self._steps.arrival()
 
     # -- one member --------------------------------------------------------------------------------
 
     def _spawn(self, member: C) -> None:
         self._started += 1
-        member.spawn(self._body(), partial(self._task_ended, member), partial(self._acknowledged, member))
+        member.spawn(self._body(), self._on_ended, self._on_started)
         at = trio.current_time() + member.spec.start_timeout_s
         self._timers.set(member.spec.name, at, partial(self._start_timed_out, member))
 
