@@ -3,9 +3,11 @@
 In reading order; docs/protocol.md is the specification.
 
 * The wire: ``codes`` (close and error codes), ``messages`` (every item as a class), ``codec`` (text to
-  items and back, strictly), ``views`` (the store's rows as items).
-* A session: ``options`` (every bound), ``session`` (the protocol's state, no ``await``), ``ports`` (what
-  is asked of the runtime), ``commands`` (carried out against it), ``auth`` (whose session it is).
+  items and back, strictly), ``wording`` (what a peer is told of its own mistake), ``views`` (the store's
+  rows as items).
+* A session: ``options`` (every bound), ``session`` (the protocol's state, no ``await``), ``outgoing``
+  (what cannot be written spoils nothing beside it), ``ports`` (what is asked of the runtime),
+  ``commands`` (carried out against it), ``auth`` (whose session it is).
 * Timing and bytes: ``ticker`` (one task that flushes all sessions), ``alarms`` (one task for beats and
   silences), ``outbox`` (a byte queue and the only task that sends).
 * The port: ``http`` (requests and responses), ``origin`` (same-origin check), ``static`` (files),

@@ -42,6 +42,9 @@ class GatewayStatistics:
     pending_bytes: int
     """In all outboxes together: at most one message each."""
     reply_bytes: int
+    """Replies that wait to be taken, of all sessions."""
+    early_bytes: int
+    """Messages that wait for a welcome: at most ``max_early_bytes`` and one message each."""
     owed_replies: int
     sent_bytes: int
     """Handed to the network by WebSocket connections, those that ended included."""
@@ -226,6 +229,7 @@ class Gateway:
             waiting_sessions=len(each) - welcomed,
             pending_bytes=sum(one.pending_bytes for one in each),
             reply_bytes=sum(one.reply_bytes for one in each),
+            early_bytes=sum(one.early_bytes for one in each),
             owed_replies=sum(one.owed_replies for one in each),
             sent_bytes=self._ended_bytes + sum(one.sent_bytes for one in each),
             requests=self._requests,

@@ -87,9 +87,7 @@ def job_row(job: Job) -> messages.JobRow:
 
 def job_detail(job: Job) -> messages.JobDetail:
     """A job as replies show it."""
-    return messages.JobDetail(
-        **_row_fields(job), arguments=_json(job.arguments), result=_json(job.result)
-    )
+    return messages.JobDetail(**_row_fields(job), arguments=_json(job.arguments), result=_json(job.result))
 
 
 def _json(text: str | None) -> orjson.Fragment | None:

@@ -150,3 +150,24 @@ async def still_works(peer: Peer) -> None:
     """A neighbour is served as before."""
     reply = await peer.ask({"t": "jobs", "id": "still", "limit": 1})
     assert "ok" in reply
+
+
+class frozen:
+    """While inside, ``peer`` reads nothing from its stream."""
+
+    def __init__(self, peer: Peer) -> None:
+        self._stream: Any = peer.websocket._stream
+        self._gate = trio.Event()
+
+    async def __aenter__(self) -> None:
+        receive = self._stream.receive_some
+
+        async def held(max_bytes: int | None = None) -> bytes:
+            await self._gate.wait()
+            data: bytes = await receive(max_bytes)
+            return data
+
+        self._stream.receive_some = held
+
+    async def __aexit__(self, *exc: object) -> None:
+        self._gate.set()
