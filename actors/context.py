@@ -187,7 +187,9 @@ class ActorContext(Generic[M]):
 
         Returns: how many messages.
         """
-        return self._mailbox.unstash()
+        count = self._mailbox.unstash()
+        self._mailbox._wake()  # it may be a task beside the handler that says so, while the actor waits
+        return count
 
     def set_stash_capacity(self, messages: int) -> None:
         """Bound the stash. What is in it stays."""

@@ -12,6 +12,8 @@ class Tally:
     """The part of a mailbox that counts."""
 
     _on_dead_letter: DeadLetterOffice | None
+    _taken: int
+    _handled: int
 
     def __init__(self) -> None:
         super().__init__()

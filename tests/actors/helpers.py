@@ -26,7 +26,8 @@ class Recorder(Actor[Any]):
 
     async def receive(self, message: Any) -> None:
         if callable(message):
-            if (waited := message(self)) is not None:
+            waited: Any = message(self)
+            if waited is not None:
                 await waited
         else:
             self.got.append(message)
