@@ -21,5 +21,6 @@ The files of the domain:
 
 * ``options``     every bound of a runtime; ``refusals`` why a submit was not accepted
 * ``admission``, ``expiry``, ``reading``  jobs come in, fall due, and are read
+* ``gateways``    what brings sessions, as a child
 * ``runtime_tree``, ``runtime``           the tree that runs them, and the handle of it
 """

@@ -50,19 +50,19 @@ from trouper.store.records import Job, JobState
 from trouper.store.seams import Seams
 from trouper.store.urls import create_store
 from trouper.supervisor.actor_child import actor_child
-from trouper.supervisor.child_spec import ChildContext, ChildSpec, ExitReason, Restart
+from trouper.supervisor.child_spec import ChildContext, ChildSpec, Restart
 from trouper.supervisor.dynamic import ChildExit, DynamicSupervisor
-from trouper.supervisor.errors import StartFailed, SupervisorStopped
+from trouper.supervisor.errors import StartFailed
 from trouper.supervisor.expiry import ActorGone, Due, Expiry, ExpiryPorts
 from trouper.supervisor.expiry import conflation_key as expiry_key
+from trouper.supervisor.gateways import run_gateway
 from trouper.supervisor.intensity import Intensity
 from trouper.supervisor.keyed import KeyedSupervisor
 from trouper.supervisor.options import RuntimeOptions
-from trouper.supervisor.refusals import GatewayFailed, TooManySessions
+from trouper.supervisor.refusals import TooManySessions
 from trouper.supervisor.strategy import Strategy
 from trouper.supervisor.supervisor import Supervisor
 
-_GATEWAY_RETRY_S = 0.1
 _SETTLE_S = 5.0  # a job's grace, and then this long for its end to be recorded
 
 
@@ -261,39 +261,8 @@ class RuntimeTree:
         return start
 
     async def run_gateway(self, spec: ChildSpec) -> None:
-        """Run ``spec`` under ``gateways`` until it returns or the runtime stops.
-
-        If the supervisor is itself started again (the store had crashed), so is the gateway. Raises
-        ``GatewayFailed`` if it crashed too often. **Cancellation**: it is stopped in order first.
-        """
-        while not self.stopping:
-            last = await self._run_gateway_once(spec)
-            if last is None:
-                await trio.sleep(_GATEWAY_RETRY_S)
-            elif last.crash is not None:
-                raise GatewayFailed(f"{spec.name!r} crashed too often: {last.crash.summary}")
-            elif last.reason is ExitReason.RETURNED:
-                return
-
-    async def _run_gateway_once(self, spec: ChildSpec) -> ChildExit | None:
-        """How it ended for good; None if its supervisor was not there to run it."""
-        over = trio.Event()
-        last: ChildExit | None = None
-
-        def ended(exit: ChildExit | None) -> None:
-            nonlocal last
-            last = exit
-            over.set()
-
-        try:
-            await self.gateways.start_child(attrs.evolve(spec, on_ended=ended))
-            await over.wait()
-        except SupervisorStopped:
-            return None
-        finally:
-            with trio.CancelScope(shield=True):
-                await self.gateways.terminate_child(spec.name)
-        return last
+        """See ``run_gateway``."""
+        await run_gateway(self.gateways, spec, lambda: self.stopping)
 
     # --- what happens ---
 
