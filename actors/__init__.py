@@ -20,6 +20,7 @@ so that the library can be used alone:
 * ``ref``       ``tell``, ``send``, ``ask``, ``stop``, ``join``
 * ``timers``, ``pipe``  messages of an actor to itself: later, or when work is done
 * ``watch``     hearing of the end of others; links
+* ``registry``  actors by name, and groups of them
 * ``spawner``   what an actor's children need of a supervisor
 * ``context``   what an actor can do besides handling messages
 * ``actor``, ``function_actor``  the base class; an actor that is one function

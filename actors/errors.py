@@ -11,6 +11,7 @@
         ├── NoReply               the handler returned without ``context.reply``
         ├── NothingToReply        ``context.reply`` without an open request
         ├── LimitReached          too many timers, stashed messages, watches … of one actor
+        ├── KeyTaken              a registry has another actor for this key
         ├── NoSpawner             it has no supervisor that could start children for it
         ├── LinkedActorEnded      an actor that this one is linked to ended badly, so this one crashes too
         └── InspectionTimeout     the actor did not come to an inspection in time
@@ -64,6 +65,10 @@ class AskCycle(ActorError):
 
 class LimitReached(ActorError):
     """An actor has as many timers, stashed messages, watches … as one may have."""
+
+
+class KeyTaken(ActorError):
+    """A registry whose keys are unique has another actor for this one."""
 
 
 class NoSpawner(ActorError):

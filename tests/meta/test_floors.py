@@ -21,7 +21,7 @@ GENERAL = modules_of(
     "actors",
     "errors ask sweeper ask_chain deferred envelope signals overflow ledger lifeline control consumer tally"
     " stash data_lane mailbox ref timers pipe watch spawner context actor function_actor idleness loop trace"
-    " inspection reports",
+    " inspection reports registry",
 ) | modules_of(
     "supervisor",
     "actor_child child_spec child strategy intensity backoff budget lane base ordered supervisor population"

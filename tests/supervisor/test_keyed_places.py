@@ -1,4 +1,4 @@
-"""Keyed supervisors at their bound: who makes room for whom; and what is told of a quarantine."""
+"""Keyed supervisors at their bound: who makes room for whom; what is told of a quarantine; timers."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from hypothesis import strategies as st
 
 from tests.supervisor.desks import Crash, House, Subscribe
 from tests.supervisor.helpers import running
+from trouper.actors.actor import Actor
 from trouper.actors.errors import ActorQuarantined, MailboxFull
 from trouper.actors.ref import Delivery
 from trouper.actors.reports import ReportKind
+from trouper.actors.signals import StopReason
 from trouper.supervisor.backoff import Backoff
 from trouper.supervisor.intensity import Intensity
+from trouper.supervisor.keyed import KeyedSupervisor
 from trouper.supervisor.places import Places
 
 settle = trio.testing.wait_all_tasks_blocked
@@ -189,3 +192,39 @@ async def test_a_quarantine_can_be_ended_by_hand_and_the_crashes_are_forgotten()
         ada.tell(Crash())
         await settle()
         assert await ada.ask(Subscribe(), timeout=1) == 1, "that was the first crash again"
+
+
+# -- Orleans --------------------------------------------------------------------------------------
+
+
+class Ticker(Actor[str]):
+    """Asks itself for something by a timer, also while it is about to end."""
+
+    def __init__(self, log: list[str]) -> None:
+        self.log = log
+
+    async def started(self) -> None:
+        self.log.append("+")
+        self.context.timers.start_once("tick", 10, "tick")
+
+    async def receive(self, message: str) -> None:
+        self.log.append(message)
+
+    async def stopped(self, reason: StopReason) -> None:
+        await trio.sleep(20)  # the timer falls due while it cleans up
+        self.log.append(f"- {reason.value}")
+
+
+@pytest.mark.clause("N6")
+async def test_orleans_a_timer_that_falls_due_at_a_passivation_neither_holds_it_up_nor_comes_later(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Deactivation waited for a timer whose callback called the grain itself."""
+    log: list[str] = []
+    keyed: KeyedSupervisor[str] = KeyedSupervisor("top", lambda _: Ticker(log), idle_s=9)
+    async with running(keyed):
+        keyed.ref("a").tell("one")
+        await trio.sleep(12)
+        keyed.ref("a").tell("two")
+        await trio.sleep(25)
+        assert log == ["+", "one", "- passivated", "+", "two"]
