@@ -15,6 +15,8 @@ from trouper.actors.signals import Command, Signal
 class ConsumerSide(Lifeline):
     """The part of a mailbox that has the control lane and wakes the consumer."""
 
+    __slots__ = ("_consumer", "_control", "_special", "occupant")
+
     def __init__(self) -> None:
         super().__init__()
         self.occupant: Any = None

@@ -42,6 +42,26 @@ Behaviour = Callable[[M], Awaitable[None]]
 class ActorContext(Generic[M]):
     """The context of one incarnation. Made by the actor's loop, and of no use after its end."""
 
+    __slots__ = (
+        "__weakref__",
+        "_behaviours",
+        "_children",
+        "_current",
+        "_idleness",
+        "_mailbox",
+        "_mark_healthy",
+        "_nursery",
+        "_owed",
+        "_pipes",
+        "_receive",
+        "_spawner",
+        "_task",
+        "_timers",
+        "_watches",
+        "incarnation",
+        "ref",
+    )
+
     def __init__(self, ref: ActorRef[M], incarnation: int, mailbox: Mailbox[M]) -> None:
         self.ref = ref
         """The actor's own ref, which survives this incarnation."""
@@ -303,6 +323,11 @@ class ActorContext(Generic[M]):
             self._watches.end()
         if self._owed is not None:
             self._owed.fail(error)
+        # They lead back to the actor: with them it would be there until a garbage collection.
+        self._behaviours = None
+        for name in ("_receive", "_next"):
+            if hasattr(self, name):
+                delattr(self, name)
 
     def _watching(self) -> Watches:
         if self._watches is None:

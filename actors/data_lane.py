@@ -31,13 +31,14 @@ class Handler(Protocol):
 class DataLane(Tally):
     """The part of a mailbox that holds its messages."""
 
+    __slots__ = ("_data", "_lagged", "_own", "_plain", "_room", "_stash", "_wrapped")
+
     def __init__(self) -> None:
         super().__init__()
         self._data: deque[Any] = deque()  # plain messages as they are, the others in their envelopes
         self._wrapped = 0  # how many are in envelopes, and how many senders wait: what ``take`` looks at
         self._own = 0  # how many of them are the actor's own, which take no place
         self._room = 0  # for ``tell``: below this length it just goes in
-        self._special = False  # whether to look for anything besides ``_data``
         self._lagged = 0  # how many the actor has to be told were dropped
         self._plain: Envelope[Any] = Envelope(None)
         self._stash: Stash[Any] | None = None  # made when first needed

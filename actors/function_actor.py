@@ -26,6 +26,8 @@ M = TypeVar("M")
 class FunctionContext(ActorContext[M], Generic[M]):
     """The context of a function actor: also the stream of its messages."""
 
+    __slots__ = ("_next",)
+
     _next: Callable[[], Awaitable[Any]]
 
     def __aiter__(self) -> FunctionContext[M]:

@@ -51,6 +51,10 @@ class Idleness:
         """Begin a new window."""
         self._seen = None
 
+    def end(self) -> None:
+        """The incarnation has ended. What leads back to it is let go, so that it is gone at once."""
+        del self._leaves
+
     async def wait(self) -> Stop | IdleTimeout | None:
         """Wait until the mailbox may have something, or a window has passed.
 

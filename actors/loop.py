@@ -47,6 +47,21 @@ class Incarnation(Generic[M]):
     starts the actor's children.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_acknowledge",
+        "_crash",
+        "_function_end",
+        "_idleness",
+        "_in_a_row",
+        "_mailbox",
+        "_passivation",
+        "_record_crash",
+        "_started",
+        "actor",
+        "context",
+    )
+
     def __init__(
         self,
         actor: Actor[M],
@@ -109,6 +124,7 @@ class Incarnation(Generic[M]):
             except BaseException as error:  # noqa: ASYNC103  # raised at the end
                 passing = self._note(error) or passing
         context._end(self._end_error())
+        self._idleness.end()
         mailbox.end_incarnation()
         mailbox.occupant = None
         running_actor.reset(around)

@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 import outcome
 import trio
 
-from trouper.actors.consumer import ConsumerSide
 from trouper.actors.data_lane import CHECKPOINT_EVERY as CHECKPOINT_EVERY
 from trouper.actors.data_lane import DataLane
 from trouper.actors.envelope import (
@@ -51,13 +50,25 @@ M = TypeVar("M")
 _ACCEPTED: Final = Delivery.ACCEPTED  # a name of our own is found faster than that of an enum
 
 
-class Mailbox(ConsumerSide, DataLane, Generic[M]):
+class Mailbox(DataLane, Generic[M]):
     """The mailbox of one actor.
 
     ``capacity``: messages that may wait. ``conflate_key``: for ``CONFLATE`` only, the key of a message,
     ``None`` for one that is never replaced; requests never are. ``on_dead_letter`` is called at once with
     each dead letter; it must neither wait nor raise. ``ledger``: what adds up this mailbox and others.
     """
+
+    __slots__ = (
+        "_by_key",
+        "_choosy",
+        "_conflate_key",
+        "_in_a_row",
+        "_ledger",
+        "_senders",
+        "_trace",
+        "capacity",
+        "overflow",
+    )
 
     def __init__(
         self,
@@ -147,8 +158,6 @@ class Mailbox(ConsumerSide, DataLane, Generic[M]):
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
-
-    # -- for what an actor sends itself, and puts aside -----------------------------------------
 
     @trio.lowlevel.enable_ki_protection
     def add_own(self, envelope: OwnEnvelope[M]) -> None:
@@ -305,8 +314,6 @@ class Mailbox(ConsumerSide, DataLane, Generic[M]):
         self._special = True
         self._choosy = trace is not None or self._conflate_key is not None
         self._set_room()
-
-    # -- inside -----------------------------------------------------------------------------------
 
     def _insert(self, envelope: Envelope[M]) -> Delivery:
         choosy = self._choosy

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from trouper.actors.consumer import ConsumerSide
 from trouper.actors.envelope import DeadLetter, DeadLetterOffice, DeadReason, Envelope
 from trouper.actors.errors import ActorError
 
 
-class Tally:
+class Tally(ConsumerSide):
     """The part of a mailbox that counts."""
+
+    __slots__ = (
+        "_accepted",
+        "_dead",
+        "_handled",
+        "_on_dead_letter",
+        "_refused",
+        "_returned",
+        "_superseded",
+        "_taken",
+    )
 
     _on_dead_letter: DeadLetterOffice | None
     _taken: int

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -12,8 +14,9 @@ from trouper.actors.actor import Actor, StopReason
 from trouper.actors.envelope import DeadLetter, DeadReason
 from trouper.actors.errors import ActorStopped
 from trouper.actors.loop import Incarnation, run_actor
-from trouper.actors.mailbox import Mailbox
+from trouper.actors.mailbox import Mailbox, Overflow
 from trouper.actors.ref import ActorRef, Delivery
+from trouper.actors.signals import Lagged, Signal
 
 Step = Callable[["Scripted"], Awaitable[None]]
 
@@ -237,3 +240,54 @@ async def test_send_waits_for_room_and_raises_when_the_actor_has_ended() -> None
     assert actor.log[1:-1] == ["0", "1", "2", "3", "4"]
     with pytest.raises(ActorStopped):
         await ref.send("late")
+
+
+async def test_a_dead_actor_is_gone_without_a_garbage_collection() -> None:
+    ref: ActorRef[Step | str] = ActorRef("a")
+    actor = Scripted()
+    gone = weakref.ref(actor)
+    ref.tell(crash)
+    incarnation = Incarnation(actor, ref, ref._mailbox())
+    with pytest.raises(ValueError, match="boom") as caught:
+        await incarnation.run()
+    del caught, incarnation, actor
+    gc.disable()
+    try:
+        await trio.testing.wait_all_tasks_blocked()
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+async def test_an_actor_whose_mailbox_drops_the_oldest_hears_of_it_in_their_place() -> None:
+    class Listener(Actor[int]):
+        def __init__(self) -> None:
+            self.got: list[object] = []
+
+        async def receive(self, message: int) -> None:
+            self.got.append(message)
+
+        async def signalled(self, signal: Signal) -> None:
+            self.got.append(signal)
+
+    class Careless(Actor[int]):
+        async def receive(self, message: int) -> None:
+            self.context.stop()
+
+    listener = Listener()
+    second = ActorRef[int]("b", Mailbox(1, Overflow.DROP_OLDEST))
+    second.tell(1)
+    second.tell(2)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run_actor, Careless(), second)
+        await trio.testing.wait_all_tasks_blocked()
+    assert await second.join() is StopReason.STOPPED, "who does not care need not hear"
+
+    async with trio.open_nursery() as nursery:
+        third = ActorRef[int]("c", Mailbox(2, Overflow.DROP_OLDEST))
+        for number in range(5):
+            third.tell(number)
+        nursery.start_soon(run_actor, listener, third)
+        await trio.testing.wait_all_tasks_blocked()
+        third.stop()
+    assert listener.got == [Lagged(3), 3, 4]
