@@ -28,6 +28,8 @@ class ActorRef(Generic[M_contra]):
     (Two that ``ask`` each other get ``AskCycle``.)
     """
 
+    __slots__ = ("__weakref__", "_own_mailbox", "name")
+
     def __init__(self, name: str, mailbox: Mailbox[Any] | None = None) -> None:
         self.name = name
         self._own_mailbox: Mailbox[Any] = mailbox or Mailbox()
