@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import attrs
 
 from trouper.store.output_log import OutputHash
 from trouper.store.protocol import Mark
 from trouper.store.records import Counts, Entry, Job, JobState, Notification, entry_bytes
-from trouper.store.tables import FIRST_TURN, Head, ThreadRow, Turn
+from trouper.store.tables import FIRST_TURN, Candidate, Head, ThreadRow, Turn
+
+T = TypeVar("T")
 
 
 @attrs.define
@@ -108,12 +111,19 @@ class MemoryTables:
     def thread_holder(self, user: str, thread: str) -> str | None:
         return next((job.id for job in self._active_jobs() if (job.user, job.thread) == (user, thread)), None)
 
-    def next_orphan(self, boot: int) -> Job | None:
-        return next(
-            (job for job in self._active_jobs() if job.state is JobState.RUNNING and job.boot != boot), None
-        )
+    def _candidates(self) -> Iterator[Candidate]:
+        return (Candidate(job, self._users[job.user].jobs[job.id]) for job in self._active_jobs())
 
-    def next_due(self, now: float, per_user: int | None, turn: Turn) -> tuple[Job, Turn] | None:
+    def next_orphan(self, boot: int, after: int) -> Candidate | None:
+        for candidate in self._candidates():
+            job = candidate.job
+            if candidate.place > after and job.state is JobState.RUNNING and job.boot != boot:
+                return candidate
+        return None
+
+    def next_due(
+        self, now: float, per_user: int | None, turn: Turn, passed: Mapping[str, int]
+    ) -> tuple[Candidate, Turn] | None:
         running = set()
         waiting = set()
         running_of: Counter[str] = Counter()
@@ -124,23 +134,31 @@ class MemoryTables:
                     running.add((job.user, job.thread))
                 elif job.attempt > 0:
                     waiting.add((job.user, job.thread))
-        found: tuple[Job, Turn] | None = None
-        for job in self._active_jobs():
-            place = self._users[job.user].turn
-            if job.state is not JobState.QUEUED or job.run_at > now or place < turn:
+        found: tuple[Candidate, Turn] | None = None
+        for candidate in self._candidates():
+            job = candidate.job
+            users_turn = self._users[job.user].turn
+            if job.state is not JobState.QUEUED or job.run_at > now or users_turn < turn:
                 continue
             if per_user is not None and running_of[job.user] >= per_user:
                 continue
             thread = (job.user, job.thread)
             free = thread not in running and (thread not in waiting or job.attempt > 0)
-            if free and (found is None or place < found[1]):
-                found = (job, place)
+            if (
+                free
+                and candidate.place > passed.get(job.user, 0)
+                and (found is None or users_turn < found[1])
+            ):
+                found = (candidate, users_turn)
         return found
 
     def served(self, user: str) -> None:
         rows = self._users[user]
         self._starts += 1
         rows.turn = (self._starts, rows.turn[1])
+
+    def alone(self, candidate: Candidate, now: float, call: Callable[[], T]) -> T | None:
+        return call()  # no row here is damaged
 
     def next_due_at(self, now: float) -> float | None:
         return min(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
 import orjson
 
+from trouper.store.errors import IllegalEvent, StoreCorrupt, StoreError
 from trouper.store.protocol import Mark
 from trouper.store.records import Counts, Entry, Job, JobState, Notification
+from trouper.store.rules import UNDECODABLE
 from trouper.store.schema import ACTIVE
 from trouper.store.sqlite_log import LogHead, SqliteLog
+from trouper.store.sqlite_open import is_outage
 from trouper.store.sqlite_rows import (
     JOB_COLUMNS,
     JOB_FIELDS,
@@ -24,9 +27,13 @@ from trouper.store.sqlite_rows import (
     read_job,
     read_notification,
 )
-from trouper.store.tables import Head, ThreadRow, Turn
+from trouper.store.tables import Candidate, Head, ThreadRow, Turn
 
 Row = TypeVar("Row")
+T = TypeVar("T")
+
+_OF_A_ROW = (StoreError, IllegalEvent, sqlite3.Error, ValueError, OverflowError)
+"""What a damaged row may raise. Anything else is a fault of ours, for which no job is given up."""
 
 _INSERT_JOB = f"INSERT INTO jobs ({JOB_COLUMNS}) VALUES ({', '.join('?' * len(JOB_FIELDS))})"
 _UPDATE_JOB = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in JOB_FIELDS)} WHERE id = ?"
@@ -35,18 +42,31 @@ _INSERT_NOTIFICATION = (
 )
 
 # A thread is held by what runs, and for a job that has not begun by what waits for another attempt.
+# Each of the two is one look into an index, however many jobs of the thread wait.
+_OF_THREAD = (
+    "SELECT 1 FROM jobs AS other INDEXED BY jobs_active"
+    f" WHERE other.user = due.user AND other.thread = due.thread AND {ACTIVE}"
+)
+_THREAD_IS_HELD = (
+    f"(EXISTS ({_OF_THREAD} AND other.state = 'running') OR (due.attempt = 0"
+    f" AND EXISTS ({_OF_THREAD} AND other.state = 'queued' AND other.attempt > 0)))"
+)
 _DUE_OF_USER = (
     "SELECT ord FROM jobs AS due INDEXED BY jobs_waiting WHERE due.user = users.user AND state = 'queued'"
-    " AND run_at <= ?1 AND (thread IS NULL OR NOT EXISTS (SELECT 1 FROM jobs AS other INDEXED BY jobs_active"
-    f" WHERE other.user = due.user AND other.thread = due.thread AND {ACTIVE} AND other.id <> due.id"
-    " AND (other.state = 'running' OR (other.attempt > 0 AND due.attempt = 0)))) ORDER BY ord LIMIT 1"
+    " AND ord > COALESCE((SELECT value FROM json_each(?5) WHERE key = users.user), 0)"
+    f" AND run_at <= ?1 AND (thread IS NULL OR NOT {_THREAD_IS_HELD}) ORDER BY ord LIMIT 1"
 )
 # The users in the order of their turns, up to the first who has something to start.
 NEXT_DUE = (
-    f"SELECT served, since, {', '.join(f'jobs.{name}' for name in JOB_FIELDS)}"
+    f"SELECT served, since, ord, {', '.join(f'jobs.{name}' for name in JOB_FIELDS)}"
     f" FROM users INDEXED BY users_waiting CROSS JOIN jobs ON jobs.ord = ({_DUE_OF_USER})"
     " WHERE queued > 0 AND (served, since) >= (?3, ?4) AND (?2 IS NULL OR running < ?2)"
     " ORDER BY served, since LIMIT 1"
+)
+
+NEXT_ORPHAN = (
+    f"SELECT ord, {JOB_COLUMNS} FROM jobs INDEXED BY jobs_running WHERE state = 'running'"
+    " AND boot IS NOT ? AND ord > ? ORDER BY ord LIMIT 1"
 )
 
 _MARKS: dict[str, str] = {
@@ -130,21 +150,59 @@ class SqliteTables:
         ).fetchone()
         return row[0] if row else None
 
-    def next_orphan(self, boot: int) -> Job | None:
-        where = "INDEXED BY jobs_running WHERE state = 'running' AND boot IS NOT ? ORDER BY ord LIMIT 1"
-        return _one(self._jobs(where, (boot,)))
+    def next_orphan(self, boot: int, after: int) -> Candidate | None:
+        row = self._db.execute(NEXT_ORPHAN, (boot, after)).fetchone()
+        return None if row is None else self._candidate(row)
 
-    def next_due(self, now: float, per_user: int | None, turn: Turn) -> tuple[Job, Turn] | None:
-        row = self._db.execute(NEXT_DUE, (now, per_user, *turn)).fetchone()
+    def next_due(
+        self, now: float, per_user: int | None, turn: Turn, passed: Mapping[str, int]
+    ) -> tuple[Candidate, Turn] | None:
+        places = orjson.dumps(passed).decode()
+        row = self._db.execute(NEXT_DUE, (now, per_user, *turn, places)).fetchone()
         if row is None:
             return None
         served, since, *columns = row
-        (job,) = self._read_jobs([columns])
-        return job, (served, since)
+        return self._candidate(columns), (served, since)
+
+    def _candidate(self, columns: Sequence[Column]) -> Candidate:
+        ord, *rest = columns
+        (job,) = self._read_jobs([rest])
+        assert isinstance(ord, int)
+        return Candidate(job, ord)
 
     def served(self, user: str) -> None:
         self._db.execute(
             "UPDATE users SET served = (SELECT MAX(served) + 1 FROM users) WHERE user = ?", (user,)
+        )
+
+    def alone(self, candidate: Candidate, now: float, call: Callable[[], T]) -> T | None:
+        mark = self._log.mark()
+        self._db.execute("SAVEPOINT candidate")
+        try:
+            if self._ord(candidate.job.id) != candidate.place:
+                raise StoreCorrupt("its id does not lead to it")
+            result: T | None = call()
+        except _OF_A_ROW as error:
+            if is_outage(error) or not self._db.in_transaction:
+                raise
+            self._db.execute("ROLLBACK TO candidate")
+            self._log.roll_back(mark)
+            self._set_aside(candidate, now, error)
+            result = None
+        self._db.execute("RELEASE candidate")
+        return result
+
+    def _set_aside(self, candidate: Candidate, now: float, error: Exception) -> None:
+        """Take a row out of the way that cannot be written whole; what else it holds, it keeps."""
+        detail = f"the row of this job is damaged: {type(error).__name__}: {error}"
+        self._db.execute(
+            "INSERT INTO set_aside (source, detail, body)"
+            " SELECT 'jobs', ?, CAST(id AS BLOB) FROM jobs WHERE ord = ?",
+            (f"job {candidate.place}, {candidate.job.state}: {detail}", candidate.place),
+        )
+        self._db.execute(
+            "UPDATE jobs SET state = 'lost', reason = ?, error = ?, boot = NULL, ended_at = ? WHERE ord = ?",
+            (UNDECODABLE, detail, now, candidate.place),
         )
 
     def next_due_at(self, now: float) -> float | None:

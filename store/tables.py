@@ -7,14 +7,16 @@ append by without reading a row. A head exists for exactly the jobs that run und
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import attrs
 import orjson
 
 from trouper.store.protocol import Mark
 from trouper.store.records import Counts, Entry, Job, JobState, Notification
+
+T = TypeVar("T")
 
 
 @attrs.define
@@ -33,6 +35,15 @@ Turn = tuple[int, int]
 when the present wait began, counted in jobs)."""
 
 FIRST_TURN: Turn = (0, 0)
+
+
+@attrs.frozen
+class Candidate:
+    """A row that may be claimed."""
+
+    job: Job
+    place: int
+    """Its place in the order of age, above 0."""
 
 
 @attrs.frozen
@@ -73,15 +84,22 @@ class Tables(Protocol):
         """The id of the oldest active job of the thread."""
         ...
 
-    def next_orphan(self, boot: int) -> Job | None:
-        """The oldest running row of another boot."""
+    def next_orphan(self, boot: int, after: int) -> Candidate | None:
+        """The oldest running row of another boot, of those above the place ``after``."""
         ...
 
-    def next_due(self, now: float, per_user: int | None, turn: Turn) -> tuple[Job, Turn] | None:
+    def next_due(
+        self, now: float, per_user: int | None, turn: Turn, passed: Mapping[str, int]
+    ) -> tuple[Candidate, Turn] | None:
         """Of the users from ``turn`` on who have fewer than ``per_user`` running rows: the first with
-        a queued row with ``run_at`` ≤ ``now`` whose thread is free, with the oldest such row. A thread
-        is free if no job of it runs and none waits for another attempt (that one itself may be
-        given)."""
+        a queued row with ``run_at`` ≤ ``now`` whose thread is free, with the oldest such row above the
+        user's place in ``passed``. A thread is free if no job of it runs and none waits for another
+        attempt (that one itself may be given)."""
+        ...
+
+    def alone(self, candidate: Candidate, now: float, call: Callable[[], T]) -> T | None:
+        """Carry out ``call``, which claims or ends ``candidate``. If the row is damaged so that
+        neither can be done, what it did is undone, the row is set aside, and this is None."""
         ...
 
     def served(self, user: str) -> None:

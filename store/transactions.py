@@ -7,7 +7,9 @@ one ``CommitNotice`` for all the transactions of a commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Iterator, MutableMapping
+from functools import partial
 
 import attrs
 
@@ -37,7 +39,7 @@ from trouper.store.protocol import (
     ThreadBusy,
 )
 from trouper.store.records import Counts, Job, JobState, Notification
-from trouper.store.tables import FIRST_TURN, Head, Tables, encode_entries
+from trouper.store.tables import FIRST_TURN, Candidate, Head, Tables, encode_entries
 
 
 @attrs.define
@@ -72,7 +74,17 @@ class Transaction:
     """Wall clock, seconds since the epoch."""
     new_id: Callable[[], str]
     changed: Changed = attrs.field(factory=Changed)
-    _stamps: dict[str, int] = attrs.field(factory=dict)
+    _stamps: MutableMapping[str, int] = attrs.field(factory=dict)
+
+    def alone(self, candidate: Candidate, claim: Callable[[Transaction, Job], Job]) -> Job | None:
+        """Claim one row so that it fails alone: None if it had to be set aside (E1)."""
+        stamps: dict[str, int] = {}
+        part = attrs.evolve(self, changed=Changed(), stamps=ChainMap(stamps, self._stamps))
+        job = self.tables.alone(candidate, self.now, partial(claim, part, candidate.job))
+        if job is not None:
+            self.changed.merge(part.changed)
+            self._stamps.update(stamps)
+        return job
 
     def stamp(self, user: str) -> int:
         """The feed seq of this transaction for ``user``: one, however many rows it changes."""
@@ -153,29 +165,51 @@ def claim(tx: Transaction, limit: int, per_user: int | None) -> Claims:
     """Orphans first, then what is due, in turn by user (J4); what is only to be ended does not count."""
     started: list[Job] = []
     ended: list[Job] = []
-    turn = FIRST_TURN
-    while len(started) < limit:
-        orphan = job = tx.tables.next_orphan(tx.boot)
+    candidates = _candidates(tx, per_user)
+    while len(started) < limit and (candidate := next(candidates, None)) is not None:
+        job = tx.alone(candidate, _claim_one)
         if job is None:
-            # Who was passed over before ``turn`` is still blocked: a claim frees nothing of others.
-            due = tx.tables.next_due(tx.now, per_user, turn)
-            if due is None:
-                break
-            job, turn = due
-        verdict = rules.judge_claim(job)
-        if isinstance(verdict, rules.Run):
-            row = rules.claimed_row(job, verdict, boot=tx.boot, now=tx.now)
-            try:
-                tx.tables.begin_log(row)
-            except StoreCorrupt:  # its log cannot be read: this job ends, the others go on (E1)
-                verdict = rules.EndUnrun(JobEvent.LOSE, rules.UNDECODABLE, verdict.attempts_used)
-            else:
-                started.append(tx.update_job(row))
-                if orphan is None:  # one that its process left had its turn
-                    tx.tables.served(job.user)
-                continue
-        ended.append(_end_unrun(tx, job, verdict))
+            continue
+        if job.state is not JobState.RUNNING:
+            ended.append(job)
+            continue
+        started.append(job)
+        if candidate.job.state is JobState.QUEUED:  # one that its process left had its turn
+            tx.tables.served(job.user)
     return Claims(tuple(started), tuple(ended), tx.tables.next_due_at(tx.now))
+
+
+def _candidates(tx: Transaction, per_user: int | None) -> Iterator[Candidate]:
+    """Rows to claim, each of which is claimed or ended before the next is asked for."""
+    place = 0
+    while (orphan := tx.tables.next_orphan(tx.boot, place)) is not None:
+        yield orphan
+        place = orphan.place
+    # Who was passed over before ``turn`` is still blocked, and so is what lies before ``passed``.
+    turn = FIRST_TURN
+    passed: dict[str, int] = {}
+    while (due := tx.tables.next_due(tx.now, per_user, turn, passed)) is not None:
+        candidate, turn = due
+        yield candidate
+        job = candidate.job
+        if job.attempt > 0 or job.reason == rules.UNDECODABLE:
+            # It held its thread; if it was ended, a job that was passed over may be free now.
+            passed.pop(job.user, None)
+        else:
+            passed[job.user] = candidate.place
+
+
+def _claim_one(tx: Transaction, job: Job) -> Job:
+    verdict = rules.judge_claim(job)
+    if isinstance(verdict, rules.Run):
+        row = rules.claimed_row(job, verdict, boot=tx.boot, now=tx.now)
+        try:
+            tx.tables.begin_log(row)
+        except StoreCorrupt:  # its log cannot be read: this job ends, the others go on (E1)
+            verdict = rules.EndUnrun(JobEvent.LOSE, rules.UNDECODABLE, verdict.attempts_used)
+        else:
+            return tx.update_job(row)
+    return _end_unrun(tx, job, verdict)
 
 
 def _end_unrun(tx: Transaction, job: Job, verdict: rules.EndUnrun) -> Job:
