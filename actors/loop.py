@@ -152,7 +152,12 @@ class Incarnation(Generic[M]):
             if in_a_row >= CHECKPOINT_EVERY:
                 in_a_row = 0
                 await trio.lowlevel.checkpoint()
-            item = mailbox.take() or await self._wait()
+            item: Command | Signal | Envelope[M] | None = mailbox.take()
+            if item is None and self._waits_plainly():
+                in_a_row = 0
+                await mailbox.wait()  # not by ``_wait``: each frame counts, of very many idle actors
+                continue
+            item = item or await self._idleness.wait()
             if isinstance(item, Envelope):
                 in_a_row += 1
                 await self._handle(item)
@@ -174,8 +179,11 @@ class Incarnation(Generic[M]):
         if context._current is not None:
             self._settle_handled(envelope)
 
+    def _waits_plainly(self) -> bool:
+        return self._passivation is None and self._idleness.timeout_s is None
+
     async def _wait(self) -> Command | Signal | None:
-        if self._passivation is None and self._idleness.timeout_s is None:
+        if self._waits_plainly():
             await self._mailbox.wait()
             return None
         return await self._idleness.wait()
