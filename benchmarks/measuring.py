@@ -77,6 +77,12 @@ class Series:
     def median(self) -> float:
         return median(self.values)
 
+    @property
+    def per_processor_second(self) -> float:
+        """The median of a rate for each second in which it had a processor: what a quiet machine would show.
+        (Of threads that wait for each other it says too much.)"""
+        return median(value / share for value, share in zip(self.values, self.busy, strict=True))
+
 
 @attrs.frozen
 class Verdict:

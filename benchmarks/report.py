@@ -19,11 +19,13 @@ def table(results: Sequence[Result]) -> str:
 def _block(result: Result) -> str:
     measure = result.measure
     lines = [f"{measure.name} ({measure.unit})" + (f": {measure.note}" if measure.note else "")]
-    lines.append(f"    {'':<32}{'median':>12}  {'range':<24}{'ours is':>10}")
+    per_cpu = "" if measure.of_bytes else "by CPU time"
+    lines.append(f"    {'':<32}{'median':>12}  {'range':<24}{'ours is':>10}{per_cpu:>14}")
     for name, series in result.series.items():
         ratio = "" if name == OURS else f"{result.ratio(name):.2f} ×"
         span = f"{_number(min(series.values))} … {_number(max(series.values))}"
-        lines.append(f"    {name:<32}{_number(series.median):>12}  {span:<24}{ratio:>10}")
+        lone = "" if measure.of_bytes else _number(series.per_processor_second)
+        lines.append(f"    {name:<32}{_number(series.median):>12}  {span:<24}{ratio:>10}{lone:>14}")
     lines += [f"    target: {_verdict(verdict)}" for verdict in result.verdicts()]
     shares = [share for series in result.series.values() for share in series.busy]
     if (share := sorted(shares)[len(shares) // 2]) < QUIET:
@@ -74,6 +76,7 @@ def _series(result: Result, series: Series) -> dict[str, Any]:
         "low": _short(min(series.values)),
         "high": _short(max(series.values)),
         "ours_is_times": None if series.name == OURS else _short(result.ratio(series.name)),
+        "by_processor_time": None if result.measure.of_bytes else _short(series.per_processor_second),
         "share_of_processor": [_short(share) for share in series.busy],
         "rounds": [_short(value) for value in series.values],
     }
