@@ -24,6 +24,7 @@ from trouper.store.errors import StoreCorrupt
 from trouper.store.options import StoreOptions
 from trouper.store.output_log import OutputHash
 from trouper.store.records import Entry, Job, entry_bytes
+from trouper.store.sqlite_rows import WHOLE_MAX
 from trouper.store.tables import Head, decode_entries, encode_entries
 
 
@@ -221,7 +222,7 @@ class SqliteLog:
             'SELECT start, body FROM blocks WHERE job = ? AND "end" = ? AND length(body) <= ?',
             (head.ord, head.folded, room),
         ).fetchone()
-        if last is None or bytes(last[1][-1:]) != b"]" or len(last[1]) < 3:
+        if last is None or not isinstance(last[1], bytes) or last[1][-1:] != b"]" or len(last[1]) < 3:
             return False
         self._db.execute(
             'UPDATE blocks SET "end" = ?, body = ? WHERE job = ? AND start = ?',
@@ -233,16 +234,16 @@ class SqliteLog:
 
     def _cut(self, ord: int, keep: int) -> None:
         """Cut a log without a head to ``keep`` entries."""
-        (end,) = self._db.execute('SELECT MAX("end") FROM blocks WHERE job = ?', (ord,)).fetchone()
-        if (end or 0) < keep:
-            raise StoreCorrupt(f"the output of a job ends at {end or 0}, before its savepoint at {keep}")
+        end = blocks_end(self._db, ord)
+        if end < keep:
+            raise StoreCorrupt(f"the output of a job ends at {end}, before its savepoint at {keep}")
         spanning = self._db.execute(
             'SELECT start, "end", body FROM blocks WHERE job = ? AND start < ? AND "end" > ?',
             (ord, keep, keep),
         ).fetchone()
         if spanning is not None:
             start, end, body = spanning
-            entries = _decode(body, end - start)
+            entries = _decode(start, end, body)
             self._db.execute(
                 'UPDATE blocks SET "end" = ?, body = ? WHERE job = ? AND start = ?',
                 (keep, encode_entries(entries[: keep - start]), ord, start),
@@ -255,7 +256,7 @@ class SqliteLog:
         for at, end, body in self._db.execute(
             'SELECT start, "end", body FROM blocks WHERE job = ? AND "end" > ? ORDER BY start', (ord, start)
         ):
-            entries = _decode(body, end - at)
+            entries = _decode(at, end, body)
             if at > start if expected is None else at != expected:
                 raise StoreCorrupt(f"the output of a job is damaged at entry {at}")
             expected = end
@@ -294,10 +295,10 @@ class SqliteLog:
         except StoreCorrupt as error:
             self._db.execute(
                 "INSERT INTO set_aside (source, detail, body) SELECT 'blocks', ?, body FROM blocks"
-                " WHERE job = ? AND start >= ?",
+                ' WHERE job = ? AND "end" > ?',
                 (f"job {ord} from entry {count}: {error}", ord, count),
             )
-            self._db.execute("DELETE FROM blocks WHERE job = ? AND start >= ?", (ord, count))
+            self._db.execute('DELETE FROM blocks WHERE job = ? AND "end" > ?', (ord, count))
         return count, output_hash.hexdigest()
 
     def statistics(self) -> dict[str, int]:
@@ -310,11 +311,21 @@ class SqliteLog:
         }
 
 
-def _decode(body: bytes, count: int) -> list[Entry]:
+def blocks_end(connection: sqlite3.Connection, ord: int) -> int:
+    """Where the blocks of a job end, however damaged some of them may be."""
+    (end,) = connection.execute(
+        f'SELECT MAX("end") FROM blocks WHERE job = ? AND "end" BETWEEN 0 AND {WHOLE_MAX}', (ord,)
+    ).fetchone()
+    return int(end or 0)
+
+
+def _decode(start: object, end: object, body: bytes) -> list[Entry]:
+    if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start < end:
+        raise StoreCorrupt(f"a block of output holds the entries from {start!r} to {end!r}")
     try:
         entries = decode_entries(body)
     except (ValueError, TypeError) as error:
         raise StoreCorrupt(f"a block of output cannot be read: {error}") from error
-    if len(entries) != count:
-        raise StoreCorrupt(f"a block of output holds {len(entries)} entries, not {count}")
+    if len(entries) != end - start:
+        raise StoreCorrupt(f"a block of output holds {len(entries)} entries, not {end - start}")
     return entries

@@ -13,6 +13,8 @@ from trouper.store.errors import SchemaMismatch, StoreCorrupt, StoreRefused, Sto
 from trouper.store.options import StoreOptions
 from trouper.store.records import Entry
 from trouper.store.schema import APPLICATION_ID, VERSION, migrate
+from trouper.store.sqlite_log import blocks_end
+from trouper.store.sqlite_rows import WHOLE_MAX
 from trouper.store.tables import decode_entries, encode_entries
 
 _BATCH_FATAL = frozenset(
@@ -150,8 +152,7 @@ def _replay(connection: sqlite3.Connection) -> None:
         "SELECT ord, attempt, used_ms FROM jobs INDEXED BY jobs_running WHERE state = 'running'"
         " AND typeof(attempt) = 'integer' AND typeof(used_ms) = 'integer'"
     ).fetchall():
-        (end,) = connection.execute('SELECT MAX("end") FROM blocks WHERE job = ?', (job,)).fetchone()
-        rests[job] = _Rest(attempt, end or 0, used_ms)
+        rests[job] = _Rest(attempt, blocks_end(connection, job), used_ms)
     for seq, body in connection.execute("SELECT seq, body FROM journal ORDER BY seq").fetchall():
         try:
             _replay_row(rests, body)
@@ -176,6 +177,8 @@ def _replay_row(rests: dict[int, _Rest], body: bytes) -> None:
     if not isinstance(items_of_jobs, list):
         raise ValueError("not an array")
     for job, attempt, start, used_ms, items in items_of_jobs:
+        if type(used_ms) is not int or not 0 <= used_ms < WHOLE_MAX:
+            raise ValueError(f"a running time of {used_ms} ms")
         rest = rests.get(job)
         if rest is None or rest.attempt != attempt:
             continue

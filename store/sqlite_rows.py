@@ -7,6 +7,7 @@ given with what can be read and the reason ``undecodable``, so that lists, feeds
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -24,6 +25,11 @@ NOTIFICATION_FIELDS = tuple(field.name for field in attrs.fields(Notification))
 NOTIFICATION_COLUMNS = ", ".join(NOTIFICATION_FIELDS)
 
 
+WHOLE_MAX = 2**53
+"""Every whole number of a row counts something and is below this: it can rise without leaving what a
+column, or a reader of JSON, can hold."""
+
+
 # --- columns to values; each raises ValueError ---------------------------------------------------
 
 
@@ -36,12 +42,14 @@ def _text(value: Column) -> str:
 def _whole(value: Column) -> int:
     if not isinstance(value, int):
         raise ValueError(f"{type(value).__name__} instead of an integer")
+    if not 0 <= value < WHOLE_MAX:
+        raise ValueError(f"{value} instead of a count")
     return value
 
 
 def _real(value: Column) -> float:
-    if not isinstance(value, float | int):
-        raise ValueError(f"{type(value).__name__} instead of a number")
+    if not isinstance(value, float | int) or not math.isfinite(value):
+        raise ValueError(f"{value if isinstance(value, float) else type(value).__name__} instead of a number")
     return float(value)
 
 
@@ -55,9 +63,13 @@ def _state(value: Column) -> JobState:
 
 def _keeps(value: Column) -> tuple[int, ...]:
     loaded = orjson.loads(_text(value))
-    if not isinstance(loaded, list) or not all(isinstance(keep, int) for keep in loaded):
+    if not isinstance(loaded, list) or not all(type(keep) is int for keep in loaded):
         raise ValueError("not an array of integers")
-    return tuple(loaded)
+    return tuple(_whole(keep) for keep in loaded)
+
+
+def _is_real(value: object) -> bool:
+    return isinstance(value, float | int) and math.isfinite(value)
 
 
 def _options(value: Column) -> JobOptions:
@@ -70,15 +82,17 @@ def _options(value: Column) -> JobOptions:
     for name, default in defaults.items():
         given = loaded.setdefault(name, default)
         if name == "timeout_s":
-            legal = given is None or isinstance(given, float | int)
+            legal = given is None or _is_real(given)
         elif isinstance(default, tuple):
             legal = isinstance(given, list | tuple) and all(isinstance(item, str) for item in given)
         elif isinstance(default, float):
-            legal = isinstance(given, float | int)
+            legal = _is_real(given)
         else:
             legal = isinstance(given, type(default))
         if not legal:
             raise ValueError(f"option {name} is {given!r}")
+        if _is_real(given) and not isinstance(default, int):
+            loaded[name] = float(given)  # the power of a whole number may be endlessly long
     return JobOptions(**{**loaded, "notify_on": tuple(loaded["notify_on"])})
 
 

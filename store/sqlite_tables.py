@@ -21,6 +21,7 @@ from trouper.store.sqlite_rows import (
     JOB_FIELDS,
     NOTIFICATION_COLUMNS,
     NOTIFICATION_FIELDS,
+    WHOLE_MAX,
     Column,
     job_columns,
     notification_columns,
@@ -54,7 +55,9 @@ _THREAD_IS_HELD = (
 _DUE_OF_USER = (
     "SELECT ord FROM jobs AS due INDEXED BY jobs_waiting WHERE due.user = users.user AND state = 'queued'"
     " AND ord > COALESCE((SELECT value FROM json_each(?5) WHERE key = users.user), 0)"
-    f" AND run_at <= ?1 AND (thread IS NULL OR NOT {_THREAD_IS_HELD}) ORDER BY ord LIMIT 1"
+    # What is no time (text, the infinite) is above all that is one, and is not to wait for.
+    " AND (run_at <= ?1 OR run_at > 1e12)"
+    f" AND (thread IS NULL OR NOT {_THREAD_IS_HELD}) ORDER BY ord LIMIT 1"
 )
 # The users in the order of their turns, up to the first who has something to start.
 NEXT_DUE = (
@@ -68,6 +71,8 @@ NEXT_ORPHAN = (
     f"SELECT ord, {JOB_COLUMNS} FROM jobs INDEXED BY jobs_running WHERE state = 'running'"
     " AND boot IS NOT ? AND ord > ? ORDER BY ord LIMIT 1"
 )
+
+_IS_SEQ = f"feed_seq BETWEEN 0 AND {WHOLE_MAX - 1}"
 
 _MARKS: dict[str, str] = {
     "seen": "seen_at = ?",
@@ -92,7 +97,17 @@ class SqliteTables:
 
     def feed(self, user: str) -> tuple[int, int]:
         row = self._db.execute("SELECT feed_seq, floor_seq FROM users WHERE user = ?", (user,)).fetchone()
-        return (row[0], row[1]) if row else (0, 0)
+        if row is None:
+            return 0, 0
+        if all(isinstance(seq, int) and 0 <= seq < WHOLE_MAX for seq in row):
+            return row[0], row[1]
+        # The row is damaged: go on above all that was stamped, and hold no earlier cursor for valid.
+        (seq,) = self._db.execute(
+            f"SELECT MAX(seq) FROM (SELECT MAX(feed_seq) AS seq FROM jobs WHERE user = ?1 AND {_IS_SEQ}"
+            f" UNION ALL SELECT MAX(feed_seq) FROM notifications WHERE user = ?1 AND {_IS_SEQ})",
+            (user,),
+        ).fetchone()
+        return seq or 0, seq or 0
 
     def set_feed_seq(self, user: str, seq: int) -> None:
         self._db.execute(

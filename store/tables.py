@@ -34,7 +34,7 @@ Turn = tuple[int, int]
 """A user's place in the order of turns: (when a job of the user was started last, counted in starts;
 when the present wait began, counted in jobs)."""
 
-FIRST_TURN: Turn = (0, 0)
+FIRST_TURN: Turn = (-(2**63), 0)
 
 
 @attrs.frozen
