@@ -219,10 +219,25 @@ def idle(count: int, look: Callable[[], None]) -> None:
     trio.run(main)
 
 
-async def _start(supervisor: DynamicSupervisor, name: str, count: int) -> None:
+def idle_after_one(count: int, look: Callable[[], None]) -> None:
+    """The same, each after its first message."""
+
+    async def main() -> None:
+        async with supervising() as supervisor:
+            await _start(supervisor, "warm", 20, tells=1)
+            look()
+            await _start(supervisor, "actor", count, tells=1)
+            look()
+
+    trio.run(main)
+
+
+async def _start(supervisor: DynamicSupervisor, name: str, count: int, tells: int = 0) -> None:
     for number in range(count):
-        spec, _ref = actor_child(f"{name}{number}", Idler)
+        spec, ref = actor_child(f"{name}{number}", Idler)
         await supervisor.start_child(spec)
+        for _ in range(tells):
+            ref.tell(TICK)
     await trio.testing.wait_all_tasks_blocked()
 
 

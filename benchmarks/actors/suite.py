@@ -37,6 +37,7 @@ def _idle(look: str, *targets: Target) -> Measure:
     """Bytes for each idle actor."""
     places = {
         OURS: ("benchmarks.actors.ours:idle", 1.0),
+        "trouper, after a message": ("benchmarks.actors.ours:idle_after_one", 1.0),
         "trouper, keyed": ("benchmarks.actors.ours:idle_keyed", 1.0),
         CHANNEL: ("benchmarks.actors.memory_channel:idle", 1.0),
         QUEUE: ("benchmarks.actors.asyncio_queue:idle", 1.0),
