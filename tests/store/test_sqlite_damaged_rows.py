@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.store.support import InlineThread, World, harm, look, options, sha256
+from tests.store.support import InlineThread, Source, World, harm, look, options, sha256
 from trouper.store import rules
 from trouper.store.protocol import EndingKind, Finish, Finished
 from trouper.store.records import JobState
@@ -190,3 +190,21 @@ async def test_a_running_job_ends_although_its_kept_output_is_damaged_in_the_mid
     assert len(look(sqlite.path, "SELECT * FROM set_aside WHERE source = 'blocks'")) >= 2
     await sqlite.restart()
     assert await sqlite.row("j1") == answer.job
+
+
+@pytest.mark.parametrize("body", ["7", "'[\"a\"]'", "x''", "x'5d'"])
+async def test_a_small_block_that_is_damaged_keeps_no_commit_from_the_others(
+    sqlite: World, body: str
+) -> None:
+    job = await sqlite.start("j1", options=options(attempts=5))
+    await sqlite.write(job, "a")
+    await sqlite.savepoint(job, 1)
+    await sqlite.restart()
+    (job,) = (await sqlite.store.claim(1)).started
+    harm(sqlite.path, f"UPDATE blocks SET body = {body}")
+    await Source(sqlite.store, job, start=1).commit("b")
+    other = await sqlite.start("j2")
+    await sqlite.write(other, "c")
+    answer = await sqlite.store.lose(job.id, job.fence, UNDECODABLE)
+    assert isinstance(answer, Finished)
+    assert (await sqlite.end(other)).state is JobState.COMPLETED
