@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import attrs
 import orjson
@@ -68,7 +68,7 @@ def _keeps(value: Column) -> tuple[int, ...]:
     return tuple(_whole(keep) for keep in loaded)
 
 
-def _is_real(value: object) -> bool:
+def _is_real(value: object) -> TypeGuard[float]:
     return isinstance(value, float | int) and math.isfinite(value)
 
 
