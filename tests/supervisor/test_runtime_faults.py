@@ -71,7 +71,7 @@ async def test_a_crash_is_not_hidden_by_a_cleanup_that_awaits(opened: Open) -> N
             try:
                 raise KeyError("the real reason")
             finally:
-                await trio.lowlevel.checkpoint()
+                await trio.lowlevel.checkpoint()  # noqa: ASYNC102  # that is what is tested
 
     async with opened(messy) as runtime:
         job = await runtime.submit(messy.call(), user="ada")
@@ -162,7 +162,7 @@ async def test_after_a_crash_of_the_store_jobs_sessions_and_gateways_go_on(
 
     reports: list[trouper.Report] = []
     async with trio.open_nursery() as nursery, opened(long, echo, reports=reports) as runtime:
-        nursery.start_soon(runtime.run_gateway, ChildSpec("g", gateway))
+        nursery.start_soon(runtime.run_gateway, ChildSpec("g", gateway))  # noqa: ASYNC111  # stopped before the runtime is
         job = await runtime.submit(long.call(), user="ada")
         async with runtime.open_session("ada") as channel:
             await wait_all_tasks_blocked()

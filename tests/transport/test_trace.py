@@ -155,7 +155,7 @@ class Stage:
         await self.close()
         self._database = self._next
         await self.open()
-        while (row := await self.runtime.job(self.names["j1"])) is None or row.attempt < 2:
+        while (row := await self.runtime.job(self.names["j1"])) is None or row.attempt < 2:  # noqa: ASYNC110  # nothing tells of it
             await trio.lowlevel.checkpoint()
 
     # --- the client ---
@@ -242,5 +242,5 @@ async def test_the_trace_of_the_specification_is_what_happens(tmp_path: Path) ->
                         await stage.happen(line.happens)
             await stage.hear_no_more()
         finally:
-            await stage.close()
+            await stage.close()  # noqa: ASYNC102  # a test's own time-out bounds it
     assert len(set(stage.names.values())) == len(stage.names) == len(NAMES)
