@@ -123,8 +123,9 @@ class Child:
             healthy=self._mark_healthy,
             surroundings=self._surroundings,
         )
-        start = partial(nursery.start_soon, self._live, context, self._scope, on_ended)
-        self._variables.run(start, name=f"{self.path}#{number}")
+        live = partial(self._live, context, self._scope, on_ended)
+        name = f"{self.path}#{number}"
+        self._variables.run(lambda: nursery.start_soon(live, name=name))
 
     async def _live(
         self: Self, context: ChildContext, scope: trio.CancelScope, on_ended: Callable[[Self, int], None]

@@ -342,7 +342,7 @@ async def test_a_crash_inside_a_clean_up_that_is_cancelled_is_not_lost_when_the_
             context.record_crash(error)
             with trio.move_on_after(1) as scope:
                 scope.cancel()
-                await trio.sleep_forever()
+                await trio.sleep_forever()  # noqa: ASYNC120  # that is the trap
             raise
 
     top = Supervisor("top", [ChildSpec("a", fragile)], intensity=Intensity(0, 1), reporter=Stage().report)
