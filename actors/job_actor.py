@@ -243,11 +243,12 @@ class JobActor(Actor[JobMessage]):
 
     async def _settle(self, tries: float = math.inf) -> None:
         """Tell the store how the attempt ended, until it has heard it. Repeating it is safe."""
-        assert self._attempt is not None
-        ending, log = self._ending, self._attempt.log
+        ending = self._ending
         if self._settled or ending is None:
             self._settled = True
             return
+        assert self._attempt is not None  # only its end makes an ending
+        log = self._attempt.log
         entries, sha256 = log.entries, log.sha256()
         while True:
             request = self._finish(ending, entries, sha256)
