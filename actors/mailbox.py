@@ -27,7 +27,7 @@ import outcome
 import trio
 
 from trouper.actors.data_lane import CHECKPOINT_EVERY as CHECKPOINT_EVERY
-from trouper.actors.data_lane import DataLane
+from trouper.actors.data_lane import NO_MESSAGES, DataLane
 from trouper.actors.envelope import (
     DeadLetterOffice,
     DeadReason,
@@ -169,7 +169,7 @@ class Mailbox(DataLane, Generic[M]):
         self._own += 1
         self._wrapped += 1
         self._set_room()
-        self._data.append(envelope)
+        self._append(envelope)
         self._wake()
 
     @trio.lowlevel.enable_ki_protection
@@ -324,9 +324,9 @@ class Mailbox(DataLane, Generic[M]):
                 return Delivery.DROPPED
             self._drop_oldest()
         if envelope.slot is None and envelope.key is None:
-            self._data.append(envelope.message)
+            self._append(envelope.message)
         else:
-            self._data.append(envelope)
+            self._append(envelope)
             self._wrapped += 1
         self._accepted += 1
         if choosy and envelope.key is not None:
@@ -370,7 +370,8 @@ class Mailbox(DataLane, Generic[M]):
         return item
 
     def _set_room(self) -> None:
-        self._room = 0 if self._choosy or self._closed is not None else self.capacity + self._own
+        slow = self._choosy or self._closed is not None or self._data is NO_MESSAGES
+        self._room = 0 if slow else self.capacity + self._own
 
     def _unwrapped(self, item: Any) -> Envelope[M]:
         """The envelope of what was taken out of ``_data``, or the one that plain messages share."""
