@@ -105,7 +105,7 @@ class Report:
     """Which one of the child, counted from 1; 0 if none."""
     reason: str
     """One line."""
-    _detail: str | Crash
+    _detail: str | Crash = attrs.field(alias="detail")
     at: float
     """Wall clock, seconds since the epoch."""
     value: object = None
