@@ -12,7 +12,8 @@ Reading order:
 * ``views``       what its reads give that is more than rows: the feed, the output
 * ``options``     the bounds of a store, each with its unit
 * ``tables``      the rows and logs as a transaction sees them
-* ``transactions`` (admit, claim, append, finish …) and ``queries``, written once over the tables
+* ``transaction`` one operation under way; ``admitting`` (admit, cancel), ``transactions`` (claim,
+  append, finish …) and ``queries``: written once over the tables
 * ``engine``      the ``Store``'s methods over an engine that carries out transactions and reads
 * ``memory``      the store without a file, on ``memory_tables``
 * ``schema``      the SQLite tables and their version; ``sqlite_open`` opens them, ``file_lock`` owns them

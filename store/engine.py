@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import trio
 
-from trouper.store import queries, transactions
+from trouper.store import admitting, queries, transactions
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import (
     Admission,
@@ -37,7 +37,7 @@ from trouper.store.protocol import (
 from trouper.store.records import Counts, Job, JobState, Notification, ThreadSummary
 from trouper.store.seams import Seams
 from trouper.store.tables import Tables
-from trouper.store.transactions import Transaction
+from trouper.store.transaction import Transaction
 
 T = TypeVar("T")
 
@@ -91,7 +91,7 @@ class EngineStore(abc.ABC):
         self._listeners.append(listener)
 
     async def admit(self, admission: Admission) -> Admitted | Conflict | ThreadBusy | QueueFull:
-        return await self._transact(partial(transactions.admit, admission=admission))
+        return await self._transact(partial(admitting.admit, admission=admission))
 
     async def claim(self, limit: int, per_user: int | None = None) -> Claims:
         return await self._transact(partial(transactions.claim, limit=limit, per_user=per_user))
@@ -111,7 +111,11 @@ class EngineStore(abc.ABC):
         return await self._transact(partial(transactions.finish, request=request), finish=True)
 
     async def cancel(self, job_id: str, user: str | None) -> CancelResult:
-        return await self._transact(partial(transactions.cancel, job_id=job_id, user=user))
+        return await self._transact(partial(admitting.cancel, job_id=job_id, user=user))
+
+    async def cancel_key(self, user: str, key: str) -> CancelResult:
+        age_s, most = self._options.tombstone_age_s, self._options.tombstones_per_user_max
+        return await self._transact(lambda tx: admitting.cancel_key(tx, user, key, age_s=age_s, most=most))
 
     async def notify(self, request: Notify) -> Notified | Refused:
         return await self._transact(partial(transactions.notify, request=request))

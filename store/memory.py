@@ -18,7 +18,8 @@ from trouper.store.options import DEFAULTS, StoreOptions
 from trouper.store.protocol import Appended, OutputSource
 from trouper.store.seams import Seams
 from trouper.store.tables import Tables
-from trouper.store.transactions import Transaction, append
+from trouper.store.transaction import Transaction
+from trouper.store.transactions import append
 
 T = TypeVar("T")
 

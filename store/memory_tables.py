@@ -21,6 +21,7 @@ class _UserRows:
     """All that belongs to one user."""
 
     feed_seq: int = 0
+    floor_seq: int = 0
     turn: Turn = FIRST_TURN
     jobs: dict[str, int] = attrs.field(factory=dict)
     """Job id → its place in the order of age."""
@@ -46,6 +47,7 @@ class MemoryTables:
         self._heads: dict[str, Head] = {}
         self._age = 0
         self._starts = 0
+        self._tombstones: dict[tuple[str, str], float] = {}
 
     def new_boot(self) -> None:
         """The process that held the heads is gone: its running rows are orphans now."""
@@ -57,10 +59,13 @@ class MemoryTables:
 
     def feed(self, user: str) -> tuple[int, int]:
         rows = self._users.get(user)
-        return (rows.feed_seq, 0) if rows else (0, 0)
+        return (rows.feed_seq, rows.floor_seq) if rows else (0, 0)
 
     def set_feed_seq(self, user: str, seq: int) -> None:
         self._users.setdefault(user, _UserRows()).feed_seq = seq
+
+    def set_floor_seq(self, user: str, seq: int) -> None:
+        self._users.setdefault(user, _UserRows()).floor_seq = seq
 
     # --- jobs ---
 
@@ -110,6 +115,9 @@ class MemoryTables:
 
     def thread_holder(self, user: str, thread: str) -> str | None:
         return next((job.id for job in self._active_jobs() if (job.user, job.thread) == (user, thread)), None)
+
+    def active_in(self, user: str, thread: str) -> list[Job]:
+        return [job for job in self._active_jobs() if (job.user, job.thread) == (user, thread)]
 
     def _candidates(self) -> Iterator[Candidate]:
         return (Candidate(job, self._users[job.user].jobs[job.id]) for job in self._active_jobs())
@@ -179,6 +187,15 @@ class MemoryTables:
         rows.stamp("notifications", notification.id)
         self._unique[user, notification.job, notification.kind, notification.key] = notification.id
 
+    def remove_notifications(self, user: str, job_id: str) -> int:
+        rows = self._users.get(user, _UserRows())
+        gone = [row for row in rows.notifications.values() if row.job == job_id]
+        for row in gone:
+            del rows.notifications[row.id]
+            del rows.stamps["notifications", row.id]
+            del self._unique[row.user, row.job, row.kind, row.key]
+        return len(gone)
+
     def mark(
         self,
         user: str,
@@ -214,6 +231,22 @@ class MemoryTables:
             unseen=sum(row.seen_at is None for row in shown), unread=sum(row.read_at is None for row in shown)
         )
 
+    # --- keys that were cancelled before their job came ---
+
+    def tombstone(self, user: str, key: str) -> float | None:
+        return self._tombstones.get((user, key))
+
+    def put_tombstone(self, user: str, key: str, expires_at: float, *, now: float, most: int) -> None:
+        self._tombstones[user, key] = expires_at
+        for place in [place for place, end in self._tombstones.items() if end <= now]:
+            del self._tombstones[place]
+        of_user = sorted((end, place) for place, end in self._tombstones.items() if place[0] == user)
+        for _, place in of_user[: max(0, len(of_user) - most)]:
+            del self._tombstones[place]
+
+    def remove_tombstone(self, user: str, key: str) -> None:
+        self._tombstones.pop((user, key), None)
+
     # --- logs ---
 
     def head(self, job_id: str) -> Head | None:
@@ -230,6 +263,9 @@ class MemoryTables:
 
     def settle_log(self, job: Job) -> None:
         self._heads.pop(job.id, None)
+
+    def empty_log(self, job_id: str) -> None:
+        self._logs[job_id].clear()
 
     def read_log(self, job_id: str, start: int, max_bytes: int) -> list[Entry]:
         log = self._logs.get(job_id, [])
@@ -330,4 +366,5 @@ class MemoryTables:
             "active_jobs": len(self._active),
             "heads": len(self._heads),
             "notifications": len(self._unique),
+            "tombstones": len(self._tombstones),
         }

@@ -27,6 +27,10 @@ class StoreOptions:
     """Payload of one page of output, whatever was asked for."""
     page_rows_max: int = 500
     """Rows of one page of a list, whatever was asked for."""
+    tombstones_per_user_max: int = 100
+    """Keys of one user that were cancelled before their job came; the oldest makes room."""
+    tombstone_age_s: float = 3600.0
+    """How long such a key is remembered."""
     retry_base_s: float = 0.1
     retry_max_s: float = 2.0
     """After a failed commit output is offered again after this time, doubling up to the most."""

@@ -24,6 +24,10 @@ from trouper.store.views import Snapshot as Snapshot
 
 # --- submitting ---------------------------------------------------------------------------------
 
+OnBusy = Literal["enqueue", "reject", "interrupt", "rollback"]
+"""When the thread has active jobs: wait behind them; be refused; have them end ``cancelled``
+(``superseded``) and start when the last has ended; or that, and their output and notifications go."""
+
 
 @attrs.frozen(kw_only=True)
 class Admission:
@@ -37,8 +41,7 @@ class Admission:
     thread: str | None = None
     idempotency_key: str | None = None
     options: JobOptions = JobOptions()
-    on_busy: Literal["enqueue", "reject"] = "enqueue"
-    """What to do when the thread has an active job."""
+    on_busy: OnBusy = "enqueue"
     max_queued: int = 10_000
     """The most queued rows, over all users."""
     max_queued_per_user: int = 1_000
@@ -218,7 +221,7 @@ class CancelAnswer(enum.StrEnum):
 class CancelResult:
     answer: CancelAnswer
     job: Job | None = None
-    """The row as it is now; None when unknown."""
+    """The row as it is now; None when unknown, and while a cancelled key has no job yet."""
 
 
 @attrs.frozen(kw_only=True)
@@ -308,6 +311,12 @@ class Store(Protocol):
 
     async def cancel(self, job_id: str, user: str | None) -> CancelResult:
         """A queued job ends; for a running one the intent is recorded. ``user`` None: trusted."""
+        ...
+
+    async def cancel_key(self, user: str, key: str) -> CancelResult:
+        """As ``cancel``, for the job that ``user`` submitted or will submit with ``key``. If there is none
+        yet, the key is remembered (for a while, and so many of each user), and the submit that comes with
+        it is cancelled from the beginning."""
         ...
 
     async def notify(self, request: Notify) -> Notified | Refused: ...

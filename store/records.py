@@ -79,8 +79,9 @@ class Job:
     options: JobOptions = JobOptions()
     state: JobState = JobState.QUEUED
     reason: str | None = None
-    """Why it stands where it stands: ``user`` (cancelled by one), ``crash``, ``process_death``,
-    ``timeout``, ``released``, ``unsafe:<step>``, ``attempts`` …; None for a plain completion."""
+    """Why it stands where it stands: ``user`` (cancelled by one), ``superseded`` (by a later job of its
+    thread), ``crash``, ``process_death``, ``timeout``, ``released``, ``unsafe:<step>``, ``attempts`` …;
+    None for a plain completion."""
     attempt: int = 0
     """0 while it has never been claimed; rises at every claim."""
     attempts_used: int = 0
@@ -97,6 +98,8 @@ class Job:
     used_ms: int = 0
     """Running time used so far, as of the last commit."""
     cancel_requested: bool = False
+    superseded: str | None = None
+    """``interrupt`` or ``rollback``: a later job of its thread asked that this one ends, however."""
     stuck: bool = False
     unsafe: str | None = None
     """The step declared unsafe that is under way."""

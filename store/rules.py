@@ -9,6 +9,7 @@ from __future__ import annotations
 import attrs
 
 from trouper.store.lifecycle import JobEvent, after
+from trouper.store.output_log import OutputHash
 from trouper.store.protocol import (
     Admission,
     Admitted,
@@ -31,6 +32,12 @@ RETRY_AFTER_MAX_S = 365 * 24 * 3600.0
 
 UNDECODABLE = "undecodable"
 """The reason of a row that the database could not give back whole: it is ended, never run (E1)."""
+
+
+SUPERSEDED = "superseded"
+"""The reason of a job that a later one of its thread had ended."""
+
+ROLLBACK = "rollback"
 
 
 # --- admit --------------------------------------------------------------------------------------
@@ -82,14 +89,16 @@ class EndUnrun:
 def judge_claim(job: Job) -> Run | EndUnrun:
     """What to do with a row that may be claimed: a queued one that is due, or (``RUNNING``) one
     whose process died. The first that holds of: an unsafe step under way (J6: whether it took
-    effect is not known, and that must be told rather than anything else), an intent to cancel (J2),
-    no running time left, no attempts left."""
+    effect is not known, and that must be told rather than anything else), a later job of the thread
+    that wants it ended (J4), an intent to cancel (J2), no running time left, no attempts left."""
     orphan = job.state is JobState.RUNNING
     used = job.attempts_used + 1 if orphan else job.attempts_used
     if job.reason == UNDECODABLE:
         return EndUnrun(JobEvent.LOSE, UNDECODABLE, used)
     if job.unsafe is not None:
         return EndUnrun(JobEvent.LOSE, f"unsafe:{job.unsafe}", used)
+    if job.superseded:
+        return EndUnrun(JobEvent.CANCEL, SUPERSEDED, used)
     if job.cancel_requested:
         return EndUnrun(JobEvent.CANCEL, "user", used)
     if job.options.timeout_s is not None and job.used_ms >= job.options.timeout_s * 1000:
@@ -177,7 +186,14 @@ def backoff_s(options: JobOptions, retry: int, jitter: float) -> float:
 
 
 def _ending_event(job: Job, finish: Finish, used: int) -> tuple[JobEvent, str | None]:
-    """What the end of an attempt means for its job, and the reason to keep with it."""
+    """What the end of an attempt means for its job, and the reason to keep with it.
+
+    Once a later job of the thread has had it ended, however it ends is ``superseded`` (J4, J5), but for
+    an unsafe step of which nobody knows how far it came.
+    """
+    broken_off = finish.kind in (EndingKind.CRASHED, EndingKind.RELEASED) and job.unsafe is not None
+    if job.superseded and not broken_off:
+        return JobEvent.CANCEL, SUPERSEDED
     match finish.kind:
         case EndingKind.RETURNED:  # also if a cancel was requested: the work is done
             return JobEvent.COMPLETE, finish.reason
@@ -246,11 +262,31 @@ def cancelled_unrun(job: Job, *, now: float, sha256: str) -> Job:
     return attrs.evolve(
         job,
         state=after(job.state, JobEvent.CANCEL),
-        reason="user",
+        reason=SUPERSEDED if job.superseded else "user",
         cancel_requested=True,
         ended_at=now,
         sha256=sha256,
     )
+
+
+def superseded_row(job: Job, how: str) -> Job:
+    """A job that a later one of its thread wants ended; what was rolled back once stays so."""
+    how = ROLLBACK if job.superseded == ROLLBACK else how
+    return attrs.evolve(job, superseded=how, cancel_requested=True)
+
+
+def rolled_back(job: Job) -> bool:
+    """Whether nothing may be left of what the job produced (J4)."""
+    return job.state is JobState.CANCELLED and job.superseded == ROLLBACK
+
+
+def emptied_row(job: Job) -> Job:
+    """The row of a job without its output. To those who hold some of it this is as a further attempt
+    that keeps nothing: they are told to drop it (O3)."""
+    job = attrs.evolve(job, savepoint=0, saved=None, error=None, sha256=OutputHash().hexdigest())
+    if job.entries == 0:
+        return job
+    return attrs.evolve(job, attempt=job.attempt + 1, keeps=(*job.keeps, 0), entries=0)
 
 
 def ended_notification(job: Job, *, id: str, now: float) -> Notification | None:

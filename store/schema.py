@@ -128,6 +128,20 @@ DROP INDEX jobs_queued;
 CREATE INDEX jobs_queued ON jobs (run_at) WHERE state = 'queued';
 """
 
+_THIRD = """
+ALTER TABLE jobs ADD COLUMN superseded TEXT;
+
+-- Keys that were cancelled before their job came.
+CREATE TABLE tombstones (
+    user TEXT NOT NULL,
+    key TEXT NOT NULL,
+    expires_at REAL NOT NULL,
+    PRIMARY KEY (user, key)
+) WITHOUT ROWID;
+CREATE INDEX tombstones_age ON tombstones (expires_at);
+CREATE INDEX tombstones_user ON tombstones (user, expires_at, key);
+"""
+
 # The counts follow the rows by themselves, whoever changes one.
 _COUNTING = (
     """CREATE TRIGGER jobs_counted_in AFTER INSERT ON jobs WHEN new.state IN ('queued', 'running') BEGIN
@@ -169,6 +183,7 @@ def _carry_out(script: str, *further: str, connection: sqlite3.Connection) -> No
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     lambda connection: _carry_out(_FIRST, connection=connection),
     lambda connection: _carry_out(_SECOND, *_COUNTING, connection=connection),
+    lambda connection: _carry_out(_THIRD, connection=connection),
 )
 """``MIGRATIONS[n]`` makes version n+1 of version n; version 0 is an empty file. What was released is
 never changed: what comes after it is a step of its own."""

@@ -18,7 +18,7 @@ from trouper.store.seams import Seams
 from trouper.store.sqlite_batch import SqliteEngine
 from trouper.store.sqlite_writer import GroupCommit
 from trouper.store.tables import Tables
-from trouper.store.transactions import Transaction
+from trouper.store.transaction import Transaction
 
 T = TypeVar("T")
 

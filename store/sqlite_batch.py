@@ -23,7 +23,8 @@ from trouper.store.seams import Seams
 from trouper.store.sqlite_log import SqliteLog
 from trouper.store.sqlite_open import is_damage, is_outage, open_database
 from trouper.store.sqlite_tables import SqliteTables
-from trouper.store.transactions import Changed, Transaction, append
+from trouper.store.transaction import Changed, Transaction
+from trouper.store.transactions import append
 
 
 @attrs.define(eq=False)

@@ -111,7 +111,7 @@ class SqliteLog:
 
     def begin(self, ord: int, job: Job) -> None:
         """Open a head at ``job.entries``, all of which must lie in blocks, and cut what is beyond."""
-        self._cut(ord, job.entries)
+        self.cut(ord, job.entries)
         head = LogHead(
             job_id=job.id,
             attempt=job.attempt,
@@ -232,7 +232,7 @@ class SqliteLog:
 
     # --- blocks ---
 
-    def _cut(self, ord: int, keep: int) -> None:
+    def cut(self, ord: int, keep: int) -> None:
         """Cut a log without a head to ``keep`` entries."""
         end = blocks_end(self._db, ord)
         if end < keep:

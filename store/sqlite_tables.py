@@ -116,6 +116,9 @@ class SqliteTables:
             (user, seq),
         )
 
+    def set_floor_seq(self, user: str, seq: int) -> None:
+        self._db.execute("UPDATE users SET floor_seq = ? WHERE user = ?", (seq, user))
+
     # --- jobs ---
 
     def _jobs(self, where: str, parameters: Sequence[Column] = ()) -> list[Job]:
@@ -164,6 +167,10 @@ class SqliteTables:
             (user, thread),
         ).fetchone()
         return row[0] if row else None
+
+    def active_in(self, user: str, thread: str) -> list[Job]:
+        where = f"INDEXED BY jobs_active WHERE user = ? AND thread = ? AND {ACTIVE} ORDER BY ord"
+        return self._jobs(where, (user, thread))
 
     def next_orphan(self, boot: int, after: int) -> Candidate | None:
         row = self._db.execute(NEXT_ORPHAN, (boot, after)).fetchone()
@@ -240,6 +247,10 @@ class SqliteTables:
     def insert_notification(self, notification: Notification) -> None:
         self._db.execute(_INSERT_NOTIFICATION, notification_columns(notification))
 
+    def remove_notifications(self, user: str, job_id: str) -> int:
+        where = "WHERE user = ? AND job = ?"
+        return self._db.execute(f"DELETE FROM notifications {where}", (user, job_id)).rowcount
+
     def mark(
         self,
         user: str,
@@ -267,6 +278,25 @@ class SqliteTables:
         ).fetchone()
         return Counts(unseen=unseen, unread=unread)
 
+    # --- keys that were cancelled before their job came ---
+
+    def tombstone(self, user: str, key: str) -> float | None:
+        where = "WHERE user = ? AND key = ?"
+        row = self._db.execute(f"SELECT expires_at FROM tombstones {where}", (user, key)).fetchone()
+        return row[0] if row and isinstance(row[0], float | int) else None
+
+    def put_tombstone(self, user: str, key: str, expires_at: float, *, now: float, most: int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)", (user, key, expires_at))
+        self._db.execute("DELETE FROM tombstones WHERE expires_at <= ?", (now,))
+        self._db.execute(
+            "DELETE FROM tombstones WHERE user = ?1 AND key IN (SELECT key FROM tombstones WHERE user = ?1"
+            " ORDER BY expires_at DESC, key DESC LIMIT -1 OFFSET ?2)",
+            (user, most),
+        )
+
+    def remove_tombstone(self, user: str, key: str) -> None:
+        self._db.execute("DELETE FROM tombstones WHERE user = ? AND key = ?", (user, key))
+
     # --- logs ---
 
     def _ord(self, job_id: str) -> int | None:
@@ -287,6 +317,11 @@ class SqliteTables:
 
     def settle_log(self, job: Job) -> None:
         self._log.settle(job.id)
+
+    def empty_log(self, job_id: str) -> None:
+        ord = self._ord(job_id)
+        assert ord is not None
+        self._log.cut(ord, 0)
 
     def read_log(self, job_id: str, start: int, max_bytes: int) -> list[Entry]:
         ord = self._ord(job_id)

@@ -66,6 +66,7 @@ class Tables(Protocol):
         ...
 
     def set_feed_seq(self, user: str, seq: int) -> None: ...
+    def set_floor_seq(self, user: str, seq: int) -> None: ...
 
     # jobs; what runs is given with the entries and the running time of its head
     def job(self, job_id: str) -> Job | None: ...
@@ -82,6 +83,10 @@ class Tables(Protocol):
 
     def thread_holder(self, user: str, thread: str) -> str | None:
         """The id of the oldest active job of the thread."""
+        ...
+
+    def active_in(self, user: str, thread: str) -> list[Job]:
+        """The active jobs of the thread, oldest first."""
         ...
 
     def next_orphan(self, boot: int, after: int) -> Candidate | None:
@@ -113,6 +118,10 @@ class Tables(Protocol):
     # notifications
     def notification(self, user: str, job: str, kind: str, key: str) -> Notification | None: ...
     def insert_notification(self, notification: Notification) -> None: ...
+    def remove_notifications(self, user: str, job_id: str) -> int:
+        """Remove those of a job; how many there were."""
+        ...
+
     def mark(
         self,
         user: str,
@@ -129,6 +138,18 @@ class Tables(Protocol):
 
     def counts(self, user: str) -> Counts: ...
 
+    # keys that were cancelled before their job came
+    def tombstone(self, user: str, key: str) -> float | None:
+        """When it expires; None if there is none."""
+        ...
+
+    def put_tombstone(self, user: str, key: str, expires_at: float, *, now: float, most: int) -> None:
+        """Put one, or move its end; what has expired goes, and of the user's those beyond ``most`` that
+        expire first."""
+        ...
+
+    def remove_tombstone(self, user: str, key: str) -> None: ...
+
     # logs
     def head(self, job_id: str) -> Head | None: ...
     def append(self, head: Head, entries: Sequence[Entry], body: bytes, used_ms: int) -> None:
@@ -143,6 +164,10 @@ class Tables(Protocol):
 
     def settle_log(self, job: Job) -> None:
         """The attempt has ended: close its head."""
+        ...
+
+    def empty_log(self, job_id: str) -> None:
+        """Take all out of a log that has no head."""
         ...
 
     def read_log(self, job_id: str, start: int, max_bytes: int) -> list[Entry]:

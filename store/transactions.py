@@ -7,9 +7,7 @@ one ``CommitNotice`` for all the transactions of a commit.
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Callable, Iterator, MutableMapping
-from functools import partial
+from collections.abc import Iterator
 
 import attrs
 
@@ -17,148 +15,24 @@ from trouper.store import rules
 from trouper.store.errors import DataRefused, StoreCorrupt
 from trouper.store.lifecycle import JobEvent
 from trouper.store.protocol import (
-    Admission,
-    Admitted,
     Append,
     Appended,
-    CancelAnswer,
-    CancelResult,
     Claims,
-    CommitNotice,
-    Conflict,
     Finish,
     Finished,
     Mark,
     Notified,
     Notify,
-    QueueFull,
     RefusalReason,
     Refused,
     Saved,
     Savepoint,
-    ThreadBusy,
 )
 from trouper.store.records import Counts, Job, JobState, Notification
 from trouper.store.tables import FIRST_TURN, Candidate, Head, Tables, encode_entries
+from trouper.store.transaction import Transaction, check_text
 
-
-@attrs.define
-class Changed:
-    """What transactions changed; several may be merged into the one of their commit."""
-
-    outputs: dict[str, tuple[int, int]] = attrs.field(factory=dict)
-    jobs: dict[str, Job] = attrs.field(factory=dict)
-    feeds: dict[str, int] = attrs.field(factory=dict)
-
-    def merge(self, other: Changed) -> None:
-        """Add what a later transaction changed."""
-        self.outputs.update(other.outputs)
-        self.jobs.update(other.jobs)
-        self.feeds.update(other.feeds)
-
-    def notice(self) -> CommitNotice | None:
-        """What to tell listeners; None if nothing changed."""
-        if not (self.outputs or self.jobs or self.feeds):
-            return None
-        due = any(job.state is not JobState.RUNNING for job in self.jobs.values())
-        return CommitNotice(self.outputs, tuple(self.jobs.values()), self.feeds, due)
-
-
-@attrs.define
-class Transaction:
-    """One operation under way: the rows, the moment, and what it has changed so far."""
-
-    tables: Tables
-    boot: int
-    now: float
-    """Wall clock, seconds since the epoch."""
-    new_id: Callable[[], str]
-    changed: Changed = attrs.field(factory=Changed)
-    _stamps: MutableMapping[str, int] = attrs.field(factory=dict)
-
-    def alone(self, candidate: Candidate, claim: Callable[[Transaction, Job], Job]) -> Job | None:
-        """Claim one row so that it fails alone: None if it had to be set aside (E1)."""
-        stamps: dict[str, int] = {}
-        part = attrs.evolve(self, changed=Changed(), stamps=ChainMap(stamps, self._stamps))
-        job = self.tables.alone(candidate, self.now, partial(claim, part, candidate.job))
-        if job is not None:
-            self.changed.merge(part.changed)
-            self._stamps.update(stamps)
-        return job
-
-    def stamp(self, user: str) -> int:
-        """The feed seq of this transaction for ``user``: one, however many rows it changes."""
-        seq = self._stamps.get(user)
-        if seq is None:
-            seq = self._stamps[user] = self.tables.feed(user)[0] + 1
-            self.tables.set_feed_seq(user, seq)
-            self.changed.feeds[user] = seq
-        return seq
-
-    def insert_job(self, job: Job) -> Job:
-        job = attrs.evolve(job, feed_seq=self.stamp(job.user))
-        self.tables.insert_job(job)
-        self.changed.jobs[job.id] = job
-        return job
-
-    def update_job(self, job: Job) -> Job:
-        job = attrs.evolve(job, feed_seq=self.stamp(job.user))
-        self.tables.update_job(job)
-        self.changed.jobs[job.id] = job
-        return job
-
-    def insert_notification(self, notification: Notification) -> Notification:
-        notification = attrs.evolve(notification, feed_seq=self.stamp(notification.user))
-        self.tables.insert_notification(notification)
-        return notification
-
-    def notify_end(self, job: Job) -> Notification | None:
-        """The inbox row of an ending, in the transaction that ends the job (N1)."""
-        notification = rules.ended_notification(job, id=self.new_id(), now=self.now)
-        return None if notification is None else self.insert_notification(notification)
-
-
-def check_text(**fields: str | None) -> None:
-    """Raise ``DataRefused`` naming the first field that no engine can store as text."""
-    for name, text in fields.items():
-        if text is None:
-            continue
-        if not isinstance(text, str):
-            raise DataRefused(f"{name} is {type(text).__name__}, not a string")
-        try:
-            text.encode()
-        except UnicodeEncodeError as cause:
-            raise DataRefused(f"{name} holds a lone surrogate at {cause.start}") from cause
-
-
-# --- admit and claim ----------------------------------------------------------------------------
-
-
-def admit(tx: Transaction, admission: Admission) -> Admitted | Conflict | ThreadBusy | QueueFull:
-    """Key, thread, limit and insert in one (J3, J4)."""
-    check_text(
-        id=admission.id,
-        user=admission.user,
-        name=admission.name,
-        arguments=admission.arguments,
-        fingerprint=admission.fingerprint,
-        thread=admission.thread,
-        idempotency_key=admission.idempotency_key,
-    )
-    before = tx.tables.job(admission.id)
-    if before is None and admission.idempotency_key is not None:
-        before = tx.tables.job_by_key(admission.user, admission.idempotency_key)
-    if before is not None:
-        return rules.admitted_before(before, admission)
-    if admission.on_busy == "reject" and admission.thread is not None:
-        holder = tx.tables.thread_holder(admission.user, admission.thread)
-        if holder is not None:
-            return ThreadBusy(holder)
-    if tx.tables.queued_up_to(admission.max_queued) >= admission.max_queued:
-        return QueueFull(admission.max_queued)
-    if tx.tables.queued_of(admission.user) >= admission.max_queued_per_user:
-        return QueueFull(admission.max_queued_per_user, of_user=True)
-    return Admitted(tx.insert_job(rules.admitted_row(admission, tx.now)), created=True)
+# --- claim -----------------------------------------------------------------------------------------
 
 
 def claim(tx: Transaction, limit: int, per_user: int | None) -> Claims:
@@ -213,11 +87,11 @@ def _claim_one(tx: Transaction, job: Job) -> Job:
 
 
 def _end_unrun(tx: Transaction, job: Job, verdict: rules.EndUnrun) -> Job:
+    if verdict.event is JobEvent.CANCEL and job.superseded == rules.ROLLBACK:
+        tx.tables.empty_log(job.id)
     entries, sha256 = tx.tables.hash_log(job.id)
     row = rules.unrun_row(job, verdict, now=tx.now, entries=entries, sha256=sha256)
-    row = tx.update_job(row)
-    tx.notify_end(row)
-    return row
+    return tx.ended(row)[0]
 
 
 # --- running ------------------------------------------------------------------------------------
@@ -303,8 +177,7 @@ def finish(tx: Transaction, request: Finish) -> Finished | Refused:
         return Refused(RefusalReason.GAP, job.entries, f"the log ends at {job.entries}")
     row = rules.ended_attempt(job, request, tx.now)
     tx.tables.settle_log(job)
-    row = tx.update_job(row)
-    return Finished(row, tx.notify_end(row))
+    return Finished(*tx.ended(row))
 
 
 def lose(tx: Transaction, job_id: str, fence: int, reason: str) -> Finished | Refused:
@@ -315,8 +188,7 @@ def lose(tx: Transaction, job_id: str, fence: int, reason: str) -> Finished | Re
         return refused or Refused(RefusalReason.FENCED)
     tx.tables.settle_log(job)
     entries, sha256 = tx.tables.hash_log(job.id)
-    row = tx.update_job(rules.lost_row(job, reason, now=tx.now, entries=entries, sha256=sha256))
-    return Finished(row, tx.notify_end(row))
+    return Finished(*tx.ended(rules.lost_row(job, reason, now=tx.now, entries=entries, sha256=sha256)))
 
 
 def notify(tx: Transaction, request: Notify) -> Notified | Refused:
@@ -352,24 +224,6 @@ def _refuse(tx: Transaction, job: Job | None, fence: int, **text: str | None) ->
 
 
 # --- people -------------------------------------------------------------------------------------
-
-
-def cancel(tx: Transaction, job_id: str, user: str | None) -> CancelResult:
-    """A queued job ends; for a running one the intent is recorded (J2)."""
-    job = tx.tables.job(job_id)
-    if job is None or (user is not None and job.user != user):
-        return CancelResult(CancelAnswer.UNKNOWN)
-    if job.state.terminal:
-        return CancelResult(CancelAnswer.ALREADY_ENDED, job)
-    if job.state is JobState.RUNNING:
-        if not job.cancel_requested:
-            job = tx.update_job(attrs.evolve(job, cancel_requested=True))
-        return CancelResult(CancelAnswer.ACCEPTED, job)
-    entries, sha256 = tx.tables.hash_log(job.id)
-    row = rules.cancelled_unrun(attrs.evolve(job, entries=entries), now=tx.now, sha256=sha256)
-    row = tx.update_job(row)
-    tx.notify_end(row)
-    return CancelResult(CancelAnswer.ACCEPTED, row)
 
 
 def mark(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, get_args
 
 import orjson
 
 from trouper.actors.job_spec import BadArguments, Call, JobSpec
-from trouper.store.protocol import Admission, Admitted, Conflict, QueueFull, ThreadBusy
+from trouper.store.protocol import Admission, Admitted, Conflict, OnBusy, QueueFull, ThreadBusy
 from trouper.store.records import Job
 from trouper.supervisor.options import RuntimeOptions
 from trouper.supervisor.refusals import KeyConflict, QueueIsFull, ThreadIsBusy, UnknownJob, UserQueueIsFull
 
-OnBusy = Literal["enqueue", "reject"]
 LABEL_CHARS_MAX = 200
 """Users, threads and idempotency keys: 1 to 200 characters."""
 
@@ -61,8 +60,8 @@ def make_admission(
     options: RuntimeOptions,
 ) -> Admission:
     """The request for the store. Raises ``BadArguments``."""
-    if on_busy not in ("enqueue", "reject"):
-        raise BadArguments(f"on_busy={on_busy!r}: legal are 'enqueue' and 'reject'")
+    if on_busy not in get_args(OnBusy):
+        raise BadArguments(f"on_busy={on_busy!r}: legal are {', '.join(map(repr, get_args(OnBusy)))}")
     if len(call.arguments.encode()) > options.arguments_bytes:
         raise BadArguments(
             f"arguments of {call.spec.name!r}: legal are up to {options.arguments_bytes} bytes of JSON"

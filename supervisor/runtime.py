@@ -17,10 +17,10 @@ from trouper.actors.job_actor import patiently
 from trouper.actors.job_spec import Call, JobSpec
 from trouper.actors.reports import Report, Reporter, log_report
 from trouper.store.options import StoreOptions
-from trouper.store.protocol import CancelResult, Mark, Store
+from trouper.store.protocol import CancelResult, Mark, OnBusy, Store
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
 from trouper.store.seams import Seams
-from trouper.supervisor.admission import OnBusy, admitted, check_label, make_admission, named_call
+from trouper.supervisor.admission import admitted, check_label, make_admission, named_call
 from trouper.supervisor.child_spec import ChildSpec
 from trouper.supervisor.options import RuntimeOptions
 from trouper.supervisor.reading import OutputReader
@@ -56,7 +56,9 @@ class Runtime:
         * ``call``: ``reply.call(prompt="hi")`` of a job that this runtime was opened with.
         * ``thread``: jobs of one user and thread run one after the other.
         * ``idempotency_key``: the same key with the same content gives the same job, ended or not.
-        * ``on_busy``: when the thread has an active job: ``"enqueue"`` behind it, or ``"reject"``.
+        * ``on_busy``: when the thread has active jobs: ``"enqueue"`` behind them, ``"reject"``,
+          ``"interrupt"`` (they end ``cancelled``, ``superseded``, and this one starts when the last has
+          ended) or ``"rollback"`` (that, and their output and notifications are gone).
 
         Raises ``BadArguments``, ``UnknownJob``, ``KeyConflict``, ``ThreadIsBusy``, ``QueueIsFull``,
         ``UserQueueIsFull``, ``Draining``, ``StoreUnavailable``. **Cancellation**: the job may have been
@@ -174,6 +176,15 @@ class Runtime:
         """
         # The commit itself tells the running attempt: see RuntimeTree.
         return await self.store.cancel(job_id, user)
+
+    async def cancel_key(self, key: str, *, user: str) -> CancelResult:
+        """Cancel the job that ``user`` submitted with an idempotency key, also if it has not come yet.
+
+        As ``cancel``. With no job of that key it is ``accepted`` too: the key is remembered for
+        ``StoreOptions.tombstone_age_s``, and the submit that comes with it is cancelled from the
+        beginning. Raises ``BadArguments``.
+        """
+        return await self.store.cancel_key(check_label("user", user), check_label("idempotency key", key))
 
     # --- reading along ---
 

@@ -40,7 +40,7 @@ ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
         st.sampled_from([None, "t", "u"]),
         st.sampled_from([None, None, "k", "l"]),
         st.sampled_from(["p", "q"]),
-        st.sampled_from(["enqueue", "enqueue", "reject"]),
+        st.sampled_from(["enqueue", "enqueue", "enqueue", "reject", "interrupt", "rollback"]),
         st.integers(1, 3),
     ),
     "claim": (st.integers(1, 3), st.sampled_from([None, 1, 2])),
@@ -50,6 +50,7 @@ ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "finish": (PICK, st.sampled_from(list(EndingKind)), st.booleans(), SMALL),
     "notify": (PICK, st.sampled_from(["", "k"])),
     "cancel": (PICK, st.sampled_from([None, "ada", "bob"])),
+    "cancel_key": (USERS, st.sampled_from(["k", "l", "m"])),
     "mark": (USERS, st.sampled_from(["seen", "read", "archived"]), PICK, st.none() | PICK, st.none() | PICK),
     "wait": (SMALL,),
     "restart": (),
@@ -157,6 +158,9 @@ class Play:
     async def cancel(self, pick: int, user: str | None) -> object:
         return await self.world.store.cancel(self.job_id(pick), user)
 
+    async def cancel_key(self, user: str, key: str) -> object:
+        return await self.world.store.cancel_key(user, key)
+
     async def mark(self, user: str, mark: Any, id: int, job: int | None, upto: int | None) -> object:
         newest = await self.world.store.notifications(user)
         ids = (newest[id % len(newest)].id,) if newest else ("none",)
@@ -195,7 +199,13 @@ class Play:
 
 async def play(operations: list[tuple[Any, ...]], folder: Path) -> None:
     # Small blocks and a short journal, so that a few entries go all the ways that many go.
-    small = attrs.evolve(PROMPT_OPTIONS, block_bytes=60, journal_rows_max=3)
+    small = attrs.evolve(
+        PROMPT_OPTIONS,
+        block_bytes=60,
+        journal_rows_max=3,
+        tombstones_per_user_max=2,
+        tombstone_age_s=2.0,
+    )
     async with trio.open_nursery() as nursery:
         plays = []
         for engine in ("memory", "sqlite"):

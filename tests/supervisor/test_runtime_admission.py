@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import aclosing
+from typing import Any
+
 import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
 import trouper
-from tests.supervisor.support import Open, echo, forever
+from tests.supervisor.support import Feed, Open, echo, forever
 from trouper.supervisor.refusals import QueueIsFull, UserQueueIsFull
 
 
@@ -57,3 +61,86 @@ async def test_users_take_turns_at_the_one_place_there_is(opened: Open) -> None:
         for job in jobs:
             await runtime.wait(job.id)
     assert order == ["ada0", "bob0", "ada1", "bob1", "ada2", "bob2"]
+
+
+@pytest.mark.clause("J4", "J5")
+@pytest.mark.parametrize(("how", "kept"), [("interrupt", "begun"), ("rollback", "")])
+async def test_a_submit_stops_what_runs_in_its_thread_and_starts_when_that_has_ended(
+    opened: Open, how: Any, kept: str
+) -> None:
+    async with opened(forever, echo) as runtime:
+        running = await runtime.submit(forever.call(), user="ada", thread="t")
+        waiting = await runtime.submit(forever.call(), user="ada", thread="t")
+        await wait_all_tasks_blocked()
+        new = await runtime.submit(echo.call(text="new"), user="ada", thread="t", on_busy=how)
+        assert (await runtime.wait(new.id)).state is trouper.JobState.COMPLETED
+        for job in (running, waiting):
+            ended = await runtime.wait(job.id)
+            assert (ended.state, ended.reason) == (trouper.JobState.CANCELLED, "superseded")
+        assert await runtime.text(running.id) == kept
+        assert [row.job for row in await runtime.inbox("ada")] == [new.id]
+
+
+@pytest.mark.clause("J5")
+async def test_a_job_that_returns_although_it_was_interrupted_is_not_completed(opened: Open) -> None:
+    @trouper.job
+    async def deaf(ctx: trouper.JobContext) -> str:
+        with trio.CancelScope(shield=True):
+            await go.wait()
+        return "done"
+
+    go = trio.Event()
+    async with opened(deaf) as runtime:
+        job = await runtime.submit(deaf.call(), user="ada", thread="t")
+        await wait_all_tasks_blocked()
+        await runtime.submit(deaf.call(), user="ada", thread="t", on_busy="interrupt")
+        go.set()
+        ended = await runtime.wait(job.id)
+        assert (ended.state, ended.reason, ended.result) == (trouper.JobState.CANCELLED, "superseded", None)
+
+
+@pytest.mark.clause("J4", "O3")
+async def test_who_reads_along_is_told_that_a_rolled_back_output_is_gone(opened: Open) -> None:
+    async with opened(forever, echo) as runtime:
+        job = await runtime.submit(forever.call(), user="ada", thread="t")
+        got: list[Any] = []
+        async with aclosing(runtime.read(job.id)) as output:
+            async for piece in output:
+                got.append(piece)
+                if piece == trouper.Text("begun"):
+                    await runtime.submit(echo.call(text=""), user="ada", thread="t", on_busy="rollback")
+    empty = hashlib.sha256().hexdigest()
+    assert got[-2:] == [trouper.Rewind(2, 0, 0, 0), trouper.End(0, empty, True, trouper.JobState.CANCELLED)]
+
+
+@pytest.mark.clause("J4", "N3")
+async def test_a_session_is_given_its_feed_anew_when_a_rollback_took_a_notification(opened: Open) -> None:
+    @trouper.job
+    async def telling(ctx: trouper.JobContext) -> None:
+        await ctx.notify(key="half", title="half way")
+        await trio.sleep_forever()
+
+    feed = Feed()
+    async with opened(telling, echo) as runtime, runtime.open_session("ada") as session:
+        job = await runtime.submit(telling.call(), user="ada", thread="t")
+        await feed.follow(session, lambda: feed.counts.unseen == 1)
+        new = await runtime.submit(echo.call(text=""), user="ada", thread="t", on_busy="rollback")
+        await feed.follow(session, lambda: new.id in feed.jobs and feed.jobs[new.id].state.terminal)
+        assert feed.counts.unseen == 1
+        assert [row.job for row in await runtime.inbox("ada")] == [new.id]
+        assert (await runtime.wait(job.id)).state is trouper.JobState.CANCELLED
+
+
+@pytest.mark.clause("J2")
+async def test_a_cancel_by_key_may_come_before_its_submit(opened: Open) -> None:
+    async with opened(forever) as runtime:
+        early = await runtime.cancel_key("k", user="ada")
+        assert early == trouper.CancelResult(trouper.CancelAnswer.ACCEPTED)
+        job = await runtime.submit(forever.call(), user="ada", idempotency_key="k")
+        assert (job.state, job.reason) == (trouper.JobState.CANCELLED, "user")
+        running = await runtime.submit(forever.call(), user="bob", idempotency_key="k")
+        await wait_all_tasks_blocked()
+        await runtime.cancel_key("k", user="bob")
+        assert (await runtime.wait(running.id)).state is trouper.JobState.CANCELLED
+        with pytest.raises(trouper.BadArguments):
+            await runtime.cancel_key("", user="ada")
