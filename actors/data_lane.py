@@ -8,7 +8,6 @@ that they share, one after the other; whoever keeps an envelope gets it for good
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol
 
 from trouper.actors.envelope import DeadReason, Envelope, OwnEnvelope
@@ -29,7 +28,7 @@ class Handler(Protocol):
     """What handles messages: the context of an incarnation."""
 
     _current: Envelope[Any] | None
-    _receive: Callable[[Any], Awaitable[None]]
+    _receive: Any  # of the message; typed as in the context it is invariant, and no type fits all
 
 
 class DataLane(Tally):

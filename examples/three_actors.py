@@ -19,8 +19,8 @@ from trouper.supervisor.supervisor import Supervisor
 class Parser(Actor[str]):
     ledger: ActorRef[int | None]
 
-    async def receive(self, line: str) -> None:
-        await self.ledger.send(int(line) if line else None)  # an empty line is the end
+    async def receive(self, message: str) -> None:
+        await self.ledger.send(int(message) if message else None)  # an empty line is the end
 
 
 @attrs.define
@@ -28,12 +28,12 @@ class Ledger(Actor[int | None]):
     sums: list[int]
     total: int = 0
 
-    async def receive(self, number: int | None) -> None:
-        if number is None:
+    async def receive(self, message: int | None) -> None:
+        if message is None:
             self.sums.append(self.total)
             self.context.stop()
         else:
-            self.total += number
+            self.total += message
 
 
 async def add_up(lines: list[str]) -> int:
