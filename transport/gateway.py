@@ -166,7 +166,8 @@ class Gateway:
             self.report_crash("connection", group)
         finally:
             self._connections -= 1
-            await trio.aclose_forcefully(stream)
+            with trio.CancelScope(shield=True):  # or its Cancelled would hide an interrupt
+                await trio.aclose_forcefully(stream)
 
     async def _refuse(self, stream: trio.SocketStream) -> None:
         """503, unless there are so many that even this is too much."""

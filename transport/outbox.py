@@ -148,7 +148,8 @@ class Outbox:
             self._progress.unpark_all()
             if self._aborted or self._under_way or self._queue or self._pong is not None:
                 self._drop()
-                await trio.aclose_forcefully(self._stream)
+                with trio.CancelScope(shield=True):  # or its Cancelled would hide what ended this task
+                    await trio.aclose_forcefully(self._stream)
 
     def _push(self, data: bytes) -> None:
         self._queue.append(data)
