@@ -109,6 +109,7 @@ class SubscriberChannel:
         self._attached: dict[str, _Attachment] = {}
         self._dirty: dict[str, None] = {}
         self._sent = 0
+        self._taking_from = 0  # what ``_sent`` was when the present ``take`` began
         self._acked = 0
         self._unseen_ends: list[tuple[int, str]] = []
 
@@ -204,6 +205,11 @@ class SubscriberChannel:
         """Whether ``take`` would give something now."""
         return self._feed_due() or bool(self._dirty and (self._room() > 0 or self._any_control()))
 
+    @property
+    def feed_pending(self) -> bool:
+        """Whether that would hold a change of the feed."""
+        return self._feed_due()
+
     def take(self, max_bytes: int) -> list[ChannelItem]:
         """What is due now, in wire order: feed, then outputs in turn.
 
@@ -214,6 +220,7 @@ class SubscriberChannel:
         while (feed := self._take_feed()) is not None:  # a snapshot, and what has come since
             items.append(feed)
         budget = min(max_bytes, self._room())
+        self._taking_from = self._sent
         for job_id in list(self._dirty):
             attachment = self._attached.get(job_id)
             if attachment is None:
@@ -299,6 +306,8 @@ class SubscriberChannel:
             if entries is None:
                 self._outputs.want_page(head, attachment.n, self.user)
                 return True
+            if self._sent > self._taking_from and entry_bytes(entries[0]) > budget:
+                return False  # one entry always fits, and only one
             budget -= self._take_range(attachment, entries, budget, items)
         if head.ended:
             return self._take_end(attachment, budget, items)

@@ -5,15 +5,17 @@ In reading order; docs/protocol.md is the specification.
 * The wire: ``codes`` (close and error codes), ``messages`` (every item as a class), ``codec`` (text to
   items and back, strictly), ``wording`` (what a peer is told of its own mistake), ``views`` (the store's
   rows as items).
-* A session: ``options`` (every bound), ``session`` (the protocol's state, no ``await``), ``outgoing``
+* A session: ``options`` (every bound), ``session_state`` (its states, a table), ``session`` (the
+  protocol, no ``await``), ``outgoing``
   (what cannot be written spoils nothing beside it), ``ports`` (what is asked of the runtime),
   ``commands`` (carried out against it), ``auth`` (whose session it is).
-* Timing and bytes: ``ticker`` (one task that flushes all sessions), ``alarms`` (one task for beats and
+* Timing and bytes: ``ticker`` (one task that flushes all sessions), ``delivery_rate`` (how large a message
+  may be, no ``await``), ``alarms`` (one task for beats and
   silences), ``outbox`` (a byte queue and the only task that sends).
 * The port: ``http`` (requests and responses), ``origin`` (same-origin check), ``static`` (files),
   ``site`` (what is answered where), ``websocket`` (one connection), ``gateway`` (``serve``).
 * The Python client: ``client`` (its front), ``client_options``, ``client_link`` (one WebSocket),
-  ``client_core`` (its protocol's state, no ``await``), ``client_events``, ``client_feed``,
+  ``client_core`` (its protocol's state, no ``await``), ``client_hello``, ``client_events``, ``client_feed``,
   ``client_output``, ``client_streams`` (its iterators), ``client_commands``,
   ``client_encoding`` (what may be sent), ``client_views``, ``client_errors``; ``hashing`` (verifies an
   output). The browser's is ``browser/trouper.js``.

@@ -159,6 +159,12 @@ class Client(Commands):
         self._core.set_visible(visible)
         self.wake()
 
+    def set_coalesce(self, ms: int | None) -> None:
+        """For how long the server may gather output before it sends it: 0, 100 or 500 milliseconds;
+        None: as it chooses (25 ms). From now on, also on later connections. Raises ``ValueError``."""
+        self._core.set_coalesce(ms)
+        self.wake()
+
     # --- the connection -------------------------------------------------------------------------
 
     @property
@@ -320,6 +326,7 @@ async def connect(
     options: ClientOptions | None = None,
     feed: bool = True,
     visible: bool = True,
+    coalesce_ms: int | None = None,
     ssl_context: ssl.SSLContext | None = None,
     dial: Dial | None = None,
 ) -> AsyncIterator[Client]:
@@ -332,10 +339,12 @@ async def connect(
     * ``seams``: ids and randomness. ``options``: every bound and time.
     * ``feed``: keep the rows of the feed in ``Client.feed``; without, only its cursor.
     * ``visible``: a person can see this session.
+    * ``coalesce_ms``: for how long the server may gather output, see ``Client.set_coalesce``.
     * ``ssl_context``: for ``wss``; the default trusts what the system trusts.
     * ``dial``: opens the byte stream instead of a TCP connection to the URL's host.
 
-    Raises ``ValueError`` for a URL that is none, ``MissingLibrary`` without trio-websocket.
+    Raises ``ValueError`` for a URL that is none or another ``coalesce_ms``, ``MissingLibrary`` without
+    trio-websocket.
 
     **Cancellation**: closed as at its end, within ``close_timeout_s``. **Resources**: at the end of
     the ``async with`` nothing is left; iterators that are still open raise ``ClientStopped``.
@@ -349,7 +358,12 @@ async def connect(
     if "cookie" in names and "origin" not in names:
         sent_headers.append(("Origin", target.origin))  # a gateway refuses cookies of other origins
     core = ClientCore(
-        options=options, uniform=seams.random.uniform, token=token, visible=visible, feed_rows=feed
+        options=options,
+        uniform=seams.random.uniform,
+        token=token,
+        visible=visible,
+        feed_rows=feed,
+        coalesce_ms=coalesce_ms,
     )
 
     async def dial_target() -> trio.abc.Stream:

@@ -23,6 +23,7 @@ from trouper.transport.client_events import (
     Welcomed,
 )
 from trouper.transport.client_feed import FeedState
+from trouper.transport.client_hello import ClientHello
 from trouper.transport.client_options import ClientOptions
 from trouper.transport.client_output import OutputState, parse_parts, parse_progress
 from trouper.transport.client_views import WireItem, boolean, integer, mapping, string
@@ -42,6 +43,7 @@ class ClientCore:
         token: str | None = None,
         visible: bool = True,
         feed_rows: bool = True,
+        coalesce_ms: int | None = None,
     ) -> None:
         self.feed = FeedState(options, rows_kept=feed_rows)
         self.failures = 0
@@ -54,8 +56,7 @@ class ClientCore:
         """Times that something did not fit a cursor and the output was attached again."""
         self._options = options
         self._uniform = uniform
-        self._token = token
-        self._visible = bool(visible)  # the wire takes nothing that is only true enough
+        self._hello = ClientHello(token, visible=visible, coalesce_ms=coalesce_ms)
         self._open = False
         self._epoch: str | None = None
         self._window = 0
@@ -68,7 +69,7 @@ class ClientCore:
         self._forget_slots()
 
     def _forget_slots(self) -> None:
-        self._hello_due = self._beat_due = self._visible_due = self._resync_due = self._ack_due = False
+        self._beat_due = self._resync_due = self._ack_due = False
         self._wire: dict[str, Literal["attach", "detach"]] = {}
 
     # --- the connection -------------------------------------------------------------------------
@@ -76,7 +77,8 @@ class ClientCore:
     def opened(self) -> None:
         """A connection is there: hello, every output at its cursor, every unanswered command."""
         self._forget_slots()
-        self._open = self._hello_due = True
+        self._open = True
+        self._hello.opened()
         self.welcomed, self.silence_s = False, None
         self._sent_seen = self._sent_acked = 0
         self._attached.clear()
@@ -96,6 +98,7 @@ class ClientCore:
         """
         self._open = self.welcomed = False
         self._forget_slots()
+        self._hello.closed()
         if code is not None and 4500 <= code <= 4599:
             return None
         if lasted_s >= self._options.stable_s:
@@ -153,16 +156,17 @@ class ClientCore:
         return item
 
     def set_visible(self, visible: bool) -> None:
-        if bool(visible) != self._visible:
-            self._visible = bool(visible)
-            self._visible_due = self._open
+        self._hello.set_visible(visible)
+
+    def set_coalesce(self, ms: int | None) -> None:
+        self._hello.set_coalesce(ms)
 
     # --- what is to be sent ---------------------------------------------------------------------
 
     @property
     def pending(self) -> bool:
         """Whether ``take`` has something to give."""
-        slots = self._hello_due or self._beat_due or self._visible_due or self._resync_due or self._ack_due
+        slots = self._hello.due or self._beat_due or self._resync_due or self._ack_due
         return self._open and (slots or bool(self._wire) or self._may_send_commands)
 
     @property
@@ -173,12 +177,7 @@ class ClientCore:
         """All that is to be sent now, in order; [] without a connection."""
         if not self._open:
             return []
-        items: list[dict[str, Any]] = []
-        if self._hello_due:
-            hello = {"t": "hello", "visible": self._visible, "feed": self.feed.cursor}
-            items.append(hello if self._token is None else {**hello, "token": self._token})
-        elif self._visible_due:
-            items.append({"t": "visible", "visible": self._visible})
+        items = self._hello.take(self.feed.cursor)
         if self._beat_due:
             items.append({"t": "beat"})
         if self._resync_due:

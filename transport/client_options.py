@@ -10,6 +10,17 @@ SUBPROTOCOL = "trouper.v1"
 MAX_CLIENT_MESSAGE_BYTES = 64 * 1024
 """The most that one message of a client may hold (protocol 1)."""
 
+COALESCE_MS = (0, 100, 500)
+"""For how long a client may ask its output to be gathered, in milliseconds (protocol 1)."""
+
+
+def checked_coalesce(ms: int | None) -> int | None:
+    """``ms``. Raises ``ValueError`` if it is none of ``COALESCE_MS`` and not None."""
+    if ms is not None and (type(ms) is not int or ms not in COALESCE_MS):
+        legal = ", ".join(map(str, COALESCE_MS))
+        raise ValueError(f"coalesce_ms={ms!r}: legal are None (as the server chooses), {legal}")
+    return ms
+
 
 def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
     if not value > 0:

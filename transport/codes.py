@@ -13,6 +13,9 @@ PROTOCOL_VERSION = 1
 MAX_INTEGER = 2**53 - 1
 """The largest integer on the wire: JavaScript holds no larger one exactly."""
 
+COALESCE_MS = (0, 100, 500)
+"""For how long a client may ask its output to be gathered, in milliseconds."""
+
 CLOSE_REASON_BYTES = 123
 """A WebSocket close frame holds 125 bytes, two of them the code."""
 

@@ -22,7 +22,7 @@ from trouper.transport.codes import SUBPROTOCOL, CloseCode
 from trouper.transport.http import BadRequest, HttpConnection, Request
 from trouper.transport.options import GatewayOptions
 from trouper.transport.ports import GatewayRuntime
-from trouper.transport.session import SessionState
+from trouper.transport.session_state import SessionState
 from trouper.transport.site import WEBSOCKET_PATH, Routes, Site, upgrade_refusal
 from trouper.transport.ticker import Ticker, TickerStatistics
 from trouper.transport.websocket import ConnectionPorts, WebSocketConnection

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import attrs
 
-from trouper.transport.codes import MAX_INTEGER, PROTOCOL_VERSION
+from trouper.transport.codes import COALESCE_MS, MAX_INTEGER, PROTOCOL_VERSION
 from trouper.transport.wording import brief, said
 
 JsonObject = dict[str, Any]
@@ -42,10 +42,11 @@ def _between(least: int, most: int) -> _Validator:
     return check
 
 
-def _one_of(*words: str) -> _Validator:
+def _one_of(*words: str | int | None) -> _Validator:
     def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
         if value not in words:
-            raise OutOfRange(f"{attribute.name} is {said(value)}; legal are {', '.join(words)}")
+            legal = ", ".join("null" if word is None else str(word) for word in words)
+            raise OutOfRange(f"{attribute.name} is {said(value)}; legal are {legal}")
 
     return check
 
@@ -59,6 +60,7 @@ _natural = _between(0, MAX_INTEGER)
 _name = _length(1, 200)
 _command_id = _length(1, 64)
 _limit = _between(1, 100)
+_coalesce = _one_of(*COALESCE_MS, None)
 
 
 class Item:
@@ -159,6 +161,7 @@ class Hello(Item):
     visible: bool
     token: str | None = attrs.field(default=None, repr=False, validator=_length(0, 8192))
     feed: FeedCursor | None = None
+    coalesce_ms: int | None = attrs.field(default=None, validator=_coalesce)
 
 
 @attrs.frozen
@@ -192,6 +195,14 @@ class Resync(Item):
 class Visible(Item):
     t: ClassVar[str] = "visible"
     visible: bool
+
+
+@attrs.frozen
+class Coalesce(Item):
+    """For how long output may wait for more of it; None: as long as the gateway chooses."""
+
+    t: ClassVar[str] = "coalesce"
+    ms: int | None = attrs.field(validator=_coalesce)
 
 
 @attrs.frozen(kw_only=True)
@@ -380,6 +391,6 @@ class Fault(Item):
 
 
 CLIENT_ITEMS: tuple[type[Item], ...] = (
-    Hello, Beat, Attach, Detach, Ack, Resync, Visible,
+    Hello, Beat, Attach, Detach, Ack, Resync, Visible, Coalesce,
     Submit, Cancel, Mark, GetJob, ListJobs, ListThreads, ListNotifications,
 )  # fmt: skip

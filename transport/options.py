@@ -35,8 +35,9 @@ class GatewayOptions:
     """TCP connections at a time; a further one is answered 503."""
     max_inbound_bytes: int = _count(64 * 1024)
     """A client's WebSocket message (UTF-8 bytes)."""
-    max_message_bytes: int = _count(64 * 1024)
-    """Payload in one message of the server, before escaping; one whole item always fits."""
+    max_message_bytes: int = _count(256 * 1024)
+    """Payload in one message of the server, before escaping; one whole item always fits. A peer gets no
+    more than what it takes in a second, by its acks, and at least one entry."""
     max_pending_commands: int = _count(64)
     """Commands of a session without a reply; the next ones are answered ``busy`` …"""
     flood_commands: int = _count(128)
@@ -52,6 +53,8 @@ class GatewayOptions:
 
     tick_s: float = _number(0.025)
     """Output of a busy session goes once per tick."""
+    hidden_tick_s: float = _number(0.5)
+    """… that of a session which nobody sees once in this time."""
     max_tick_s: float = _number(0.1)
     """A tick is stretched up to this when flushing takes more than a quarter of it."""
     beat_s: float = _number(25.0)

@@ -3,64 +3,28 @@
 A shell (the WebSocket connection) gives it what arrives, carries out the actions that it returns,
 and takes the next message when the connection can be written. What waits in here is bounded: one
 slot for a beat, the replies that are owed, and what came before the welcome; output is the channel's
-and is a cursor, never a queue.
-
-    state      hello      welcomed   end
-    WAITING    OPENING    –          CLOSED
-    OPENING    –          OPEN       CLOSED
-    OPEN       –          –          CLOSED
-    CLOSED     –          –          CLOSED
+and is a cursor, never a queue. (``session_state`` has its states.)
 """
 
 from __future__ import annotations
 
-import enum
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
 
 from trouper.actors.channel import TooManyAttached
-from trouper.actors.channel_items import ChannelItem
+from trouper.actors.channel_items import ChannelItem, EndItem, OutputItem
 from trouper.transport import messages
 from trouper.transport.codec import decode_client, encode_item, join_items
 from trouper.transport.codes import CloseCode, ErrorCode, close_reason
-from trouper.transport.errors import ProtocolBroken, TransportError
+from trouper.transport.delivery_rate import DeliveryRate
+from trouper.transport.errors import ProtocolBroken
 from trouper.transport.messages import Command, Item
 from trouper.transport.options import ENTRY_BYTES, GatewayOptions
 from trouper.transport.outgoing import OnFault, Outgoing
-
-
-class SessionState(enum.Enum):
-    """Where a session stands."""
-
-    WAITING = "waiting for hello"
-    OPENING = "being authenticated and opened"
-    OPEN = "open"
-    CLOSED = "closed"
-
-
-class SessionEvent(enum.Enum):
-    """What moves a session."""
-
-    HELLO = "hello"
-    WELCOMED = "welcomed"
-    END = "end"
-
-
-_NEXT: Mapping[tuple[SessionState, SessionEvent], SessionState] = {
-    (SessionState.WAITING, SessionEvent.HELLO): SessionState.OPENING,
-    (SessionState.OPENING, SessionEvent.WELCOMED): SessionState.OPEN,
-    (SessionState.WAITING, SessionEvent.END): SessionState.CLOSED,
-    (SessionState.OPENING, SessionEvent.END): SessionState.CLOSED,
-    (SessionState.OPEN, SessionEvent.END): SessionState.CLOSED,
-    (SessionState.CLOSED, SessionEvent.END): SessionState.CLOSED,
-}
-
-
-class IllegalSessionEvent(TransportError):
-    """A bug of ours: the event is not legal in the state; the message names both."""
+from trouper.transport.session_state import SessionEvent, SessionState, after
 
 
 class Channel(Protocol):
@@ -76,6 +40,8 @@ class Channel(Protocol):
     def take(self, max_bytes: int) -> list[ChannelItem]: ...
     @property
     def pending(self) -> bool: ...
+    @property
+    def feed_pending(self) -> bool: ...
 
 
 # --- what the shell is asked to do ----------------------------------------------------------------
@@ -120,13 +86,25 @@ class Session:
     """One session, from the upgrade to its end.
 
     ``on_due`` is called, synchronously, whenever ``take_message`` may have something to give;
-    ``on_fault`` when something could not be written as JSON.
+    ``on_fault`` when something could not be written as JSON. ``now()``: a monotonic clock, in seconds.
     """
 
-    def __init__(self, options: GatewayOptions, on_due: Callable[[], None], on_fault: OnFault) -> None:
+    def __init__(
+        self,
+        options: GatewayOptions,
+        on_due: Callable[[], None],
+        on_fault: OnFault,
+        now: Callable[[], float],
+    ) -> None:
         self.state = SessionState.WAITING
         self._options = options
         self._on_due = on_due
+        self._now = now
+        most = options.max_message_bytes
+        self._rate = DeliveryRate(min(ENTRY_BYTES, most), most)
+        self._visible = True
+        self._coalesce_ms: int | None = None
+        self._attach_unanswered = False
         self._outgoing = Outgoing(on_fault)
         self._channel: Channel | None = None
         self._early: list[Item] = []
@@ -204,7 +182,8 @@ class Session:
     def take_message(self) -> bytes | None:
         """All that is due, as one message: beat and replies, then feed, then outputs.
 
-        None if nothing is. At most ``max_message_bytes``, except that one whole item always fits.
+        None if nothing is. At most what the peer takes in a second, between ``ENTRY_BYTES`` and
+        ``max_message_bytes``, except that one whole item always fits.
         """
         if self.state is not SessionState.OPEN:
             return None
@@ -212,7 +191,7 @@ class Session:
         if self._beat_due:
             self._beat_due = False
             parts.append(_BEAT)
-        limit = self._options.max_message_bytes
+        limit = self._rate.message_bytes
         size = 0
         while self._replies and (size == 0 or size + len(self._replies[0].encoded) <= limit):
             reply = self._replies.popleft()
@@ -222,6 +201,11 @@ class Session:
         self._reply_bytes -= size
         assert self._channel is not None
         due = self._channel.take(max(limit - size, ENTRY_BYTES))
+        if due:
+            self._attach_unanswered = False
+        for item in due:
+            if isinstance(item, OutputItem | EndItem):
+                self._rate.sent(item.sent, self._now())
         parts.extend(self._outgoing.channel_items(due, self._channel.detach))
         return join_items(parts) if parts else None
 
@@ -231,6 +215,21 @@ class Session:
         if self.state is not SessionState.OPEN or self._channel is None:
             return False
         return self._beat_due or bool(self._replies) or self._channel.pending
+
+    @property
+    def coalesce_s(self) -> float | None:
+        """For how long what is due may wait for more, in seconds; None: the gateway's tick.
+
+        What the client asked for is for its output as it grows. A beat, a reply, the feed and the answer
+        to an attach wait for no more than the tick.
+        """
+        feed_due = self._channel is not None and self._channel.feed_pending
+        if self._beat_due or self._replies or self._attach_unanswered or feed_due:
+            return None
+        asked = None if self._coalesce_ms is None else self._coalesce_ms / 1000
+        if self._visible:
+            return asked
+        return max(asked or 0.0, self._options.hidden_tick_s)
 
     @property
     def owed(self) -> int:
@@ -258,6 +257,7 @@ class Session:
         if self.state is SessionState.WAITING:
             if not isinstance(item, messages.Hello):
                 raise ProtocolBroken(_not_hello(item))
+            self._visible, self._coalesce_ms = item.visible, item.coalesce_ms
             self._move(SessionEvent.HELLO)
             actions.append(Authenticate(item))
         elif self.state is SessionState.OPENING:
@@ -279,7 +279,9 @@ class Session:
                     self._channel.ack(item.sent, item.feed or 0)
                 except ValueError as error:
                     raise ProtocolBroken(str(error)) from error
+                self._rate.acked(item.sent, self._now())
             case messages.Attach():
+                self._attach_unanswered = True
                 try:
                     self._channel.attach(item.job, item.attempt, item.n)
                 except TooManyAttached as error:
@@ -287,7 +289,12 @@ class Session:
             case messages.Detach():
                 self._channel.detach(item.job)
             case messages.Visible():
+                self._visible = item.visible
                 self._channel.set_visible(item.visible)
+                self._hasten()
+            case messages.Coalesce():
+                self._coalesce_ms = item.ms
+                self._hasten()
             case messages.Resync():
                 self._channel.resync(None if item.feed is None else (item.feed.epoch, item.feed.seq))
             case messages.Unacceptable(_, None, message):
@@ -300,6 +307,11 @@ class Session:
                 raise ProtocolBroken("a second hello; legal is one, as the first item")
             case _:
                 raise ProtocolBroken(f"{item.t} is not for a client to send")
+
+    def _hasten(self) -> None:
+        """What waits for the end of a longer window need not."""
+        if self.pending:
+            self._on_due()
 
     def _command(self, command: Command, actions: list[Action]) -> None:
         limit = self._options.max_pending_commands
@@ -340,10 +352,7 @@ class Session:
         actions.append(Close(code, close_reason(reason)))
 
     def _move(self, event: SessionEvent) -> None:
-        after = _NEXT.get((self.state, event))
-        if after is None:
-            raise IllegalSessionEvent(f"{event.value!r} is not legal in the state {self.state.value!r}")
-        self.state = after
+        self.state = after(self.state, event)
 
 
 def _not_hello(item: Item) -> str:

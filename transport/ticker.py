@@ -1,8 +1,9 @@
 """One task that flushes every session of a gateway.
 
-What comes after silence is flushed at once; what follows goes once per tick. The alternative, a timer
-for each session, costs a wake-up of 28 to 46 µs for each of them; here one wake-up serves all that are
-due. Sessions only *mark* themselves, so what changes in one step goes out in one message.
+What comes after silence is flushed at once; what follows goes once per window: the gateway's tick, or
+what the session asked for. The alternative, a timer for each session, costs a wake-up of 28 to 46 µs for
+each of them; here one wake-up serves all that are due, since windows are multiples of the tick on one
+grid. Sessions only *mark* themselves, so what changes in one step goes out in one message.
 """
 
 from __future__ import annotations
@@ -18,6 +19,11 @@ _MEMBERS_PER_CHECKPOINT = 64
 
 class Flushable(Protocol):
     """A session as the ticker sees it."""
+
+    @property
+    def coalesce_s(self) -> float | None:
+        """Its window in seconds, 0 for none; None: the gateway's tick."""
+        ...
 
     def flush(self) -> bool:
         """Send what is due, without waiting. Whether anything was. Never raises."""
@@ -35,57 +41,92 @@ class TickerStatistics:
 
 
 class Ticker:
-    """``tick_s``: the window of a busy session; ``max_tick_s``: the longest that it is stretched to."""
+    """``tick_s``: the window of a busy session that asked for none; ``max_tick_s``: the longest that it
+    is stretched to when flushing takes more than a quarter of it."""
 
     def __init__(self, tick_s: float, max_tick_s: float) -> None:
         self._base_s = tick_s
         self._max_s = max(tick_s, max_tick_s)
         self._tick_s = tick_s
-        self._next_tick = 0.0
         self._now: dict[Flushable, None] = {}
-        self._later: dict[Flushable, None] = {}
+        self._later: dict[Flushable, int] = {}
+        """Member → the tick that it waits for, counted in ``_base_s`` from the clock's zero."""
+        self._waiting: dict[int, dict[Flushable, None]] = {}
+        """The same by tick: a few keys, since windows end together."""
         self._flushed_at: dict[Flushable, float] = {}
         self._wake = trio.Event()
         self._ticks = 0
         self._flushes = 0
 
     def mark(self, member: Flushable, *, urgent: bool = False) -> None:
-        """``member`` has something to send: now if it was silent for a tick or is ``urgent`` (the
-        rest of what did not fit into its last message), else at the next tick."""
+        """``member`` has something to send: now if it was silent for its window or is ``urgent`` (the
+        rest of what did not fit into its last message), else when its window ends. Marked again, it
+        goes at the earlier of the two times."""
         if member in self._now:
             return
-        if not urgent and trio.current_time() - self._flushed_at.get(member, -math.inf) < self._tick_s:
-            if not self._later:
-                # The grid is the clock's, so all sessions that are busy go in one wake-up.
-                self._next_tick = (math.floor(trio.current_time() / self._tick_s) + 1) * self._tick_s
-                self._wake.set()
-            self._later[member] = None
+        window = self._window(member)
+        now = trio.current_time()
+        if not urgent and now - self._flushed_at.get(member, -math.inf) < window:
+            self._wait(member, window, now)
             return
-        self._later.pop(member, None)
+        self._leave(member)
         self._now[member] = None
         self._wake.set()
+
+    def _window(self, member: Flushable) -> float:
+        asked = member.coalesce_s
+        if asked is None:
+            return self._tick_s
+        # When flushing takes its time, nobody is served more often than that allows.
+        return max(asked, self._tick_s) if self._tick_s > self._base_s else asked
+
+    def _wait(self, member: Flushable, window: float, now: float) -> None:
+        ticks = max(1, math.ceil(window / self._base_s))
+        tick = (math.floor(now / self._base_s / ticks) + 1) * ticks
+        if tick >= self._later.get(member, math.inf):
+            return
+        self._leave(member)
+        if not self._waiting or tick < min(self._waiting):
+            self._wake.set()
+        self._later[member] = tick
+        self._waiting.setdefault(tick, {})[member] = None
+
+    def _leave(self, member: Flushable) -> None:
+        tick = self._later.pop(member, None)
+        if tick is not None:
+            del self._waiting[tick][member]
+            if not self._waiting[tick]:
+                del self._waiting[tick]
 
     def forget(self, member: Flushable) -> None:
         """``member`` is at its end."""
         self._now.pop(member, None)
-        self._later.pop(member, None)
+        self._leave(member)
         self._flushed_at.pop(member, None)
 
     async def run(self) -> None:
         """Flush for ever. **Cancellation**: between two flushes; nothing is lost, nothing more goes."""
         while True:
             if not self._now:
-                with trio.CancelScope(deadline=self._next_tick if self._later else math.inf):
+                deadline = min(self._waiting) * self._base_s if self._waiting else math.inf
+                with trio.CancelScope(deadline=deadline):
                     await self._wake.wait()
                 self._wake = trio.Event()
-            tick = bool(self._later) and trio.current_time() >= self._next_tick
-            if tick:
-                self._now.update(self._later)
-                self._later.clear()
-                self._ticks += 1
-            await self._flush_all(tick)
+            await self._flush_all(tick=self._take_due())
 
-    async def _flush_all(self, tick: bool) -> None:
+    def _take_due(self) -> bool:
+        """Whether a window has ended; its members are to go now."""
+        now = trio.current_time()
+        due = [tick for tick in self._waiting if tick * self._base_s <= now]
+        for tick in due:
+            members = self._waiting.pop(tick)
+            self._now.update(members)
+            for member in members:
+                del self._later[member]
+        self._ticks += bool(due)
+        return bool(due)
+
+    async def _flush_all(self, *, tick: bool) -> None:
         started = trio.current_time()
         batch, self._now = self._now, {}
         for index, member in enumerate(batch, 1):

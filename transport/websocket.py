@@ -27,8 +27,9 @@ from trouper.transport.messages import Command
 from trouper.transport.options import GatewayOptions
 from trouper.transport.outbox import Outbox, OutboxStream, close_frame, text_frame
 from trouper.transport.ports import GatewayRuntime, SessionChannel
-from trouper.transport.session import Action, CarryOut, Close, Session, SessionState
+from trouper.transport.session import Action, CarryOut, Close, Session
 from trouper.transport.session import Authenticate as AuthenticateAction
+from trouper.transport.session_state import SessionState
 from trouper.transport.ticker import Ticker
 
 try:
@@ -76,7 +77,7 @@ class WebSocketConnection:
         self._ports = ports
         self._options = ports.options
         self._request = request
-        self._session = Session(ports.options, self._due, ports.on_crash)
+        self._session = Session(ports.options, self._due, ports.on_crash, trio.current_time)
         self._outbox = Outbox(stream, self._idle)
         self._stream = OutboxStream(
             self._outbox,
@@ -278,6 +279,11 @@ class WebSocketConnection:
     def _idle(self) -> None:
         if self._session.pending:
             self._ports.ticker.mark(self, urgent=self._backlog)
+
+    @property
+    def coalesce_s(self) -> float | None:
+        """For the ticker: how long what is due may wait for more."""
+        return self._session.coalesce_s
 
     def flush(self) -> bool:
         """For the ticker: send one message if one is due and the one before it is gone.

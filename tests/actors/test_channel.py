@@ -100,6 +100,21 @@ def test_no_frame_spans_the_latest_savepoint() -> None:
     assert [(i.start, i.end) for i in outputs_of(world.take(channel))] == [(0, 4), (4, 6)]
 
 
+@pytest.mark.clause("E2")
+def test_a_message_with_output_in_it_takes_no_entry_that_does_not_fit() -> None:
+    world = World()
+    world.claim(0)
+    world.append("a" * 300, "b" * 60, "c" * 60)
+    world.change(savepoint=1, entries=3)
+    channel = world.channel()
+    channel.attach("j", 1, 0)
+    world.serve_pages()
+    assert outputs_of(list(channel.take(320))) == []
+    world.serve_pages()
+    sent = [[item.sent for item in outputs_of(list(channel.take(limit)))] for limit in (320, 50, 1)]
+    assert sent == [[300], [360], [420]]  # one always fits, and only one
+
+
 @pytest.mark.clause("O4")
 def test_a_session_that_does_not_ack_stops_at_its_window_and_goes_on_where_it_stopped() -> None:
     world = World(ChannelLimits(window_bytes=1000))

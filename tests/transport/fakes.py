@@ -76,6 +76,10 @@ class FakeChannel:
     def pending(self) -> bool:
         return bool(self.due) or self._broken
 
+    @property
+    def feed_pending(self) -> bool:
+        return any(isinstance(item, FeedSnapshot) for item in self.due)
+
     def take(self, max_bytes: int) -> list[ChannelItem]:
         if self._broken:
             raise ZeroDivisionError("a bug in the channel")

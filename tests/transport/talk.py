@@ -21,8 +21,12 @@ class Talk:
         self.due = 0
         self.channel = FakeChannel()
         self.faults: list[tuple[str, Exception]] = []
+        self.now = 0.0
         self.session = Session(
-            GatewayOptions(**bounds), self._due, lambda what, error: self.faults.append((what, error))
+            GatewayOptions(**bounds),
+            self._due,
+            lambda what, error: self.faults.append((what, error)),
+            lambda: self.now,
         )
 
     def _due(self) -> None:

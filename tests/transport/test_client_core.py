@@ -344,3 +344,26 @@ def test_without_rows_the_feed_keeps_its_cursor_and_counts() -> None:
     core = ClientCore(options=ClientOptions(), uniform=lambda low, high: high, feed_rows=False)
     connected(core, wire.snapshot(4, jobs=(wire.job(),), notes=(wire.notification(),)))
     assert (core.feed.seq, dict(core.feed.jobs), core.feed.counts.unread) == (4, {}, 1)
+
+
+def test_how_long_output_may_be_gathered_is_said_in_the_hello_and_when_it_changes() -> None:
+    core = ClientCore(options=ClientOptions(), uniform=lambda low, high: high, coalesce_ms=100)
+    core.opened()
+    assert core.take()[0]["coalesce_ms"] == 100
+    core.set_coalesce(100)
+    assert core.take() == []
+    core.set_coalesce(None)
+    assert core.take() == [{"t": "coalesce", "ms": None}]
+    core.closed(None)
+    core.set_coalesce(0)
+    core.opened()
+    assert core.take() == [{"t": "hello", "visible": True, "feed": None, "coalesce_ms": 0}]
+
+
+@pytest.mark.parametrize("wrong", [50, -1, 500.0, "0", True])
+def test_a_window_that_the_server_would_refuse_is_refused_at_the_call(wrong: Any) -> None:
+    core = wire.make_core()
+    with pytest.raises(ValueError, match="legal are None"):
+        core.set_coalesce(wrong)
+    core.opened()
+    assert "coalesce_ms" not in core.take()[0]

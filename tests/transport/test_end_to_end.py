@@ -243,8 +243,9 @@ async def test_two_devices_of_one_user_have_equal_counts_after_each_mark_and_ano
         async def agree(unseen: int, unread: int, shown: int) -> None:
             expected = trouper.Counts(unseen=unseen, unread=unread)
             for device in (desk, phone):
-                await until_feed(device, lambda c: c.feed.counts == expected)
-                assert len(device.feed.notifications) == shown
+                await until_feed(
+                    device, lambda c: c.feed.counts == expected and len(c.feed.notifications) == shown
+                )
             assert desk.feed.seq == phone.feed.seq
             assert desk.feed.notifications == phone.feed.notifications
             assert await service.runtime.mark("ada", "seen", ids=[]) == expected

@@ -12,7 +12,7 @@ from trouper.actors.channel_items import FeedChanges, FeedSnapshot, GoneItem, Ou
 from trouper.store.protocol import Changes, Snapshot
 from trouper.store.records import Counts, Job, Notification
 from trouper.transport.messages import Reply
-from trouper.transport.session import SessionState
+from trouper.transport.session_state import SessionState
 
 LONE = "\ud800"
 

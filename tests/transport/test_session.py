@@ -18,9 +18,8 @@ from trouper.transport.session import (
     Authenticate,
     CarryOut,
     Close,
-    IllegalSessionEvent,
-    SessionState,
 )
+from trouper.transport.session_state import IllegalSessionEvent, SessionState
 
 
 def test_the_first_message_of_the_server_is_welcome_then_snapshot() -> None:

@@ -18,9 +18,10 @@ TICK = 0.025
 class Member:
     """Sends whenever it is asked, and notes when; ``takes`` is how long a flush lasts."""
 
-    def __init__(self) -> None:
+    def __init__(self, coalesce_s: float | None = None) -> None:
         self.at: list[float] = []
         self.silent = False
+        self.coalesce_s = coalesce_s
 
     def flush(self) -> bool:
         if self.silent:
@@ -142,6 +143,8 @@ async def test_a_flush_that_had_nothing_to_send_starts_no_tick(autojump_clock: M
 class Slow:
     """A flush that takes its time, on the virtual clock."""
 
+    coalesce_s: float | None = None
+
     def __init__(self, clock: MockClock, takes_s: float) -> None:
         self._clock = clock
         self._takes_s = takes_s
@@ -162,6 +165,64 @@ async def test_a_tick_is_stretched_when_flushing_takes_more_than_a_quarter(
         ticker.mark(slow)
         await trio.testing.wait_all_tasks_blocked()
         assert ticker.statistics().tick_s == pytest.approx(tick_s)
+
+    await running(ticker, script)
+
+
+@pytest.mark.clause("O5")
+@pytest.mark.parametrize(("coalesce_s", "times"), [(0.0, 50), (0.1, 6), (0.5, 2)])
+async def test_a_member_that_asked_for_a_window_of_its_own_gets_it(
+    autojump_clock: MockClock, coalesce_s: float, times: int
+) -> None:
+    ticker, member, other = Ticker(TICK, 0.1), Member(coalesce_s), Member()
+
+    async def script() -> None:
+        began = trio.current_time()
+        for _ in range(50):  # something is due every 10 ms, for half a second
+            ticker.mark(member)
+            ticker.mark(other)
+            await trio.sleep(0.010)
+        await trio.sleep(1)
+        assert member.at[0] == began
+        assert abs(len(member.at) - times) <= 1
+        assert len(other.at) == pytest.approx(21, abs=2)
+        assert len(set(member.at) - set(other.at)) <= (0 if coalesce_s else 50)  # one grid: no more wake-ups
+
+    await running(ticker, script)
+
+
+@pytest.mark.clause("O5")
+async def test_a_window_that_is_made_shorter_ends_what_waits_sooner(autojump_clock: MockClock) -> None:
+    ticker, member = Ticker(TICK, 0.1), Member(0.5)
+
+    async def script() -> None:
+        began = trio.current_time()
+        ticker.mark(member)
+        await trio.sleep(0.001)
+        ticker.mark(member)
+        await trio.sleep(0.001)
+        member.coalesce_s = None
+        ticker.mark(member)
+        await trio.sleep(1)
+        assert len(member.at) == 2
+        assert member.at[1] - began <= TICK
+
+    await running(ticker, script)
+
+
+async def test_a_stretched_tick_holds_for_who_asked_for_none_too(mock_clock: MockClock) -> None:
+    ticker, slow, eager = Ticker(TICK, 0.1), Slow(mock_clock, 0.05), Member(0.0)
+
+    async def script() -> None:
+        ticker.mark(slow)
+        ticker.mark(eager)
+        await trio.testing.wait_all_tasks_blocked()
+        ticker.mark(eager)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(eager.at) == 1
+        mock_clock.jump(0.1)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(eager.at) == 2
 
     await running(ticker, script)
 

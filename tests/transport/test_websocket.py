@@ -16,7 +16,7 @@ from tests.transport.ws_peer import HELLO, frozen, open_house, still_works
 from trouper.transport.auth import Hello
 from trouper.transport.codes import CloseCode
 from trouper.transport.options import GatewayOptions
-from trouper.transport.session import SessionState
+from trouper.transport.session_state import SessionState
 
 
 async def test_a_client_that_says_hello_is_welcomed_and_holds_a_cursor_at_once(
@@ -277,7 +277,7 @@ async def test_a_peer_that_does_not_read_costs_one_message_and_then_gets_the_res
             got += [item["from"] for item in items if item["t"] == "output"]
             messages += 1
         assert got == list(range(1000))
-        assert messages < 30  # larger ranges, and not one per tick
+        assert messages < 100  # ranges of 16 KiB, since nothing is acknowledged, and not one per tick
 
 
 async def test_the_server_closes_in_time_when_the_peer_does_not_take_it(autojump_clock: MockClock) -> None:

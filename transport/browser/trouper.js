@@ -498,6 +498,9 @@ function checkOutput(job, cursor, idCharacters) {
 
 // --- the protocol ---------------------------------------------------------------------------------
 
+/** For how long a client may ask its output to be gathered, in milliseconds. */
+const COALESCE_MS = [0, 100, 500];
+
 /** The names of the feed's items and of an output's items, for `receive`. */
 const OUTPUT_ITEMS = new Set(["output", "rewind", "output.end", "gone", "progress"]);
 
@@ -522,6 +525,8 @@ export class ClientCore {
     this.user = null;
     this.open = false;
     this.visible = true;
+    /** @type {number | null} */
+    this.coalesceMs = null;
     this.window = 262_144;
     this.silenceMs = 35_000;
     this._commands = 0;
@@ -544,6 +549,7 @@ export class ClientCore {
     const hello = { t: "hello", visible: this.visible };
     if (token) hello.token = token;
     if (this.feed.cursor) hello.feed = this.feed.cursor;
+    if (this.coalesceMs !== null) hello.coalesce_ms = this.coalesceMs;
     this.out = [hello];
     for (const log of this.outputs.values()) if (!log.paused) this._attach(log);
     for (const command of this.pending.values()) command.sent = false;
@@ -561,6 +567,17 @@ export class ClientCore {
     if (visible === this.visible) return;
     this.visible = visible;
     if (this.open) this.out.push({ t: "visible", visible });
+  }
+
+  /** Throws TrouperError `bad_request` for what the server would refuse.
+   * @param {number | null} ms */
+  setCoalesce(ms) {
+    if (ms !== null && !COALESCE_MS.includes(ms)) {
+      throw new TrouperError("bad_request", `coalesceMs is ${ms}; legal are null (as the server chooses), ${COALESCE_MS.join(", ")}`);
+    }
+    if (ms === this.coalesceMs) return;
+    this.coalesceMs = ms;
+    if (this.open) this.out.push({ t: "coalesce", ms });
   }
 
   /**
@@ -935,6 +952,8 @@ function units(item) {
  * @property {string} [url] Default: `/ws` on the page's own host.
  * @property {string | (() => string)} [token] For gateways that ask for one; it goes into the hello.
  * @property {boolean} [visible] Default: what `document.visibilityState` says, as it changes.
+ * @property {number | null} [coalesceMs] For how long the server may gather output before it sends it: 0,
+ *   100 or 500; null (the default): as it chooses.
  * @property {Partial<typeof LIMITS>} [limits]
  * @property {any} [WebSocket] The class to open sockets with.
  * @property {() => number} [now] Milliseconds since the epoch.
@@ -975,6 +994,7 @@ export class Client extends EventTarget {
     this.now = options.now ?? Date.now;
     this.limits = Object.freeze({ ...LIMITS, ...options.limits });
     this._core = new ClientCore(this.limits);
+    this._core.setCoalesce(options.coalesceMs ?? null);
     /** @type {Map<string, OutputStream>} */
     this._streams = new Map();
     /** @type {Map<string, {resolve: (ok: any) => void, reject: (error: Error) => void}>} */
@@ -1319,6 +1339,14 @@ export class Client extends EventTarget {
   }
 
   // The page
+
+  /** For how long the server may gather output before it sends it, from now on and on later connections.
+   * Throws TrouperError `bad_request`.
+   * @param {number | null} ms 0, 100 or 500 milliseconds; null: as the server chooses. */
+  setCoalesce(ms) {
+    this._core.setCoalesce(ms);
+    this._settle();
+  }
 
   _visible() {
     return this._fixedVisible ?? this._page.document?.visibilityState !== "hidden";

@@ -435,3 +435,19 @@ test("the trace of the specification is what this client says to what that serve
   for (const item of items) held.take(item);
   assert.deepEqual([held.text, held.end.verified], ["hi", true]);
 });
+
+test("how long output may be gathered is said in the hello and when it changes", () => {
+  const core = new ClientCore();
+  core.setCoalesce(100);
+  core.opened();
+  assert.deepEqual(core.out.splice(0), [{ t: "hello", visible: true, coalesce_ms: 100 }]);
+  core.setCoalesce(100);
+  assert.deepEqual(core.out, []);
+  core.setCoalesce(null);
+  assert.deepEqual(core.out.splice(0), [{ t: "coalesce", ms: null }]);
+  assert.throws(() => core.setCoalesce(50), /legal are null/);
+  core.lost();
+  core.setCoalesce(0);
+  core.opened();
+  assert.deepEqual(core.out.splice(0), [{ t: "hello", visible: true, coalesce_ms: 0 }]);
+});
