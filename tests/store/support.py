@@ -220,6 +220,12 @@ class Source:
         await self._settled.wait()
         return self.results[-1]
 
+    async def until(self, entries: int) -> None:
+        """Wait until the log has ``entries`` entries, however often the store has to try."""
+        while self.start < entries:
+            self._settled = trio.Event()
+            await self._settled.wait()
+
 
 def admission(id: str, **fields: Any) -> Admission:
     defaults = {"user": "ada", "name": "report", "arguments": "{}", "fingerprint": "print"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import trio
 
 from tests.store.support import Source, World, options
 from trouper.store.protocol import Append, Appended, CommitNotice, EndingKind, RefusalReason, Refused
@@ -58,9 +57,7 @@ async def test_what_was_written_while_a_source_was_told_goes_with_the_next_commi
 
     source = Chatty(world.store, await world.start("j1"))
     await source.commit("a")
-    with trio.fail_after(5):
-        while len(source.results) < 3:
-            await world.store.job("j1")
+    await source.until(3)
     assert await world.log("j1") == ("a", "more", "more")
 
 

@@ -50,7 +50,8 @@ class Fault:
 # --- one commit for all -------------------------------------------------------------------------
 
 
-async def test_all_dirty_sources_share_one_commit(sqlite: World) -> None:
+async def test_all_dirty_sources_share_one_commit(tmp_path: Path, nursery: trio.Nursery) -> None:
+    sqlite = await opened(tmp_path, nursery)
     sources = [Source(sqlite.store, await sqlite.start(f"j{place}")) for place in range(50)]
     before = sqlite.store.statistics()["output_commits"]
     for source in sources:
@@ -63,7 +64,8 @@ async def test_all_dirty_sources_share_one_commit(sqlite: World) -> None:
 
 
 @pytest.mark.clause("N1")
-async def test_an_operation_takes_all_pending_output_along(sqlite: World) -> None:
+async def test_an_operation_takes_all_pending_output_along(tmp_path: Path, nursery: trio.Nursery) -> None:
+    sqlite = await opened(tmp_path, nursery)
     first, second = await sqlite.start("j1"), await sqlite.start("j2")
     one, two = Source(sqlite.store, first), Source(sqlite.store, second)
     finish = await sqlite.finish_of(first, entries=1)
@@ -153,7 +155,7 @@ async def test_a_poisoned_operation_fails_alone_in_its_batch(tmp_path: Path, nur
 
 @pytest.mark.clause("E1")
 async def test_a_failed_commit_tells_its_waiters_and_sources_and_the_output_goes_later(
-    tmp_path: Path, nursery: trio.Nursery
+    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
     fault = Fault()
     world = await opened(tmp_path, nursery, fault=fault)
@@ -166,10 +168,7 @@ async def test_a_failed_commit_tells_its_waiters_and_sources_and_the_output_goes
         await world.store.admit(admission("j2"))
     assert isinstance(source.results[-1], AppendFailed)
     assert len(world.notices) == told
-    with trio.fail_after(5):
-        while source.start < 2:
-            await world.store.job("j1")
-            await trio.sleep(0.001)
+    await source.until(2)
     assert await world.log("j1") == ("a", "b")
     assert await world.store.job("j2") is None
     assert world.store.statistics()["failed_commits"] == 3
@@ -193,7 +192,9 @@ async def test_a_failed_finish_can_be_repeated(tmp_path: Path, nursery: trio.Nur
 
 
 @pytest.mark.clause("E1")
-async def test_a_full_disk_refuses_for_now_and_loses_nothing(tmp_path: Path, nursery: trio.Nursery) -> None:
+async def test_a_full_disk_refuses_for_now_and_loses_nothing(
+    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
     world = await opened(tmp_path, nursery)
     job = await world.start("j1")
     await world.write(job, "a")
@@ -205,10 +206,7 @@ async def test_a_full_disk_refuses_for_now_and_loses_nothing(tmp_path: Path, nur
     with pytest.raises(StoreUnavailable, match="full"):
         await world.store.admit(admission("j2"))
     connection.execute("PRAGMA max_page_count = 100000")
-    with trio.fail_after(5):
-        while source.start < 2:
-            await world.store.job("j1")
-            await trio.sleep(0.001)
+    await source.until(2)
     assert await world.log("j1") == ("a", "b" * 100_000)
     await world.admit("j2")
 
