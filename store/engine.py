@@ -78,8 +78,8 @@ class EngineStore(abc.ABC):
         """Named counters and the use of each bound."""
 
     @abc.abstractmethod
-    async def _transact(self, call: Callable[[Transaction], T], *, finish: bool = False) -> T:
-        """Carry out ``call`` and commit it; ``finish`` says that it ends an attempt."""
+    async def _transact(self, call: Callable[[Transaction], T], *, site: str = "") -> T:
+        """Carry out ``call`` and commit it; ``site`` names its fault points."""
 
     @abc.abstractmethod
     async def _query(self, call: Callable[[Tables], T]) -> T:
@@ -91,10 +91,10 @@ class EngineStore(abc.ABC):
         self._listeners.append(listener)
 
     async def admit(self, admission: Admission) -> Admitted | Conflict | ThreadBusy | QueueFull:
-        return await self._transact(partial(admitting.admit, admission=admission))
+        return await self._transact(partial(admitting.admit, admission=admission), site="admit")
 
     async def claim(self, limit: int, per_user: int | None = None) -> Claims:
-        return await self._transact(partial(transactions.claim, limit=limit, per_user=per_user))
+        return await self._transact(partial(transactions.claim, limit=limit, per_user=per_user), site="claim")
 
     async def savepoint(self, request: Savepoint) -> Saved | Refused:
         return await self._transact(partial(transactions.savepoint, request=request))
@@ -104,14 +104,14 @@ class EngineStore(abc.ABC):
 
     async def lose(self, job_id: str, fence: int, reason: str) -> Finished | Refused:
         return await self._transact(
-            partial(transactions.lose, job_id=job_id, fence=fence, reason=reason), finish=True
+            partial(transactions.lose, job_id=job_id, fence=fence, reason=reason), site="finish"
         )
 
     async def finish(self, request: Finish) -> Finished | Refused:
-        return await self._transact(partial(transactions.finish, request=request), finish=True)
+        return await self._transact(partial(transactions.finish, request=request), site="finish")
 
     async def cancel(self, job_id: str, user: str | None) -> CancelResult:
-        return await self._transact(partial(admitting.cancel, job_id=job_id, user=user))
+        return await self._transact(partial(admitting.cancel, job_id=job_id, user=user), site="cancel")
 
     async def cancel_key(self, user: str, key: str) -> CancelResult:
         age_s, most = self._options.tombstone_age_s, self._options.tombstones_per_user_max

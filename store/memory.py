@@ -107,7 +107,7 @@ class MemoryStore(EngineStore):
         if not self._open:
             raise StoreUnavailable("the store is not running")
 
-    async def _transact(self, call: Callable[[Transaction], T], *, finish: bool = False) -> T:
+    async def _transact(self, call: Callable[[Transaction], T], *, site: str = "") -> T:
         await trio.lowlevel.checkpoint()
         self._check_open()
         tx = self._begin()

@@ -85,7 +85,9 @@ class Seams:
     * ``new_id()``: an opaque id, unique across processes, safe in a URL.
     * ``random``: the source of jitter.
     * ``open_thread(name)``: a ``BlockingThread``; whoever opens it closes it.
-    * ``fault(site)``: called at named places; a test's may raise, or kill the process.
+    * ``fault(site)``: called at named places; a test's may raise, or kill the process. In the SQLite store:
+      ``output.appended`` (before the commit), ``output.committed``, and ``.begun`` and ``.committed`` of
+      ``admit``, ``claim``, ``cancel`` and ``finish``; at each call of ``ctx``: ``ctx.call.<attempt>``.
     """
 
     now: Callable[[], float] = trio.current_time

@@ -86,8 +86,8 @@ class SqliteStore(EngineStore):
             raise StoreUnavailable("the store is not running")
         return self._writer
 
-    async def _transact(self, call: Callable[[Transaction], T], *, finish: bool = False) -> T:
-        result: T = await self._running().transact(call, finish)
+    async def _transact(self, call: Callable[[Transaction], T], *, site: str = "") -> T:
+        result: T = await self._running().transact(call, site)
         return result
 
     async def _query(self, call: Callable[[Tables], T]) -> T:

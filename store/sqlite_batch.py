@@ -34,7 +34,8 @@ class Operation:
 
     call: Callable[[Any], Any]
     task: trio.lowlevel.Task
-    finish: bool = False
+    site: str = ""
+    """The name of its fault points, if it has some."""
     handed_over: bool = False
     """In a batch: from now on its waiter cannot be cancelled."""
     result: outcome.Outcome[Any] | None = None
@@ -113,8 +114,8 @@ class SqliteEngine:
         if grew:
             self.counters["output_commits"] += 1
             self._seams.fault("output.committed")
-        if any(operation.finish for operation in batch.operations):
-            self._seams.fault("finish.committed")
+        for site in dict.fromkeys(operation.site for operation in batch.operations if operation.site):
+            self._seams.fault(f"{site}.committed")
 
     def _append(self, batch: Batch) -> bool:
         """Judge and gather the appends; whether any was accepted. Their statements are ``flush``'s."""
@@ -134,8 +135,8 @@ class SqliteEngine:
 
     def _operate(self, operation: Operation, batch: Batch) -> None:
         self.counters["operations"] += 1
-        if operation.finish:
-            self._seams.fault("finish.begun")
+        if operation.site:
+            self._seams.fault(f"{operation.site}.begun")
         mark = self._log.mark()
         tx = self._begin(batch)
         self._db.execute("SAVEPOINT operation")

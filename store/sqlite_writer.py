@@ -64,20 +64,20 @@ class GroupCommit:
             self._wake.set()
         self._dirty[source] = None
 
-    async def transact(self, call: Callable[[Any], Any], finish: bool) -> Any:
+    async def transact(self, call: Callable[[Any], Any], site: str = "") -> Any:
         """**Cancellation**: withdrawn while it waits for a batch; in one, it is waited for."""
-        return await self._wait(self._operations, call, finish)
+        return await self._wait(self._operations, call, site)
 
     async def query(self, call: Callable[[Any], Any]) -> Any:
-        return await self._wait(self._reads, call, False)
+        return await self._wait(self._reads, call, "")
 
-    async def _wait(self, queue: deque[Operation], call: Callable[[Any], Any], finish: bool) -> Any:
+    async def _wait(self, queue: deque[Operation], call: Callable[[Any], Any], site: str) -> Any:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._closed:
             raise StoreUnavailable("the store is closed")
         if len(self._operations) + len(self._reads) >= self._options.operations_max:
             raise StoreUnavailable(f"the store has {self._options.operations_max} operations waiting")
-        operation = Operation(call, trio.lowlevel.current_task(), finish)
+        operation = Operation(call, trio.lowlevel.current_task(), site)
         queue.append(operation)
         self._wake.set()
 

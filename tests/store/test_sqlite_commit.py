@@ -285,7 +285,8 @@ async def test_the_fault_points_are_where_they_are_said_to_be(tmp_path: Path, nu
     fault = Fault()
     world = await opened(tmp_path, nursery, fault=fault)
     job = await world.start("j1")
-    assert fault.seen == []
+    assert fault.seen == ["admit.begun", "admit.committed", "claim.begun", "claim.committed"]
+    fault.seen.clear()
     await world.write(job, "a")
     assert fault.seen == ["output.appended", "output.committed"]
     fault.seen.clear()
@@ -293,6 +294,9 @@ async def test_the_fault_points_are_where_they_are_said_to_be(tmp_path: Path, nu
     Source(world.store, job, start=1).write("b")
     await world.store.finish(finish)
     assert fault.seen == ["finish.begun", "output.appended", "output.committed", "finish.committed"]
+    fault.seen.clear()
+    await world.store.cancel("j1", None)
+    assert fault.seen == ["cancel.begun", "cancel.committed"]
 
 
 async def test_a_fault_after_the_commit_ends_the_store_and_the_outcome_can_be_asked_for(
