@@ -759,6 +759,7 @@ export class ClientCore {
     this._ackDue = true;
     if (log.hash && log.hash.hex() !== item.sha256) {
       if (log.retried) {
+        this.outputs.delete(log.job); // its end has detached it already
         this._fail(log, `the output of ${log.job} does not have the hash that the server tells, twice: ${item.sha256}`);
         return;
       }

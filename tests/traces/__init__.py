@@ -1,0 +1,1 @@
+"""Conversations that docs/protocol.md prescribes, played against the gateway and against clients."""
