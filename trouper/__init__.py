@@ -8,7 +8,8 @@ room does not load the others. The rooms, from the ground up (each imports only 
 * ``trouper.supervisor``  what keeps it running
 * ``trouper.transport``   how it reaches people
 
-Beside them: ``testing`` (``run_job``).
+Beside them, for tests: ``testing``, which has ``run_job``, ``TestProbe`` (of ``probe``) and
+``run_behaviour`` (of ``behaviour``).
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
-"""For those who test their own jobs: run one without a server, crashes included.
+"""For those who test their own jobs and actors.
 
-The job runs on a real runtime with a store in memory: what it may and may not do is not imitated.
+* ``run_job`` runs a job without a server, crashes included, on a real runtime with a store in memory: what
+  it may and may not do is not imitated.
+* ``TestProbe`` (``trouper.probe``) is a ref that stands in for an actor, and collects what it is told.
+* ``run_behaviour`` (``trouper.behaviour``) runs one actor alone and tells what it did with each message.
 """
 
 from __future__ import annotations
@@ -12,6 +15,11 @@ import attrs
 import orjson
 
 from trouper.actors.job_spec import Backoff, JobSpec
+from trouper.behaviour import BehaviourRun as BehaviourRun
+from trouper.behaviour import Handled as Handled
+from trouper.behaviour import Spawned as Spawned
+from trouper.behaviour import run_behaviour as run_behaviour
+from trouper.probe import TestProbe as TestProbe
 from trouper.store.records import Entry, JobState
 from trouper.store.seams import Seams
 from trouper.supervisor.runtime import Runtime, open_runtime
