@@ -70,7 +70,8 @@ def test_a_cursor_keeps_no_more_than_every_later_attempt_kept() -> None:
     world.append(*"abcdef")
     world.claim(5)
     world.claim(2)
-    world.claim(2)
+    world.append(*"CDE")
+    world.claim(4)  # more than the one before kept, of which the cursor knows nothing
     channel = world.channel()
     channel.attach("j", 1, 4)
     assert world.take(channel) == [RewindItem("j", 4, 2)]
@@ -176,9 +177,17 @@ def test_an_end_is_seen_only_by_the_ack_of_a_session_that_is_visible_then(visibl
 
 
 def test_an_ack_of_what_was_never_sent_is_refused_naming_what_is_legal() -> None:
-    channel = World().channel()
+    world = World()
+    world.claim(0)
+    channel = world.channel()
     with pytest.raises(ValueError, match="legal are 0 to 0"):
         channel.ack(1, 0)
+    channel.attach("j", 1, 0)
+    world.append("abc")
+    world.take(channel)
+    channel.ack(3, 0)
+    with pytest.raises(ValueError, match="legal are 3 to 3"):
+        channel.ack(2, 0)
 
 
 @pytest.mark.clause("E1")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trouper.store.output_log import ENTRY_BYTES_MAX, OutputHash, OutputLog, split_text
 from trouper.store.protocol import Append, Appended, AppendFailed, RefusalReason, Refused
-from trouper.store.records import Job
+from trouper.store.records import Job, entry_bytes
 
 
 def make_log(tail_bytes_max: int = 1000) -> tuple[OutputLog, list[str]]:
@@ -24,6 +24,11 @@ def make_log(tail_bytes_max: int = 1000) -> tuple[OutputLog, list[str]]:
         tail_bytes_max=tail_bytes_max,
     )
     return log, told
+
+
+@pytest.mark.clause("O1")
+def test_the_payload_of_an_entry_is_its_bytes_of_utf8() -> None:
+    assert [entry_bytes(entry) for entry in ("é", "😀", ("né", '"😀"'))] == [2, 4, 9]
 
 
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=50), st.integers(0, 2000))
