@@ -236,11 +236,13 @@ class Child:
 
     def start_error(self) -> StartFailed:
         """What to raise to whoever waits for the start of a child that ended without ``started()``."""
+        failed: StartFailed
         if self.timed_out:
-            return StartTimeout(f"{self.path} did not say started() within {self.spec.start_timeout_s} s")
-        assert self.exit is not None
-        why = self.exit.crash.summary if self.exit.crash is not None else self.exit.reason.value
-        failed = StartFailed(f"{self.path} ended before it said started(): {why}")
+            failed = StartTimeout(f"{self.path} did not say started() within {self.spec.start_timeout_s} s")
+        else:
+            assert self.exit is not None
+            why = self.exit.crash.summary if self.exit.crash is not None else self.exit.reason.value
+            failed = StartFailed(f"{self.path} ended before it said started(): {why}")
         failed.__cause__ = self.take_error()
         return failed
 

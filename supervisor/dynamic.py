@@ -12,7 +12,7 @@ from trouper.actors.ask import ReplySlot
 from trouper.actors.reports import Reporter, ReportKind, log_report
 from trouper.store.seams import Seams
 from trouper.supervisor.budget import RestartBudget
-from trouper.supervisor.child import Child, ChildState
+from trouper.supervisor.child import ALIVE, Child, ChildState
 from trouper.supervisor.child_spec import ChildExit as ChildExit
 from trouper.supervisor.child_spec import ChildSpec, ExitReason, Surroundings
 from trouper.supervisor.errors import ChildExists, NoSuchChild, StartFailed, TooManyChildren
@@ -177,9 +177,14 @@ class DynamicSupervisor(Population[Member]):
 
     def _abandon(self, name: str, starter: ReplySlot[None]) -> None:
         member = self._members.get(name)
-        if member is not None and member.starter is starter and member.alive:
+        if member is None or member.starter is not starter:
+            return
+        if member.state is ChildState.BACKOFF:  # it started and crashed in that very moment
+            self._remove(member)
+        elif member.state in ALIVE:
             member.terminating = True
-            self._begin_stop_once(member)
+            if member.alive:
+                self._begin_stop_once(member)
 
     def _terminate(self, name: str, waiter: ReplySlot[bool]) -> None:
         member = self._members.get(name)

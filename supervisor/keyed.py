@@ -193,13 +193,18 @@ class KeyedSupervisor(Population[Entry], Generic[M]):
         for _ in range(min(LOOKS_MAX, len(self._by_use))):
             key, entry = next(iter(self._by_use.items()))
             self._by_use.move_to_end(key)
-            if self._idle(entry):
+            if self._idle(entry) or self._leaves_anyway(entry):
                 entry.leaving = entry.evicted = True
                 self._evicting += 1
                 self._evictions += 1
                 entry.mailbox.post(Stop(StopReason.PASSIVATED))
                 return True
         return False
+
+    @staticmethod
+    def _leaves_anyway(entry: Entry) -> bool:
+        """Whether it is leaving by itself, and nothing has come for it since: its place will be free."""
+        return entry.leaving and not entry.evicted and entry.mailbox.is_empty()
 
     def _idle(self, entry: Entry) -> bool:
         mailbox = entry.mailbox
@@ -256,6 +261,7 @@ class KeyedSupervisor(Population[Entry], Generic[M]):
             self._remove(member)
         elif failed is not None or member.exit.reason is ExitReason.CRASHED:
             self._crashed(member, gone=left and idle)
+            self._seek_places()  # it may have been about to make room, and keeps its place now
         elif idle:
             self._remove(member)
         elif evicted:

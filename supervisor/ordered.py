@@ -19,7 +19,7 @@ import trio
 from trouper.actors.ask import ReplySlot
 from trouper.actors.reports import ReportKind
 from trouper.supervisor.base import BaseSupervisor
-from trouper.supervisor.child import Child, ChildState
+from trouper.supervisor.child import ALIVE, Child, ChildState
 from trouper.supervisor.child_spec import ChildSpec, ExitReason
 from trouper.supervisor.errors import MaxRestartIntensity, StartFailed
 from trouper.supervisor.intensity import Intensity, RestartWindow
@@ -109,7 +109,7 @@ class OrderedChildren(BaseSupervisor):
             return None
         crash = child.exit.crash
         failed = child.start_error()
-        if wanted():
+        if crash is not None or wanted():  # one whose caller left was cancelled: no news, but a crash is
             detail = crash.text if crash is not None else ""
             self._report(ReportKind.START_FAILED, child, str(failed), detail, child.exit)
         child.state = ChildState.WAITING  # what is in the lane about this incarnation is settled
@@ -231,11 +231,13 @@ class OrderedChildren(BaseSupervisor):
     # -- stopping ----------------------------------------------------------------------------------
 
     async def _stop_children(self, deadline: float) -> Iterable[StopRecord]:
-        return [
-            await self._stop_one(child, deadline, wait_for_stuck=False)
-            for child in reversed(self._children.values())
-            if child.alive
-        ]
+        stops = []
+        for child in reversed(self._children.values()):
+            if child.alive:
+                stops.append(await self._stop_one(child, deadline, wait_for_stuck=False))
+            elif child.state in ALIVE and child.error is not None:
+                self._note_end(child)  # it crashed before its turn came, and nobody has told of it
+        return stops
 
     async def _stop_one(self, child: Child, deadline: float, *, wait_for_stuck: bool) -> StopRecord:
         record = await stop_child(

@@ -224,6 +224,8 @@ class Supervisor(OrderedChildren):
             return True
         if child.alive:
             await self._stop_one(child, math.inf, wait_for_stuck=True)
+        else:
+            self._note_end(child)  # it started and ended in the moment in which nobody waited any more
         return False
 
     async def _terminate(self, name: str, waiter: ReplySlot[bool]) -> None:

@@ -1,0 +1,159 @@
+"""Two things in one moment: a crash and a stop, a start and the end of its caller. Nothing is lost by it."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from tests.supervisor.helpers import Stage, running
+from trouper.actors.actor import Actor
+from trouper.actors.ref import Delivery
+from trouper.actors.reports import Report, ReportKind
+from trouper.actors.signals import StopReason
+from trouper.supervisor.backoff import Backoff
+from trouper.supervisor.child_spec import ChildContext, ChildSpec, Restart
+from trouper.supervisor.dynamic import DynamicSupervisor
+from trouper.supervisor.errors import MaxRestartIntensity
+from trouper.supervisor.intensity import Intensity
+from trouper.supervisor.keyed import KeyedSupervisor
+from trouper.supervisor.supervisor import Supervisor
+
+TRIES = 8  # of two tasks that are due at one instant trio runs either first
+
+
+async def crash_after_a_second(context: ChildContext) -> None:
+    context.started()
+    await trio.sleep(1)
+    raise ValueError("boom")
+
+
+async def start_in_no_time_and_crash(context: ChildContext) -> None:
+    context.started()
+    raise ValueError("boom")
+
+
+async def start_in_a_second_and_crash(context: ChildContext) -> None:
+    await trio.sleep(1)
+    await start_in_no_time_and_crash(context)
+
+
+def crashes_of(reports: list[Report]) -> list[str]:
+    return sorted(str(report.child) for report in reports if report.kind is ReportKind.CRASH)
+
+
+@pytest.mark.clause("S3")
+async def test_a_child_that_crashes_while_others_are_stopped_before_it_is_reported(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage = Stage()
+    children = [ChildSpec("a", crash_after_a_second), stage.child("b", stop_takes_s=3)]
+    supervisor = Supervisor("top", children, reporter=stage.report)
+    async with running(supervisor):
+        pass
+    assert stage.kinds() == [(ReportKind.CRASH, "a"), (ReportKind.SHUTDOWN, None)]
+    assert supervisor.statistics().crashes == 1
+
+
+@pytest.mark.clause("S3")
+async def test_of_two_crashes_in_one_moment_both_are_reported_also_if_the_first_ends_it_all(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage = Stage()
+    children = [ChildSpec(name, crash_after_a_second) for name in "ab"]
+    supervisor = Supervisor("top", children, intensity=Intensity(0, 1), reporter=stage.report)
+    with pytest.raises(MaxRestartIntensity):
+        await supervisor.run()
+    assert crashes_of(stage.reports) == ["a", "b"]
+
+
+@pytest.mark.clause("S3")
+async def test_a_crash_in_the_moment_in_which_who_started_the_child_is_cancelled_is_reported(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage, raised = Stage(), list[str]()
+
+    async def start_and_crash(context: ChildContext) -> None:
+        await trio.sleep(1)
+        raised.append(context.name)
+        await start_in_no_time_and_crash(context)
+
+    supervisor = Supervisor("top", reporter=stage.report)
+    async with running(supervisor):
+        while len(raised) < TRIES:  # it may also be cancelled with its caller before that
+            name = f"c{trio.current_time():g}"
+            with trio.move_on_after(1):
+                await supervisor.start_child(ChildSpec(name, start_and_crash, restart=Restart.TEMPORARY))
+            await trio.sleep(1)
+            assert supervisor.state_of(name) is None, "nobody waited for its start: it is gone"
+    told = {ReportKind.CRASH, ReportKind.START_FAILED}
+    assert [name for kind, name in stage.kinds() if kind in told] == raised
+
+
+@pytest.mark.clause("S2")
+async def test_a_child_whose_caller_was_cancelled_as_it_crashed_does_not_come_back_after_its_back_off(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage = Stage()
+    jobs = DynamicSupervisor("jobs", reporter=stage.report)
+    backoff = Backoff(base_s=5, max_s=5, jitter=0)
+    async with running(jobs):
+        for number in range(TRIES):
+            spec = ChildSpec(f"c{number}", start_in_a_second_and_crash, backoff=backoff)
+            with trio.move_on_after(1) as scope:
+                await jobs.start_child(spec)
+            await trio.sleep(1)
+            assert not scope.cancelled_caught or jobs.state_of(spec.name) is None
+
+
+class Slow(Actor[str]):
+    """Takes a second to clean up, and may fail at that."""
+
+    def __init__(self, key: str, log: list[str], failing: set[str]) -> None:
+        self.key, self.log, self.failing = key, log, failing
+
+    async def receive(self, message: str) -> None:
+        self.log.append(f"{self.key}: {message}")
+
+    async def stopped(self, reason: StopReason) -> None:
+        await trio.sleep(1)
+        if self.key in self.failing:
+            self.failing.remove(self.key)
+            raise ValueError("boom")
+
+
+@pytest.mark.clause("N6")
+async def test_one_that_crashes_as_it_makes_room_and_comes_back_is_asked_again_to_make_room(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log, failing = list[str](), {"a"}
+    stage = Stage()
+    keyed: KeyedSupervisor[str] = KeyedSupervisor(
+        "top", lambda key: Slow(key, log, failing), max_active=1, idle_s=3600, reporter=stage.report
+    )
+    async with running(keyed):
+        keyed.ref("a").tell("one")
+        await trio.sleep(1)
+        assert keyed.ref("b").tell("two") is Delivery.ACCEPTED
+        await trio.sleep(0.5)
+        assert keyed.ref("a").tell("three") is Delivery.ACCEPTED, "it is leaving: for its next incarnation"
+        await trio.sleep(10)
+        assert log == ["a: one", "a: three", "b: two"]
+        assert keyed.statistics().waiting == 0
+
+
+@pytest.mark.clause("N6")
+async def test_one_that_leaves_by_itself_makes_room_for_who_comes_meanwhile(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    log = list[str]()
+    keyed: KeyedSupervisor[str] = KeyedSupervisor("top", lambda key: Slow(key, log, set()), max_active=1)
+    async with running(keyed):
+        keyed.ref("a").tell("one")
+        await trio.sleep(0.5)
+        assert keyed.ref("b").tell("two") is Delivery.ACCEPTED, "a has ended in half a second"
+        assert keyed.ref("a").tell("three") is Delivery.ACCEPTED, "and comes back when b has left"
+        assert keyed.ref("c").tell("four") is Delivery.DROPPED, "nobody can make room for a third"
+        await trio.sleep(10)
+        assert log == ["a: one", "b: two", "a: three"]
+        assert keyed.statistics().children == 0
