@@ -36,6 +36,8 @@ class ReportKind(enum.Enum):
     """A child failed too often: it is not started again, or its supervisor ends too."""
     STUCK = "stuck"
     """A child was cancelled and does not end; ``detail`` is its stack. Nothing can kill it."""
+    LEASE_LOST = "lease_lost"
+    """This node could not renew its lease on the store in time: it stopped what it ran under it."""
     SHUTDOWN = "shutdown"
     """A supervisor stopped; ``detail`` says how each child ended."""
 

@@ -9,6 +9,7 @@ Reading order:
 * ``rules``       what admit, claim, finish, cancel decide, for every engine (no ``await``)
 * ``output_log``  a running attempt's output: uncommitted, committed, its tail (no ``await``)
 * ``protocol``    the ``Store`` that every engine implements, its requests and results
+* ``leases``      whose what runs is: boots, and what several nodes on one store need
 * ``views``       what its reads give that is more than rows: the feed, the output
 * ``options``     the bounds of a store, each with its unit
 * ``tables``      the rows and logs as a transaction sees them

@@ -10,6 +10,7 @@ from typing import TypeVar
 import trio
 
 from trouper.store import admitting, queries, transactions
+from trouper.store.leases import Lease, Renewed
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import (
     Admission,
@@ -84,6 +85,15 @@ class EngineStore(abc.ABC):
     @abc.abstractmethod
     async def _query(self, call: Callable[[Tables], T]) -> T:
         """Carry out ``call`` on what is committed."""
+
+    # --- nodes: with one owner at a time there is nothing to renew ---
+
+    @property
+    def lease(self) -> Lease | None:
+        return None
+
+    async def renew(self, *, anew: bool = False) -> Renewed:
+        return await self._query(lambda _: Renewed(self.boot, anew=False))
 
     # --- transactions ---
 

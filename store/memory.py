@@ -15,7 +15,7 @@ from trouper.store.engine import EngineStore, tell
 from trouper.store.errors import StoreUnavailable
 from trouper.store.memory_tables import MemoryTables
 from trouper.store.options import DEFAULTS, StoreOptions
-from trouper.store.protocol import Appended, OutputSource
+from trouper.store.protocol import Appended, CommitNotice, OutputSource
 from trouper.store.seams import Seams
 from trouper.store.tables import Tables
 from trouper.store.transaction import Transaction
@@ -27,9 +27,11 @@ T = TypeVar("T")
 class MemoryStore(EngineStore):
     """A ``Store`` in dictionaries. **Resources**: none but memory, which grows with every job."""
 
-    def __init__(self, seams: Seams, options: StoreOptions = DEFAULTS) -> None:
+    def __init__(
+        self, seams: Seams, options: StoreOptions = DEFAULTS, tables: MemoryTables | None = None
+    ) -> None:
         super().__init__(seams, options)
-        self._tables = MemoryTables()
+        self._tables = MemoryTables() if tables is None else tables
         self._epoch = seams.new_id()
         self._boot = 0
         self._open = False
@@ -51,9 +53,8 @@ class MemoryStore(EngineStore):
         """Serve until cancelled. Raises what a listener or a source raised: a fault of the runtime."""
         if self._open:
             raise RuntimeError("this store runs already")
-        self._boot += 1
+        self._begin_boot()
         self._open = True
-        self._tables.new_boot()
         task_status.started()
         try:
             await self._failed.wait()
@@ -63,6 +64,10 @@ class MemoryStore(EngineStore):
             self._failed = trio.Event()
             faults, self._faults = self._faults, []
         raise ExceptionGroup("told of a commit, somebody failed", faults)
+
+    def _begin_boot(self) -> None:
+        self._boot += 1
+        self._tables.new_boot()
 
     def statistics(self) -> Mapping[str, int]:
         return {**self._tables.statistics(), "commits": self._commits, "dirty_sources": len(self._dirty)}
@@ -95,7 +100,7 @@ class MemoryStore(EngineStore):
             if isinstance(result, Appended):
                 self._dirty[source] = None  # it is asked until it has nothing more
             source.settled(result)
-            tell(self._listeners, tx.changed.notice(), self._faults)
+            self._tell(tx.changed.notice())
         except Exception as fault:  # of the source: the others go on, and ``run`` raises it
             self._dirty.pop(source, None)
             self._faults.append(fault)
@@ -113,10 +118,13 @@ class MemoryStore(EngineStore):
         tx = self._begin()
         result = call(tx)
         self._commits += 1
-        tell(self._listeners, tx.changed.notice(), self._faults)
+        self._tell(tx.changed.notice())
+        return result
+
+    def _tell(self, notice: CommitNotice | None) -> None:
+        tell(self._listeners, notice, self._faults)
         if self._faults:
             self._failed.set()
-        return result
 
     async def _query(self, call: Callable[[Tables], T]) -> T:
         await trio.lowlevel.checkpoint()

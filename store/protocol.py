@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 import attrs
 import trio
 
+from trouper.store.leases import LeasedStore
 from trouper.store.records import Counts, Entry, Job, JobOptions, JobState, Notification, ThreadSummary
 from trouper.store.views import Changes as Changes
 from trouper.store.views import OutputHead as OutputHead
@@ -86,11 +87,14 @@ class Claims:
     ``started``: rows that are now running under this boot and that the caller must run.
     ``ended``: rows that were claimed only to be ended (intent to cancel, out of attempts, …).
     ``next_due_at``: when the earliest queued row that is not yet due falls due; None if none is.
+    ``now``: what the store's clock showed, by which it is: a shared store has a clock of its own, and a
+    node that asked its own how long to wait would claim in vain, again and again.
     """
 
     started: tuple[Job, ...]
     ended: tuple[Job, ...]
     next_due_at: float | None
+    now: float
 
 
 class RefusalReason(enum.StrEnum):
@@ -261,7 +265,7 @@ class CommitNotice:
     due: bool
 
 
-class Store(Protocol):
+class Store(LeasedStore, Protocol):
     """What is remembered. One instance is one start (*boot*) of the store.
 
     ``run`` is the store's task: it opens the engine, raises ``boot``, calls ``task_status.started``
@@ -273,20 +277,20 @@ class Store(Protocol):
     """
 
     @property
-    def boot(self) -> int: ...
-    @property
     def epoch(self) -> str:
         """An id made with the database: cursors of another epoch are void."""
         ...
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None: ...
     def listen(self, listener: Callable[[CommitNotice], None]) -> None:
-        """``listener`` is called, in trio's thread, in the step after each commit, before waiters."""
+        """``listener`` is called, in trio's thread, in the step after each commit, before waiters. On a
+        shared store also after each commit of another node: in order, and none is left out, but late if
+        the node was cut off."""
         ...
 
     async def admit(self, admission: Admission) -> Admitted | Conflict | ThreadBusy | QueueFull: ...
     async def claim(self, limit: int, per_user: int | None = None) -> Claims:
-        """Claim up to ``limit`` rows to run: orphans of another boot first, then of the users with
+        """Claim up to ``limit`` rows to run: orphans of dead boots first, then of the users with
         fewer than ``per_user`` running rows the one served longest ago, and of that one the oldest
         due row whose thread is free; and so on. Rows that are only to be ended do not count."""
         ...

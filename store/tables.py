@@ -90,7 +90,8 @@ class Tables(Protocol):
         ...
 
     def next_orphan(self, boot: int, after: int) -> Candidate | None:
-        """The oldest running row of another boot, of those above the place ``after``."""
+        """The oldest running row of a dead boot (without leases: of any but ``boot``), of those above the
+        place ``after``."""
         ...
 
     def next_due(

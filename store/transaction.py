@@ -44,7 +44,7 @@ class Transaction:
     tables: Tables
     boot: int
     now: float
-    """Wall clock, seconds since the epoch."""
+    """The store's clock: seconds since the epoch."""
     new_id: Callable[[], str]
     changed: Changed = attrs.field(factory=Changed)
     _stamps: MutableMapping[str, int] = attrs.field(factory=dict)

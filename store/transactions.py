@@ -50,7 +50,7 @@ def claim(tx: Transaction, limit: int, per_user: int | None) -> Claims:
         started.append(job)
         if candidate.job.state is JobState.QUEUED:  # one that its process left had its turn
             tx.tables.served(job.user)
-    return Claims(tuple(started), tuple(ended), tx.tables.next_due_at(tx.now))
+    return Claims(tuple(started), tuple(ended), tx.tables.next_due_at(tx.now), tx.now)
 
 
 def _candidates(tx: Transaction, per_user: int | None) -> Iterator[Candidate]:

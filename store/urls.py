@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from trouper.store.errors import StoreRefused
@@ -12,11 +13,17 @@ from trouper.store.seams import Seams
 LEGAL_FORMS = "memory: | sqlite:///relative/path.db | sqlite:////absolute/path.db"
 
 
-def create_store(url: str, seams: Seams, options: StoreOptions = DEFAULTS) -> Store:
-    """The store that ``url`` names, not opened yet: its ``run`` does that.
+StoreFactory = Callable[[Seams, StoreOptions], Store]
+"""Makes a store of somebody's own; ``trouper.store.contract`` has the tests that it must pass."""
+
+
+def create_store(url: str | StoreFactory, seams: Seams, options: StoreOptions = DEFAULTS) -> Store:
+    """The store that ``url`` names, or that it makes, not opened yet: its ``run`` does that.
 
     Raises ``StoreRefused``, naming the legal forms, for any other URL.
     """
+    if callable(url):
+        return url(seams, options)
     if url == "memory:":
         from trouper.store.memory import MemoryStore
 

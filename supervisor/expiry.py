@@ -62,6 +62,8 @@ class ExpiryPorts:
     """How many more attempts may run here now."""
     enter: Callable[[Job], Callable[[], Awaitable[None]]]
     """Enter the actor of a claimed row into ``running``; what it gives starts it and waits until it runs."""
+    look: Callable[[Job], None]
+    """See that the attempt that runs here does as its row says."""
 
 
 class Expiry(Actor[ExpiryMessage]):
@@ -103,7 +105,7 @@ class Expiry(Actor[ExpiryMessage]):
                 self.context.ref.tell(ActorGone(job.id, started=False))
         self._timer.cancel()
         if claims.next_due_at is not None:
-            delay_s = max(0.0, claims.next_due_at - self._ports.seams.wall())
+            delay_s = max(0.0, claims.next_due_at - claims.now)
             self._timer = trio.CancelScope()
             self.context.nursery.start_soon(self._wake, self._timer, delay_s)
 
@@ -127,6 +129,8 @@ class Expiry(Actor[ExpiryMessage]):
                 for job in await self._ports.store.running():
                     if job.id not in self._ports.running:
                         self.context.ref.tell(ActorGone(job.id))
+                    elif job.cancel_requested:
+                        self._ports.look(job)  # should the word of it have been lost
             except StoreUnavailable:
                 continue
 
@@ -135,6 +139,8 @@ class Expiry(Actor[ExpiryMessage]):
         store = self._ports.store
         head = await store.output_head(job_id)
         if head is None or head.job.state is not JobState.RUNNING or job_id in self._ports.running:
+            return
+        if head.job.boot != store.boot:  # another node's by now, or nobody's: a claim has it
             return
         try:
             sha256 = (await hash_log(store, job_id, head.entries)).hexdigest()

@@ -20,6 +20,7 @@ from trouper.store.options import StoreOptions
 from trouper.store.protocol import CancelResult, Mark, OnBusy, Store
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
 from trouper.store.seams import Seams
+from trouper.store.urls import StoreFactory
 from trouper.supervisor.admission import admitted, check_label, make_admission, named_call
 from trouper.supervisor.child_spec import ChildSpec
 from trouper.supervisor.options import RuntimeOptions
@@ -251,7 +252,7 @@ class Runtime:
 
 @asynccontextmanager
 async def open_runtime(
-    url: str = "memory:",
+    url: str | StoreFactory = "memory:",
     *,
     jobs: Iterable[JobSpec[Any, Any]],
     options: RuntimeOptions = RuntimeOptions(),
@@ -261,7 +262,8 @@ async def open_runtime(
 ) -> AsyncIterator[Runtime]:
     """Open a runtime on the store at ``url``.
 
-    * ``url``: ``memory:``, ``sqlite:///chat.db`` (relative) or ``sqlite:////var/chat.db``.
+    * ``url``: ``memory:``, ``sqlite:///chat.db`` (relative) or ``sqlite:////var/chat.db``; or a function
+      that makes a ``Store`` of your own of ``Seams`` and ``StoreOptions``.
     * ``jobs``: what may be submitted; attempts that an earlier process left are claimed at once.
     * ``seams``: clock, ids, randomness, threads; the real ones by default.
     * ``on_report``: called with a ``Report`` for each crash, restart, give-up, stuck task.

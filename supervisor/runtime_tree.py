@@ -5,6 +5,7 @@
     runtime                     rest_for_one
     ├── store                   the writer and its one thread
     ├── core                    one_for_one
+    │   ├── lease               renews the node's lease, where the store has one
     │   ├── notifiers           keyed: one per user with sessions; passivated
     │   ├── jobs                dynamic: one job actor per running attempt (temporary)
     │   └── expiry              claims due rows, recovery
@@ -20,7 +21,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
-import attrs
 import trio
 
 from trouper.actors.attempt import AttemptPorts, StopCause
@@ -41,14 +41,14 @@ from trouper.actors.notifier import (
 from trouper.actors.notifier import conflation_key as notifier_key
 from trouper.actors.outputs import Outputs
 from trouper.actors.ref import ActorRef
-from trouper.actors.reports import Reporter
+from trouper.actors.reports import Report, Reporter, ReportKind, deliver
 from trouper.actors.subscribers import Subscribers
 from trouper.store.errors import StoreError
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import CommitNotice, Store
 from trouper.store.records import Job, JobState
 from trouper.store.seams import Seams
-from trouper.store.urls import create_store
+from trouper.store.urls import StoreFactory, create_store
 from trouper.supervisor.actor_child import actor_child
 from trouper.supervisor.child_spec import ChildContext, ChildSpec, Restart
 from trouper.supervisor.dynamic import ChildExit, DynamicSupervisor
@@ -58,10 +58,12 @@ from trouper.supervisor.expiry import conflation_key as expiry_key
 from trouper.supervisor.gateways import run_gateway
 from trouper.supervisor.intensity import Intensity
 from trouper.supervisor.keyed import KeyedSupervisor
+from trouper.supervisor.lease import LeaseKeeper
 from trouper.supervisor.options import RuntimeOptions
 from trouper.supervisor.refusals import TooManySessions
 from trouper.supervisor.strategy import Strategy
 from trouper.supervisor.supervisor import Supervisor
+from trouper.supervisor.usage import usage
 
 _SETTLE_S = 5.0  # a job's grace, and then this long for its end to be recorded
 
@@ -71,7 +73,7 @@ class RuntimeTree:
 
     def __init__(
         self,
-        url: str,
+        url: str | StoreFactory,
         specs: Mapping[str, JobSpec[Any, Any]],
         options: RuntimeOptions,
         store_options: StoreOptions,
@@ -91,6 +93,7 @@ class RuntimeTree:
         self.desk = ChannelDesk(self.tell_notifier)
         self.store: Store = create_store(url, seams, store_options)
         self.store.listen(self._committed)
+        self.lease = LeaseKeeper(self.store, seams, self._lease_lost)
         self._waiters: dict[str, dict[trio.Event, None]] = {}
         self._idle = trio.Event()
         self._root_ended = trio.Event()
@@ -121,7 +124,12 @@ class RuntimeTree:
         )
         core = Supervisor(
             "core",
-            [self.notifiers.child_spec(), self.jobs.child_spec(), expiry_spec],
+            [
+                ChildSpec("lease", self.lease.run),
+                self.notifiers.child_spec(),
+                self.jobs.child_spec(),
+                expiry_spec,
+            ],
             strategy=Strategy.ONE_FOR_ONE,
             intensity=Intensity(5, 10.0),
             seams=self.seams,
@@ -197,6 +205,7 @@ class RuntimeTree:
     async def _run_store(self, context: ChildContext) -> None:
         try:
             async with trio.open_nursery() as nursery:
+                self.lease.begin()
                 await nursery.start(self.store.run)
                 context.started()
                 await context.stopping.wait()
@@ -225,12 +234,13 @@ class RuntimeTree:
             wake_notifiers=self._wake_notifiers,
             room=self._room,
             enter=self._enter_job,
+            look=self._row_changed,
         )
         return Expiry(ports)
 
     def _room(self) -> int:
         """Places for attempts: those that run, and those whose task would not end, take one."""
-        if not self.jobs.running:
+        if not self.jobs.running or not self.lease.held:
             return 0
         stuck_too = 2 * self.options.max_running - self.jobs.statistics().children
         return max(0, min(self.options.max_running - len(self.running), stuck_too))
@@ -275,13 +285,30 @@ class RuntimeTree:
             if job.state.terminal:
                 for event in self._waiters.get(job.id, ()):
                     event.set()
-            if job.state is JobState.RUNNING:
-                if job.cancel_requested and (ref := self.running.get(job.id)) is not None:
-                    ref.tell(Stop(StopCause.CANCEL))
-            elif job.stuck and self.running.pop(job.id, None) is not None:
-                self._check_idle()  # its task goes on, but its place is free
+            self._row_changed(job)
         if notice.due:
             self.expiry.tell(Due())
+
+    def _row_changed(self, job: Job) -> None:
+        """See that the attempt that runs here, if one does, does as its row says."""
+        ref = self.running.get(job.id)
+        if ref is None:
+            return
+        if ref.name != f"{job.id}#{job.attempt}":  # somebody claimed it anew: this attempt is over
+            ref.tell(Stop(StopCause.FENCE))
+        elif job.state is JobState.RUNNING and job.cancel_requested:
+            ref.tell(Stop(StopCause.CANCEL))
+        if job.stuck and job.state is not JobState.RUNNING:
+            del self.running[job.id]
+            self._check_idle()  # its task goes on, but its place is free
+
+    def _lease_lost(self, why: str) -> None:
+        """What runs here may soon run elsewhere: stop it all, and write nothing."""
+        reason = f"{why}: {len(self.running)} attempts are stopped here, and others may run them"
+        at = self.seams.wall()
+        deliver(self.reporter, Report(ReportKind.LEASE_LOST, "runtime/core", "lease", 0, reason, "", at))
+        for ref in list(self.running.values()):
+            ref.tell(Stop(StopCause.FENCE))
 
     def _job_actor_gone(self, exit: ChildExit) -> None:
         job_id = exit.name.rpartition("#")[0]
@@ -359,36 +386,4 @@ class RuntimeTree:
 
     def statistics(self) -> dict[str, Any]:
         """Counters, and the use of each bound. It looks at every session: not for the hot path."""
-        limits = self.options.channels
-        channels = [
-            channel.statistics() for user in self.subscribers.users() for channel in self.subscribers.of(user)
-        ]
-        return {
-            "running": {"now": len(self.running), "max": self.options.max_running},
-            "sessions": {"now": len(channels), "max": self.options.max_sessions},
-            "attached": {
-                "now": sum(channel.attached for channel in channels),
-                "most": max((channel.attached for channel in channels), default=0),
-                "max": limits.attachments,
-            },
-            "in_flight_bytes": {
-                "now": sum(channel.in_flight_bytes for channel in channels),
-                "most": max((channel.in_flight_bytes for channel in channels), default=0),
-                "max": limits.window_bytes,
-            },
-            "outputs": {
-                **self.outputs.statistics(),
-                "pending_bytes_max": self.options.jobs.pending_bytes,
-                "tail_bytes_max": self.options.jobs.tail_bytes,
-                "pages_max": limits.pages,
-            },
-            "expiry_mailbox": {
-                "now": 0 if (box := self.expiry.statistics()) is None else box.waiting,
-                "max": self.options.expiry_mailbox,
-            },
-            "notifiers": attrs.asdict(self.notifiers.statistics()),
-            "jobs": attrs.asdict(self.jobs.statistics()),
-            "gateways": attrs.asdict(self.gateways.statistics()),
-            "store": dict(self.store.statistics()),
-            "ready": self.ready,
-        }
+        return usage(self)
