@@ -28,13 +28,7 @@ import trio
 
 from trouper.actors.data_lane import CHECKPOINT_EVERY as CHECKPOINT_EVERY
 from trouper.actors.data_lane import NO_MESSAGES, DataLane
-from trouper.actors.envelope import (
-    DeadLetterOffice,
-    DeadReason,
-    Delivery,
-    Envelope,
-    OwnEnvelope,
-)
+from trouper.actors.envelope import DeadLetterOffice, DeadReason, Delivery, Envelope, OwnEnvelope
 from trouper.actors.errors import ActorError, ActorStopped, MailboxFull
 from trouper.actors.ledger import Ledger
 from trouper.actors.ledger import MailboxStatistics as MailboxStatistics
@@ -79,8 +73,10 @@ class Mailbox(DataLane, Generic[M]):
         on_dead_letter: DeadLetterOffice | None = None,
         ledger: Ledger | None = None,
     ) -> None:
-        if capacity < 1:
+        if type(capacity) is not int or capacity < 1:
             raise ValueError(f"capacity must be at least 1 message, not {capacity!r}")
+        if type(overflow) is not Overflow:
+            raise ValueError(f"overflow={overflow!r}: legal are {', '.join(map(str, Overflow))}")
         if (overflow is Overflow.CONFLATE) != (conflate_key is not None):
             raise ValueError("conflate_key goes with Overflow.CONFLATE: give both or neither")
         super().__init__()

@@ -18,7 +18,7 @@ from trouper.supervisor.backoff import Backoff
 from trouper.supervisor.child import Child
 from trouper.supervisor.child_spec import ChildContext, ChildExit, ChildSpec
 from trouper.supervisor.intensity import Intensity
-from trouper.supervisor.legal import need
+from trouper.supervisor.legal import need, need_kind
 from trouper.supervisor.strategy import ExitReason, Restart
 from trouper.supervisor.supervisor import Supervisor
 from trouper.supervisor.tree import TreeNode
@@ -57,6 +57,9 @@ def actor_child(
     ref is dead when no further incarnation will come; asks that wait then raise ``ActorStopped``. For the
     other arguments see ``ChildSpec``.
     """
+    if not callable(factory):
+        need(False, f"child {name!r}: factory={factory!r}: legal is what makes an Actor, as its class does")
+    need_kind(f"child {name!r}: mailbox", mailbox, Mailbox, none=True)
     box: Mailbox[M] = mailbox if mailbox is not None else Mailbox()
     ref: ActorRef[M] = ActorRef(name, box)
 

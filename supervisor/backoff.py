@@ -8,6 +8,7 @@ from typing import Protocol
 import attrs
 
 from trouper.supervisor.errors import BadSpec
+from trouper.supervisor.legal import is_number
 
 
 class Dice(Protocol):
@@ -36,7 +37,8 @@ class Backoff:
     ``context.mark_healthy()``."""
 
     def __attrs_post_init__(self) -> None:
-        grows = 0 <= self.base_s <= self.max_s < math.inf and 1 <= self.factor < math.inf
+        numbers = all(is_number(each) for each in attrs.astuple(self))
+        grows = numbers and 0 <= self.base_s <= self.max_s < math.inf and 1 <= self.factor < math.inf
         if not (grows and 0 <= self.jitter <= 1 and self.reset_after_s > 0):
             raise BadSpec(
                 "a backoff has 0 <= base_s <= max_s, finite; factor >= 1, finite; 0 <= jitter <= 1; "

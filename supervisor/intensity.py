@@ -8,6 +8,7 @@ from collections import deque
 import attrs
 
 from trouper.supervisor.errors import BadSpec
+from trouper.supervisor.legal import is_number
 
 
 @attrs.frozen
@@ -18,7 +19,8 @@ class Intensity:
     period_s: float = 5.0
 
     def __attrs_post_init__(self) -> None:
-        if self.restarts < 0 or not 0 < self.period_s < math.inf:
+        whole = type(self.restarts) is int and self.restarts >= 0
+        if not (whole and is_number(self.period_s) and 0 < self.period_s < math.inf):
             raise BadSpec(f"intensity is 0 or more restarts in a finite period above 0 s, not {self}")
 
 

@@ -26,12 +26,22 @@ def need_kind(what: str, value: object, kind: type, *, none: bool = False) -> No
     raise BadSpec(f"{what}={value!r}: legal are {legal}{' and None' if none else ''}")
 
 
+def is_number(value: object) -> bool:
+    """Whether it is an ``int`` or a ``float``: to compare anything else would raise a ``TypeError``."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_count(value: object) -> bool:
+    """Whether it is an ``int`` of 1 or more."""
+    return isinstance(value, int) and value >= 1
+
+
 def need_seconds(what: str, value: object, *, zero: bool = False, inf: bool = False) -> None:
     """Raise ``BadSpec`` unless ``value`` is a number of seconds: above 0, or ``zero`` too; finite, or
     ``inf`` too."""
     if (
         isinstance(value, int | float)
-        and not isinstance(value, bool)
+        and is_number(value)
         and (value > 0 or (zero and value == 0))
         and (value < math.inf or (inf and value == math.inf))
     ):

@@ -22,7 +22,7 @@ from trouper.supervisor.child import ALIVE, Child, ChildState
 from trouper.supervisor.child_spec import ExitReason
 from trouper.supervisor.errors import StartFailed
 from trouper.supervisor.lane import Lane, Timers
-from trouper.supervisor.legal import need
+from trouper.supervisor.legal import is_count, need
 from trouper.supervisor.shutdown import Ending, StopRecord
 
 C = TypeVar("C", bound=Child)
@@ -73,9 +73,8 @@ class Population(BaseSupervisor, Generic[C]):
             shutdown_total_s=shutdown_total_s,
             stuck_after_s=stuck_after_s,
         )
-        need(
-            max_children >= 1, f"supervisor {name!r} has room for {max_children!r}: legal is 1 child or more"
-        )
+        room = f"supervisor {name!r} has room for {max_children!r}: legal is 1 child or more"
+        need(is_count(max_children), room)
         self._max = max_children
         self._started = self._crashes = 0
         self._members: dict[str, C] = {}

@@ -17,7 +17,7 @@ from trouper.supervisor.child import Child, ChildState
 from trouper.supervisor.child_spec import ChildSpec
 from trouper.supervisor.errors import BadSpec, ChildExists, NoSuchChild, TooManyChildren
 from trouper.supervisor.intensity import Intensity
-from trouper.supervisor.legal import need, need_kind
+from trouper.supervisor.legal import is_count, need, need_kind
 from trouper.supervisor.ordered import OrderedChildren, Step
 from trouper.supervisor.strategy import AutoShutdown, Strategy, may_be_significant
 
@@ -76,7 +76,7 @@ class Supervisor(OrderedChildren):
         need_kind(f"{what}strategy", strategy, Strategy)
         need_kind(f"{what}intensity", intensity, Intensity, none=True)
         need_kind(f"{what}auto_shutdown", auto_shutdown, AutoShutdown)
-        need(max_children >= 1, f"{what}max_children={max_children!r}: legal is 1 or more")
+        need(is_count(max_children), f"{what}max_children={max_children!r}: legal is 1 or more")
         self._strategy = strategy
         self._intensity = intensity or Intensity()
         self._auto_shutdown = auto_shutdown

@@ -301,6 +301,10 @@ def test_whatever_happens_no_message_is_unaccounted_for_and_the_bound_holds(
 def test_a_mailbox_without_room_or_with_half_a_conflation_is_refused_where_it_is_declared() -> None:
     with pytest.raises(ValueError, match="capacity must be at least 1"):
         Mailbox(0)
+    with pytest.raises(ValueError, match="capacity must be at least 1 message, not '7'"):
+        Mailbox("7")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="overflow='drop_oldest': legal are Overflow"):
+        Mailbox(7, "drop_oldest")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="conflate_key goes with"):
         Mailbox(1, Overflow.CONFLATE)
     with pytest.raises(ValueError, match="conflate_key goes with"):

@@ -32,6 +32,10 @@ def spec(**fields: Any) -> ChildSpec:
     return ChildSpec(**{"name": "a", "start": do_nothing, **fields})
 
 
+def actor(**options: Any) -> object:
+    return actor_child(**{"name": "a", "factory": Idle, **options})
+
+
 def supervisor(**options: Any) -> Supervisor:
     return Supervisor(**{"name": "top", "children": [spec()], **options})
 
@@ -46,6 +50,8 @@ def keyed(**options: Any) -> KeyedSupervisor[str]:
         (lambda: spec(name=7), r"a child's name=7: legal are str"),
         (lambda: spec(name=""), "the name of a child is not empty"),
         (lambda: spec(start="later"), "start='later': legal is an async def of a ChildContext"),
+        (lambda: actor(factory=Idle()), "child 'a': factory=.*: legal is what makes an Actor"),
+        (lambda: actor(mailbox=9), r"child 'a': mailbox=9: legal are Mailbox\(…\) and None"),
         (lambda: spec(restart="always"), "legal are Restart.PERMANENT, Restart.TRANSIENT, Restart.TEMPORARY"),
         (lambda: spec(shutdown_s="5"), "shutdown_s='5': legal is 0 or more seconds, or math.inf"),
         (lambda: spec(shutdown_s=True), "shutdown_s=True: legal is 0 or more seconds"),
@@ -56,6 +62,9 @@ def keyed(**options: Any) -> KeyedSupervisor[str]:
         (lambda: spec(significant=1), "significant=1: legal are True, False"),
         (lambda: spec(significant=True), "a significant child is transient or temporary"),
         (lambda: Intensity(-1), "0 or more restarts in a finite period above 0 s"),
+        (lambda: Intensity("3"), "0 or more restarts in a finite period above 0 s"),  # type: ignore[arg-type]
+        (lambda: Intensity(1.5), "0 or more restarts in a finite period above 0 s"),  # type: ignore[arg-type]
+        (lambda: Backoff(base_s="1"), "0 <= base_s <= max_s, finite"),  # type: ignore[arg-type]
         (lambda: Backoff(factor=math.inf), "factor >= 1, finite"),
         (lambda: Backoff(reset_after_s=0), "reset_after_s > 0"),
         (lambda: supervisor(name=None), "a supervisor's name=None: legal are str"),
@@ -66,6 +75,8 @@ def keyed(**options: Any) -> KeyedSupervisor[str]:
         (lambda: supervisor(auto_shutdown=True), "legal are AutoShutdown.NEVER, AutoShutdown.ANY_SIGNIF"),
         (lambda: supervisor(intensity=3), r"intensity=3: legal are Intensity\(…\) and None"),
         (lambda: supervisor(max_children=0), "max_children=0: legal is 1 or more"),
+        (lambda: supervisor(max_children="9"), "max_children='9': legal is 1 or more"),
+        (lambda: DynamicSupervisor("jobs", max_children=None), "legal is 1 child or more"),  # type: ignore[arg-type]
         (lambda: supervisor(shutdown_total_s=math.inf), "shutdown_total_s=inf: legal is 0 or more seconds"),
         (lambda: supervisor(stuck_after_s=0), "stuck_after_s=0: legal is above 0 seconds, finite"),
         (lambda: supervisor(reporter="log"), "reporter is a function of a Report, not 'log'"),
