@@ -51,6 +51,7 @@ class ActorContext(Generic[M]):
         "_mailbox",
         "_mark_healthy",
         "_nursery",
+        "_opening",
         "_owed",
         "_pipes",
         "_receive",
@@ -81,6 +82,7 @@ class ActorContext(Generic[M]):
         self._spawner: Spawner | None = None
         self._mark_healthy: Callable[[], None]
         self._children: Children | None = None
+        self._opening: trio.Lock | None = None
 
     @property
     def name(self) -> str:
@@ -266,12 +268,20 @@ class ActorContext(Generic[M]):
         latest first.
         """
         if self._children is None:
-            if self._spawner is None:
-                raise NoSpawner(f"{self.name!r} is run by nothing that could start children for it")
-            children = self._spawner.open()
-            await self.nursery.start(children.run)
-            self._children = children
+            await self._open_children(self._spawner)
+        assert self._children is not None
         return await self._children.spawn(name, factory, mailbox=mailbox, **policy)
+
+    async def _open_children(self, spawner: Spawner | None) -> None:
+        if spawner is None:
+            raise NoSpawner(f"{self.name!r} is run by nothing that could start children for it")
+        if self._opening is None:
+            self._opening = trio.Lock()
+        async with self._opening:  # two tasks may want the first child at once
+            if self._children is None:
+                children = spawner.open()
+                await self.nursery.start(children.run)
+                self._children = children
 
     async def stop_child(self, name: str) -> None:
         """End a child within its grace, and wait for it. Of a name that has no child it does nothing.

@@ -245,3 +245,25 @@ async def test_an_actor_that_marks_itself_healthy_is_waited_for_no_longer_than_a
         ref.tell("crash")
         await settle()
         assert top.tree().children[0].restart_in_s == 1
+
+
+async def test_two_tasks_that_want_the_first_child_at_once_get_children_of_one_family() -> None:
+    stage, log = Stage(), list[str]()
+
+    class Family(Actor[str]):
+        async def receive(self, message: str) -> None:
+            async with trio.open_nursery() as nursery:
+                for name in "ab":
+                    nursery.start_soon(self.context.spawn, name, partial(Worker, name, log))
+            log.append(" ".join(sorted(self.context.children)))
+            for name in "ab":
+                await self.context.stop_child(name)
+
+    jobs = DynamicSupervisor("jobs", reporter=stage.report)
+    async with running(jobs):
+        spec, ref = actor_child("family", Family)
+        await jobs.start_child(spec)
+        ref.tell("grow")
+        await settle()
+        assert sorted(log[:2]) == ["a+", "b+"]
+        assert log[2:] == ["a b", "a- shutdown", "b- shutdown"]
