@@ -31,6 +31,8 @@ class ControlLane:
         """Put a command in. Raises: ``LimitReached`` for an ``Inspect`` too many."""
         if isinstance(command, Inspect):
             if len(self._commands) >= INSPECTIONS_MAX:
+                self._forget_abandoned()
+            if len(self._commands) >= INSPECTIONS_MAX:
                 raise LimitReached(f"{INSPECTIONS_MAX} inspections wait for this actor already")
             self._commands[command] = command
         else:
@@ -52,6 +54,14 @@ class ControlLane:
         if self._signals and not self.suspended:
             return self._signals.pop(next(iter(self._signals)))
         return None
+
+    def _forget_abandoned(self) -> None:
+        """Those who asked have given up: they take no places of those who still wait."""
+        self._commands = {
+            key: each
+            for key, each in self._commands.items()
+            if not isinstance(each, Inspect) or each.slot.open
+        }
 
     @property
     def empty(self) -> bool:

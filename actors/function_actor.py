@@ -41,8 +41,8 @@ class FunctionContext(ActorContext[M], Generic[M]):
 
         The first call says that the actor has started.
 
-        Raises: ``StopAsyncIteration`` when the actor is asked to end (an ``async for`` ends then). The
-        function has its grace to return in.
+        Raises: ``StopAsyncIteration`` when the actor is asked to end, and each time from then on. An ``async
+        for`` ends by it, and so may the function: that is no crash. It has its grace to return in.
 
         **Cancellation**: nothing was taken.
         """

@@ -45,7 +45,9 @@ class Idleness:
         self.timeout_s: float | None = None
         """Of ``context.set_idle_timeout``."""
         self._seen: object = None
-        self._rest_from = self._idle_from = 0.0
+        self._rest_from = 0.0
+        self._idle_from: float | None = None
+        """``None`` while an ``IdleTimeout`` is being handled."""
 
     def restart(self) -> None:
         """Begin a new window."""
@@ -70,6 +72,8 @@ class Idleness:
         if (seen := self._mailbox.progress()) != self._seen:
             self._seen = seen
             self._rest_from = self._idle_from = trio.current_time()
+        elif self._idle_from is None:
+            self._idle_from = trio.current_time()
         rest_at = math.inf if rest_s is None else self._rest_from + rest_s
         idle_at = math.inf if self.timeout_s is None else self._idle_from + self.timeout_s
         with trio.move_on_at(min(rest_at, idle_at)):
@@ -86,6 +90,6 @@ class Idleness:
             if self._leaves():
                 return Stop(StopReason.PASSIVATED)
         if now >= idle_at:
-            self._idle_from = now
+            self._idle_from = None  # the next window begins when that has been handled
             return IdleTimeout()
         return None

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -101,14 +102,16 @@ class Ledger:
 
     def __init__(self) -> None:
         self._open: dict[Mailbox[Any], None] = {}
+        self._settled: WeakKeyDictionary[Mailbox[Any], MailboxStatistics] = WeakKeyDictionary()
+        """What was counted of those that are closed: one of them may be opened again."""
         self._closed: Counter[str] = Counter()
         self._closed_dead: Counter[DeadReason] = Counter()
         self._wrong: list[str] = []
 
     def opened(self, mailbox: Mailbox[Any]) -> None:
         """A mailbox is in use from now on, for the first time or again."""
-        if mailbox.statistics().accepted:
-            self._count(mailbox, -1)
+        if (counted := self._settled.pop(mailbox, None)) is not None:
+            self._count(counted, -1)
         self._open[mailbox] = None
 
     def closed(self, mailbox: Mailbox[Any]) -> None:
@@ -135,10 +138,10 @@ class Ledger:
     def _settle(self, mailbox: Mailbox[Any]) -> None:
         del self._open[mailbox]
         self._wrong = (self._wrong + _imbalances(mailbox))[:WRONG_MAX]
-        self._count(mailbox, +1)
+        seen = self._settled[mailbox] = mailbox.statistics()
+        self._count(seen, +1)
 
-    def _count(self, mailbox: Mailbox[Any], sign: int) -> None:
-        seen = mailbox.statistics()
+    def _count(self, seen: MailboxStatistics, sign: int) -> None:
         self._closed["mailboxes"] += sign
         for name in _SUMMED:
             self._closed[name] += sign * getattr(seen, name)

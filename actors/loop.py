@@ -88,6 +88,7 @@ class Incarnation(Generic[M]):
         self.context._mark_healthy = mark_healthy
         self._crash: Exception | None = None
         self._started = False
+        self._function_end: StopReason | None = None
         self._in_a_row = 0
 
     async def run(self) -> StopReason:
@@ -142,7 +143,8 @@ class Incarnation(Generic[M]):
             return await self._handle_messages()
         except BaseException as error:
             self._note(error)
-            self._settle_interrupted()
+            if self._crash is not None:  # otherwise it may be that of a task beside it: the nursery will tell
+                self._settle_interrupted()
             raise
 
     async def _handle_messages(self) -> StopReason:
@@ -232,13 +234,16 @@ class Incarnation(Generic[M]):
         context = self.context
         assert isinstance(context, FunctionContext)
         context._next = self._next_for_function
-        self._function_end = StopReason.STOPPED
-        await actor.function(context)
+        try:
+            await actor.function(context)
+        except StopAsyncIteration:
+            if self._function_end is None:
+                raise
         if not self._started:
             self._has_started()
         if context._current is not None:
             self._settle_handled(context._current)
-        return self._function_end
+        return self._function_end or StopReason.STOPPED
 
     async def _next_for_function(self) -> object:
         context, mailbox = self.context, self._mailbox
@@ -246,6 +251,8 @@ class Incarnation(Generic[M]):
             self._has_started()
         if context._current is not None:
             self._settle_handled(context._current)
+        if self._function_end is not None:
+            raise StopAsyncIteration
         while True:
             if self._in_a_row >= CHECKPOINT_EVERY:
                 self._in_a_row = 0

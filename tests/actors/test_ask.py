@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 import trio
@@ -9,6 +11,7 @@ import trio.testing
 
 from trouper.actors.actor import Actor, StopReason
 from trouper.actors.ask import Request
+from trouper.actors.envelope import DeadLetter, DeadReason
 from trouper.actors.errors import (
     ActorCrashed,
     ActorError,
@@ -140,6 +143,31 @@ async def test_a_crash_on_the_request_fails_the_ask_and_the_others_are_answered_
     assert type(errors["second"]) is ActorStopped
     with pytest.raises(ActorStopped, match="'sums' has ended: crashed"):
         await ref.ask(Divide(1), timeout=1)
+
+
+@pytest.mark.clause("S4")
+async def test_an_asker_whose_handler_ends_by_the_crash_of_a_task_beside_it_is_told_of_that_crash() -> None:
+    letters: list[DeadLetter[Any]] = []
+
+    class Beside(Actor[Divide]):
+        async def receive(self, message: Divide) -> None:
+            async def divide() -> None:
+                self.context.reply(1 // message.by)
+
+            self.context.nursery.start_soon(divide)
+            await trio.sleep_forever()
+
+    ref: ActorRef[Divide] = ActorRef("beside", Mailbox(on_dead_letter=letters.append))
+
+    async def crash() -> None:
+        with pytest.raises(ExceptionGroup):
+            await run_actor(Beside(), ref)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(crash)
+        with pytest.raises(ActorCrashed, match="'beside' crashed: ZeroDivisionError"):
+            await ref.ask(Divide(0), timeout=60)
+    assert [letter.reason for letter in letters] == [DeadReason.CRASHED]
 
 
 async def test_stopping_answers_those_who_still_wait(

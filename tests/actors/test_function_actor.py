@@ -177,3 +177,41 @@ async def test_a_function_that_does_not_end_is_cancelled_like_any_actor() -> Non
             await settle()
             scope.cancel()
     assert await ref.join() is StopReason.CANCELLED
+
+
+async def test_a_function_that_takes_its_messages_one_by_one_ends_without_a_crash_when_it_is_asked_to(
+    nursery: trio.Nursery,
+) -> None:
+    async def take(context: FunctionContext[str]) -> None:
+        while True:
+            await context.receive()
+
+    ref: ActorRef[str] = ActorRef("take")
+    nursery.start_soon(run_actor, function_actor(take)(), ref)
+    ref.tell("a")
+    await settle()
+    ref.stop()
+    assert await ref.join() is StopReason.STOPPED
+    assert ref._mailbox().crash_summary is None
+
+
+async def test_a_function_that_was_asked_to_end_gets_no_more_messages_however_often_it_looks(
+    autojump_clock: trio.testing.MockClock, nursery: trio.Nursery
+) -> None:
+    got: list[str] = []
+
+    async def take(context: FunctionContext[str]) -> None:
+        for _ in range(2):
+            async for message in context:
+                got.append(message)
+                await trio.sleep(1)
+
+    ref: ActorRef[str] = ActorRef("take")
+    nursery.start_soon(run_actor, function_actor(take)(), ref)
+    ref.tell("a")
+    await settle()
+    ref.tell("b")
+    ref.stop()
+    with trio.fail_after(5):
+        await ref.join()
+    assert got == ["a"]

@@ -16,7 +16,7 @@ from trouper.actors import inspection
 from trouper.actors.actor import Actor
 from trouper.actors.ask import Request
 from trouper.actors.loop import Incarnation, Passivation
-from trouper.actors.signals import IdleTimeout, StopReason
+from trouper.actors.signals import IdleTimeout, Signal, StopReason
 
 Clock = trio.testing.MockClock
 
@@ -59,6 +59,22 @@ async def test_a_long_handler_is_no_idleness_and_the_window_begins_after_it(auto
         assert recorder.got == []
         await trio.sleep(2)
         assert recorder.got == [IdleTimeout()]
+
+
+async def test_to_handle_an_idle_time_out_is_no_idleness_either(autojump_clock: Clock) -> None:
+    heard: list[float] = []
+
+    class Slow(Recorder):
+        async def started(self) -> None:
+            self.context.set_idle_timeout(10)
+
+        async def signalled(self, signal: Signal) -> None:
+            heard.append(trio.current_time())
+            await trio.sleep(60)
+
+    async with running(new_ref("a"), actors=[Slow()]):
+        await trio.sleep(200)
+    assert heard == [10, 80, 150]
 
 
 async def test_inspections_are_no_messages_and_do_not_keep_an_actor_from_being_idle(

@@ -228,3 +228,20 @@ async def test_become_replaces_the_behaviour_and_unbecome_goes_back() -> None:
             recorder.context.become(shout, replace=False)
         with pytest.raises(LimitReached, match="64 behaviours"):
             recorder.context.become(shout, replace=False)
+
+
+async def test_inspections_whose_askers_gave_up_take_no_places_of_those_who_still_wait(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ref = new_ref("a")
+
+    async def be_busy(_actor: Recorder) -> None:
+        await trio.sleep(60)
+
+    async with running(ref):
+        ref.tell(be_busy)
+        await settle()
+        for _ in range(2 * control.INSPECTIONS_MAX):
+            with pytest.raises(InspectionTimeout):
+                await inspection.get_state(ref, timeout=0.1)
+        assert await inspection.get_state(ref, timeout=60) == {"got": []}

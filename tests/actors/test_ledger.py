@@ -104,3 +104,17 @@ async def test_a_test_of_the_suite_runs_under_a_ledger_of_its_own() -> None:
     mailbox: Mailbox[int] = Mailbox()
     await trio.lowlevel.checkpoint()
     assert mailbox._ledger is not None, "tests/conftest.py gives every mailbox of a test a ledger"
+
+
+@pytest.mark.clause("S4")
+def test_a_mailbox_that_never_had_a_message_and_refused_some_is_counted_once_when_it_is_opened_again() -> (
+    None
+):
+    ledger = Ledger()
+    mailbox: Mailbox[int] = Mailbox(ledger=ledger)
+    for _ in range(2):
+        mailbox.close(StopReason.STOPPED)
+        fill(mailbox, 1)
+        mailbox.reopen()
+    total = ledger.total()
+    assert (total.mailboxes, total.accepted, total.refused) == (1, 0, 2)
