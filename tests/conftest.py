@@ -19,7 +19,7 @@ from hypothesis import settings
 
 PROMISES = Path(__file__).resolve().parents[1] / "docs" / "promises.md"
 ROOMS = ("store", "actors", "supervisor", "transport")
-DEFAULT_SELECTION = "not network"
+DEFAULT_SELECTION = "not network and not torture"
 
 # The same examples at every run and on every machine: a failure seen once can be seen again.
 settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)

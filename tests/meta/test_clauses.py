@@ -15,10 +15,11 @@ from tests.meta.source import ROOT
 CONFIG = """
 [pytest]
 testpaths = tests
-addopts = -m "not network" -p no:cacheprovider
+addopts = -m "not network and not torture" -p no:cacheprovider
 markers =
     clause(*numbers): a promise
     network: elsewhere
+    torture: for long
 """
 PAGE = """
 | clause | what is kept |

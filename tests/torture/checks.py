@@ -1,0 +1,119 @@
+"""What must be true of the file, of what the clients were told and of what they hold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from tests.torture.database import Database, Row
+from tests.torture.journal import Copy, Journal
+from tests.torture.lives import lines_of
+
+
+def check_copies(database: Database, copies: list[Copy]) -> None:
+    """Each copy is a prefix of the log, after its rewinds (O2, O3): nothing that is not committed was ever
+    shown. It holds at any moment, so it is checked after each death, too."""
+    jobs = database.jobs()
+    logs: dict[str, list[str]] = {}
+    for copy in copies:
+        numbers = [line.partition(":")[2] for line in copy.lines]
+        assert numbers == [f"{number}\n" for number in range(len(numbers))], f"{copy.job}: a gap in {numbers}"
+        job = jobs[copy.job]
+        log = logs.setdefault(copy.job, database.log(job))
+        keep = min([len(copy.lines), *job.keeps[copy.attempt :]])
+        assert copy.lines[:keep] == log[:keep], (
+            f"{copy.job}: held {copy.lines[:keep]}, committed {log[:keep]}"
+        )
+
+
+def check_late_writes(folder: Path) -> int:
+    """Writes of an attempt that is over were all refused (J6). How many there were."""
+    late = lines_of(folder / "late.jsonl")
+    taken = [write for write in late if not write["refused"]]
+    assert not taken, f"writes with an old fence were taken: {taken[:3]}"
+    return len(late)
+
+
+def check_ends(database: Database, journal: Journal) -> None:
+    """Every job that was acknowledged ended, once, as it had to; and no other job is there (J1, J2, J3)."""
+    jobs = database.jobs()
+    assert set(jobs) == {told.job for told in journal.submitted.values()}, "acknowledged jobs, and no others"
+    assert database.rows("PRAGMA integrity_check") == [("ok",)]
+    for told in journal.submitted.values():
+        job = jobs[told.job]
+        assert (job.user, job.name) == (told.user, told.name)
+        assert job.terminal, f"{job.id} is {job.state}"
+        assert job.state in _legal_ends(job), f"{job.name} {job.id} ended {job.state} ({job.reason})"
+    for id in journal.cancelled:
+        assert jobs[id].cancel_requested, f"the accepted cancel of {id} is gone"
+        assert jobs[id].state == "cancelled", f"{id} was cancelled and is {jobs[id].state}"
+    for key in journal.revoked:
+        born = jobs[journal.submitted[key].job]
+        assert (born.state, born.attempt) == ("cancelled", 0), "cancelled before it came, and never run"
+
+
+def _legal_ends(job: Row) -> tuple[str, ...]:
+    match job.name:
+        case "tale":
+            return ("cancelled",) if job.attempt == 0 else ("completed",)
+        case "fails":
+            return ("failed",)
+        case "charge" | "once":
+            return ("completed", "lost")
+        case "sleeper" | "stubborn":
+            return ("cancelled",)
+        case _:
+            return ("completed",)
+
+
+def check_notifications(database: Database, journal: Journal) -> None:
+    """One notification for each end that its declaration wants told, one for each that a job made (N1);
+    what was marked stays marked, and the counts are those of the rows (N5)."""
+    notified = Counter((job, kind, key) for job, kind, key in database.rows(_NOTIFICATIONS))
+    wanted: Counter[tuple[str, str, str]] = Counter()
+    for job in database.jobs().values():
+        if job.state in job.options["notify_on"]:
+            wanted[job.id, "ended", ""] += 1
+        if job.name == "tale" and job.state == "completed":
+            wanted[job.id, "message", "half"] += 1
+    assert notified == wanted, f"missing {wanted - notified}, too many {notified - wanted}"
+    marked = {id for (id,) in database.rows("SELECT id FROM notifications WHERE read_at IS NOT NULL")}
+    assert marked >= journal.read, "a mark that was acknowledged is gone"
+
+
+_NOTIFICATIONS = "SELECT job, kind, key FROM notifications"
+
+
+def check_unsafe(database: Database, folder: Path) -> None:
+    """A step that must not be repeated was carried out once at most, and once if the job is done (J6)."""
+    charges = Counter(str(charge["job"]) for charge in lines_of(folder / "charges.jsonl"))
+    for job in database.jobs().values():
+        if job.name == "charge":
+            most, least = 1, int(job.state == "completed")
+            assert least <= charges[job.id] <= most, f"{job.id} ({job.state}) charged {charges[job.id]} times"
+            if job.state == "lost":
+                assert job.reason == "unsafe:charge"
+
+
+def check_verified(database: Database, journal: Journal) -> int:
+    """Whoever saw the end of an output holds all of it, and its hash was right (O6). How many did."""
+    jobs = database.jobs()
+    ended = [copy for copy in journal.copies if copy.end is not None]
+    for copy in ended:
+        assert copy.end is not None
+        assert copy.end.verified
+        assert copy.lines == database.log(jobs[copy.job])
+        assert copy.end.entries == len(copy.lines)
+    assert {copy.job for copy in ended} >= set(jobs), "somebody has seen the end of each"
+    return len(ended)
+
+
+def counts_of(database: Database, user: str) -> tuple[int, int]:
+    """(unseen, unread) notifications of a user."""
+    (row,) = database.rows(
+        "SELECT COUNT(*) FILTER (WHERE seen_at IS NULL), COUNT(*) FILTER (WHERE read_at IS NULL)"
+        " FROM notifications WHERE user = ? AND archived_at IS NULL",
+        user,
+    )
+    unseen, unread = row
+    return unseen, unread
