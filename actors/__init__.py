@@ -32,6 +32,7 @@ so that the library can be used alone:
 The files of the domain:
 
 * ``options``     every bound of what runs
+* ``retry``, ``ended_hook``  how often something is tried; what is done when a job has ended
 * ``job_errors``, ``job_spec``  a job function's declaration and its ways to end
 * ``job_context`` what a job function can do; ``attempt``, ``job_actor`` run it once
 * ``outputs``     where the outputs stand that run here or that somebody watches

@@ -17,6 +17,9 @@ import cattrs
 import orjson
 from cattrs.strategies import configure_union_passthrough
 
+from trouper.actors.ended_hook import EndedFunction, EndedHook, check_hook
+from trouper.actors.retry import Backoff as Backoff
+from trouper.actors.retry import Retry as Retry
 from trouper.store.errors import TrouperError
 from trouper.store.records import JobOptions, JobState
 
@@ -64,35 +67,6 @@ class Again(TrouperError):
         self.after = after
 
 
-def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if value < 0:
-        raise ValueError(f"{attribute.name}={value!r}: legal are numbers from 0")
-
-
-@attrs.frozen
-class Backoff:
-    """Before retry k: a uniform draw from 0 to ``min(max, base × factor^(k-1))`` seconds."""
-
-    base: float = attrs.field(default=1.0, validator=_positive)
-    factor: float = attrs.field(default=2.0, validator=_positive)
-    max: float = attrs.field(default=60.0, validator=_positive)
-
-
-@attrs.frozen
-class Retry:
-    """How many attempts a job has (crashes and process deaths use them up), and the pause between.
-
-    The default is one attempt, so no retry: a model call costs money.
-    """
-
-    attempts: int = 1
-    backoff: Backoff = Backoff()
-
-    def __attrs_post_init__(self) -> None:
-        if not 1 <= self.attempts <= 1000:
-            raise ValueError(f"attempts={self.attempts!r}: legal are 1 to 1000")
-
-
 def _strict_converter() -> cattrs.Converter:
     """cattrs coerces ("7" becomes 7): hooks for the plain types make it refuse instead."""
     converter = cattrs.Converter(forbid_extra_keys=True)
@@ -137,6 +111,8 @@ class JobSpec(Generic[P, R]):
     notify_on: tuple[str, ...] = JobOptions().notify_on
     client: bool = False
     """Whether clients may submit it."""
+    _hooks: list[EndedHook] = attrs.field(factory=list, eq=False, repr=False)
+    """None or one: it is declared after the job."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[R]:
         return self.function(*args, **kwargs)
@@ -152,7 +128,49 @@ class JobSpec(Generic[P, R]):
             timeout_s=self.timeout_s,
             on_process_death=self.on_process_death,
             notify_on=self.notify_on,
+            on_ended=self.hook is not None,
         )
+
+    @property
+    def hook(self) -> EndedHook | None:
+        """What ``on_ended`` declared."""
+        return self._hooks[0] if self._hooks else None
+
+    @typing.overload
+    def on_ended(self, function: EndedFunction, /) -> EndedFunction: ...
+    @typing.overload
+    def on_ended(
+        self, /, *, timeout: float = EndedHook.TIMEOUT_S, retry: Retry = EndedHook.RETRY
+    ) -> Callable[[EndedFunction], EndedFunction]: ...
+    def on_ended(
+        self,
+        function: EndedFunction | None = None,
+        /,
+        *,
+        timeout: float = EndedHook.TIMEOUT_S,
+        retry: Retry = EndedHook.RETRY,
+    ) -> Any:
+        """Declare what is done when a job of this kind has ended, however it ended: ``@reply.on_ended``.
+
+        An async function of the ended ``Job``, run by the runtime, at least once: also after a process
+        death, and again after it raised, so it should be idempotent (by ``job.id``). A job has the hook if
+        it was declared when the job was submitted; one that is declared later is not run for earlier jobs.
+
+        * ``timeout``: seconds that one run may take; then it is cancelled, and has failed.
+        * ``retry``: how often, and with which pauses. A hook that failed in all is given up: reported, and
+          shown by ``runtime.dead_completions()``.
+
+        **Cancellation**: when the runtime stops, a hook that runs is cancelled, and run again at the next
+        start. Raises ``TypeError`` or ``ValueError`` where it is declared, naming the legal forms.
+        """
+
+        def declare(function: EndedFunction) -> EndedFunction:
+            if self._hooks:
+                raise ValueError(f"job {self.name!r} has an on_ended hook already: legal is one")
+            self._hooks.append(check_hook(self.name, function, timeout=timeout, retry=retry))
+            return function
+
+        return declare if function is None else declare(function)
 
     def call(self, /, **arguments: Any) -> Call:
         """Check ``arguments`` against the signature. Raises ``BadArguments``."""

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 import trio
 
-from trouper.store import admitting, queries, transactions
+from trouper.store import admitting, completing, queries, transactions
+from trouper.store.completions import Completion, CompletionClaims, SettleCompletion
 from trouper.store.leases import Lease, Renewed
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import (
@@ -143,6 +144,15 @@ class EngineStore(abc.ABC):
             lambda tx: transactions.mark(tx, user, mark, ids=ids, job_id=job_id, upto_seq=upto_seq)
         )
 
+    async def claim_completions(self, limit: int, *, fresh: bool = False) -> CompletionClaims:
+        return await self._transact(lambda tx: completing.claim(tx, limit, fresh=fresh))
+
+    async def settle_completion(self, request: SettleCompletion) -> Completion | None:
+        return await self._transact(partial(completing.settle, request=request))
+
+    async def retry_completion(self, job_id: str) -> bool:
+        return await self._transact(partial(completing.retry, job_id=job_id))
+
     # --- reads ---
 
     def _page(self, limit: int) -> int:
@@ -182,6 +192,10 @@ class EngineStore(abc.ABC):
     async def read_output(self, job_id: str, start: int, max_bytes: int) -> OutputRange | None:
         max_bytes = min(max_bytes, self._options.read_bytes_max)
         return await self._query(lambda tables: queries.read_output(tables, job_id, start, max_bytes))
+
+    async def dead_completions(self, *, before: str | None = None, limit: int = 50) -> tuple[Completion, ...]:
+        limit = self._page(limit)
+        return await self._query(lambda tables: tuple(tables.completions.dead(before, limit)))
 
     async def running(self) -> tuple[Job, ...]:
         return await self._query(lambda tables: tuple(tables.running(self.boot)))

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import attrs
 
+from trouper.store.completions import MemoryCompletions
 from trouper.store.output_log import OutputHash
 from trouper.store.protocol import Mark
 from trouper.store.records import Counts, Entry, Job, JobState, Notification, entry_bytes
@@ -48,6 +49,7 @@ class MemoryTables:
         self._age = 0
         self._starts = 0
         self._tombstones: dict[tuple[str, str], float] = {}
+        self.completions = MemoryCompletions()
 
     def new_boot(self) -> None:
         """The process that held the heads is gone: its running rows are orphans now."""
@@ -367,4 +369,5 @@ class MemoryTables:
             "heads": len(self._heads),
             "notifications": len(self._unique),
             "tombstones": len(self._tombstones),
+            "completions": len(self.completions),
         }

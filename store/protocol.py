@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 import attrs
 import trio
 
+from trouper.store.completions import CompletionStore
 from trouper.store.leases import LeasedStore
 from trouper.store.records import Counts, Entry, Job, JobOptions, JobState, Notification, ThreadSummary
 from trouper.store.views import Changes as Changes
@@ -265,7 +266,7 @@ class CommitNotice:
     due: bool
 
 
-class Store(LeasedStore, Protocol):
+class Store(LeasedStore, CompletionStore, Protocol):
     """What is remembered. One instance is one start (*boot*) of the store.
 
     ``run`` is the store's task: it opens the engine, raises ``boot``, calls ``task_status.started``

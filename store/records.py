@@ -59,6 +59,8 @@ class JobOptions:
     """``retry`` or ``end``."""
     notify_on: tuple[str, ...] = ("completed", "failed", "timed_out", "lost")
     """The terminal states that leave a notification."""
+    on_ended: bool = False
+    """Whether something is to be done when it has ended: a completion is written with its end."""
 
 
 @attrs.frozen(kw_only=True)

@@ -142,6 +142,22 @@ CREATE INDEX tombstones_age ON tombstones (expires_at);
 CREATE INDEX tombstones_user ON tombstones (user, expires_at, key);
 """
 
+_COMPLETIONS = """
+-- What is still to be done for jobs that have ended. claimed_at: a try is under way. dead_at: given up.
+CREATE TABLE completions (
+    ord INTEGER PRIMARY KEY AUTOINCREMENT,
+    job TEXT NOT NULL UNIQUE,
+    tries INTEGER NOT NULL,
+    run_at REAL NOT NULL,
+    claimed_at REAL,
+    error TEXT,
+    dead_at REAL
+);
+CREATE INDEX completions_waiting ON completions (run_at, ord) WHERE dead_at IS NULL AND claimed_at IS NULL;
+CREATE INDEX completions_claimed ON completions (claimed_at) WHERE claimed_at IS NOT NULL;
+CREATE INDEX completions_dead ON completions (ord) WHERE dead_at IS NOT NULL;
+"""
+
 # The counts follow the rows by themselves, whoever changes one.
 _COUNTING = (
     """CREATE TRIGGER jobs_counted_in AFTER INSERT ON jobs WHEN new.state IN ('queued', 'running') BEGIN
@@ -184,6 +200,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     lambda connection: _carry_out(_FIRST, connection=connection),
     lambda connection: _carry_out(_SECOND, *_COUNTING, connection=connection),
     lambda connection: _carry_out(_THIRD, connection=connection),
+    lambda connection: _carry_out(_COMPLETIONS, connection=connection),
 )
 """``MIGRATIONS[n]`` makes version n+1 of version n; version 0 is an empty file. What was released is
 never changed: what comes after it is a step of its own."""

@@ -14,6 +14,7 @@ from trouper.store.protocol import Mark
 from trouper.store.records import Counts, Entry, Job, JobState, Notification
 from trouper.store.rules import UNDECODABLE
 from trouper.store.schema import ACTIVE
+from trouper.store.sqlite_completions import SqliteCompletions
 from trouper.store.sqlite_log import LogHead, SqliteLog
 from trouper.store.sqlite_open import is_outage
 from trouper.store.sqlite_rows import (
@@ -92,6 +93,7 @@ class SqliteTables:
     def __init__(self, connection: sqlite3.Connection, log: SqliteLog) -> None:
         self._db = connection
         self._log = log
+        self.completions = SqliteCompletions(connection)
 
     # --- feeds ---
 

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 import attrs
 import orjson
 
+from trouper.store.completions import CompletionRows
 from trouper.store.protocol import Mark
 from trouper.store.records import Counts, Entry, Job, JobState, Notification
 
@@ -59,6 +60,9 @@ class ThreadRow:
 
 class Tables(Protocol):
     """The rows of one store, inside one transaction. No method checks what ``rules`` decides."""
+
+    @property
+    def completions(self) -> CompletionRows: ...
 
     # feeds
     def feed(self, user: str) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from functools import partial
 import attrs
 
 from trouper.store import rules
+from trouper.store.completions import Completion
 from trouper.store.errors import DataRefused
 from trouper.store.protocol import CommitNotice
 from trouper.store.records import Job, JobState, Notification
@@ -87,8 +88,10 @@ class Transaction:
 
     def ended(self, job: Job) -> tuple[Job, Notification | None]:
         """Write the row of a job whose attempt is over, with what belongs to it in the same
-        transaction (N1): the inbox row of its ending; or, if it was rolled back, that nothing of what it
-        produced is left (J4)."""
+        transaction (N1): the inbox row of its ending, and what its hook is still to do; or, if it was
+        rolled back, that nothing of what it produced is left (J4)."""
+        if job.state.terminal and job.options.on_ended:
+            self.tables.completions.put(Completion(job=job.id))
         if rules.rolled_back(job):
             self.tables.empty_log(job.id)
             if self.tables.remove_notifications(job.user, job.id):

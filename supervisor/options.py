@@ -34,6 +34,8 @@ class RuntimeOptions:
     """Messages that wait for one user's notifier."""
     expiry_mailbox: int = attrs.field(default=10_000, validator=_at_least_one)
     """Messages that wait for the actor that claims and buries: at most one for each job that runs."""
+    max_hooks: int = attrs.field(default=16, validator=_at_least_one)
+    """``on_ended`` hooks that run at the same time; further ones wait."""
     sweep_interval_s: float = 5.0
     """How often it is checked that each running row has its actor, and that no clock jump hides a
     due row."""

@@ -16,6 +16,7 @@ from trouper.actors.channel import SubscriberChannel
 from trouper.actors.job_actor import patiently
 from trouper.actors.job_spec import Call, JobSpec
 from trouper.actors.reports import Report, Reporter, log_report
+from trouper.store.completions import Completion
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import CancelResult, Mark, OnBusy, Store
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
@@ -23,6 +24,7 @@ from trouper.store.seams import Seams
 from trouper.store.urls import StoreFactory
 from trouper.supervisor.admission import admitted, check_label, make_admission, named_call
 from trouper.supervisor.child_spec import ChildSpec
+from trouper.supervisor.completions import HooksDue
 from trouper.supervisor.options import RuntimeOptions
 from trouper.supervisor.reading import OutputReader
 from trouper.supervisor.refusals import Draining, UnknownJob
@@ -160,7 +162,7 @@ class Runtime:
     async def wait(self, job_id: str) -> Job:
         """Wait until a job has ended; its row. Raises ``UnknownJob``."""
         while True:
-            with self._tree.waiting(job_id) as changed:
+            with self._tree.waiters.waiting(job_id) as changed:
                 job = await patiently(lambda: self.store.job(job_id))
                 if job is None:
                     raise UnknownJob(f"there is no job {job_id!r}")
@@ -186,6 +188,19 @@ class Runtime:
         beginning. Raises ``BadArguments``.
         """
         return await self.store.cancel_key(check_label("user", user), check_label("idempotency key", key))
+
+    # --- hooks of ended jobs ---
+
+    async def dead_completions(self, *, before: str | None = None, limit: int = 50) -> tuple[Completion, ...]:
+        """The ``on_ended`` hooks that were given up, each with its last error: the newest job first;
+        ``before`` a job id, exclusive."""
+        return await self.store.dead_completions(before=before, limit=limit)
+
+    async def retry_completion(self, job_id: str) -> bool:
+        """Run the hook of a job that was given up again, with all its tries; False if it was not."""
+        retried = await self.store.retry_completion(job_id)
+        self._tree.completions.tell(HooksDue())
+        return retried
 
     # --- reading along ---
 

@@ -8,7 +8,8 @@
     │   ├── lease               renews the node's lease, where the store has one
     │   ├── notifiers           keyed: one per user with sessions; passivated
     │   ├── jobs                dynamic: one job actor per running attempt (temporary)
-    │   └── expiry              claims due rows, recovery
+    │   ├── expiry              claims due rows, recovery
+    │   └── completions         runs the hooks of jobs that have ended
     └── gateways                dynamic: listeners
 
 The heads of outputs, the open channels and the waiters are not actors: they are looked at in the step
@@ -17,8 +18,8 @@ after each commit, without a message.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import trio
@@ -51,6 +52,7 @@ from trouper.store.seams import Seams
 from trouper.store.urls import StoreFactory, create_store
 from trouper.supervisor.actor_child import actor_child
 from trouper.supervisor.child_spec import ChildContext, ChildSpec, Restart
+from trouper.supervisor.completions import CompletionsPorts, HooksDue, completions_child
 from trouper.supervisor.dynamic import ChildExit, DynamicSupervisor
 from trouper.supervisor.errors import StartFailed
 from trouper.supervisor.expiry import ActorGone, Due, Expiry, ExpiryPorts
@@ -64,6 +66,7 @@ from trouper.supervisor.refusals import TooManySessions
 from trouper.supervisor.strategy import Strategy
 from trouper.supervisor.supervisor import Supervisor
 from trouper.supervisor.usage import usage
+from trouper.supervisor.waiters import Waiters
 
 _SETTLE_S = 5.0  # a job's grace, and then this long for its end to be recorded
 
@@ -94,7 +97,7 @@ class RuntimeTree:
         self.store: Store = create_store(url, seams, store_options)
         self.store.listen(self._committed)
         self.lease = LeaseKeeper(self.store, seams, self._lease_lost)
-        self._waiters: dict[str, dict[trio.Event, None]] = {}
+        self.waiters = Waiters()
         self._idle = trio.Event()
         self._root_ended = trio.Event()
         self._store_error: BaseException | None = None
@@ -122,6 +125,15 @@ class RuntimeTree:
             self._make_expiry,
             mailbox=Mailbox(options.expiry_mailbox, Overflow.CONFLATE, conflate_key=expiry_key),
         )
+        self.hooks = CompletionsPorts(
+            store=self.store,
+            seams=self.seams,
+            options=options,
+            specs=self.specs,
+            reporter=self.reporter,
+            stopping=lambda: self.stopping,
+        )
+        completions_spec, self.completions = completions_child(self.hooks)
         core = Supervisor(
             "core",
             [
@@ -129,6 +141,7 @@ class RuntimeTree:
                 self.notifiers.child_spec(),
                 self.jobs.child_spec(),
                 expiry_spec,
+                completions_spec,
             ],
             strategy=Strategy.ONE_FOR_ONE,
             intensity=Intensity(5, 10.0),
@@ -224,7 +237,7 @@ class RuntimeTree:
         return Notifier(user, ports)
 
     def _make_expiry(self) -> Expiry:
-        self._wake_waiters()  # a store that crashed may not have told of its last commit
+        self.waiters.wake_all()  # a store that crashed may not have told of its last commit
         ports = ExpiryPorts(
             store=self.store,
             seams=self.seams,
@@ -283,8 +296,9 @@ class RuntimeTree:
             self.notifiers.tell_if_active(user, FeedMoved(seq))
         for job in notice.jobs:
             if job.state.terminal:
-                for event in self._waiters.get(job.id, ()):
-                    event.set()
+                if job.options.on_ended:
+                    self.completions.tell(HooksDue())
+                self.waiters.wake(job.id)
             self._row_changed(job)
         if notice.due:
             self.expiry.tell(Due())
@@ -365,24 +379,6 @@ class RuntimeTree:
 
     def _page_wanted(self, user: str, job_id: str, start: int) -> None:
         self.tell_notifier(user, ReadOutput(job_id, start))
-
-    def _wake_waiters(self) -> None:
-        for events in self._waiters.values():
-            for event in events:
-                event.set()
-
-    @contextmanager
-    def waiting(self, job_id: str) -> Iterator[trio.Event]:
-        """An event that is set when the job may have ended."""
-        event = trio.Event()
-        events = self._waiters.setdefault(job_id, {})
-        events[event] = None
-        try:
-            yield event
-        finally:
-            del events[event]
-            if not events and self._waiters.get(job_id) is events:
-                del self._waiters[job_id]
 
     def statistics(self) -> dict[str, Any]:
         """Counters, and the use of each bound. It looks at every session: not for the hot path."""

@@ -39,6 +39,7 @@ def usage(tree: RuntimeTree) -> dict[str, Any]:
             "now": 0 if (box := tree.expiry.statistics()) is None else box.waiting,
             "max": tree.options.expiry_mailbox,
         },
+        "hooks": {**tree.hooks.counters, "max": tree.options.max_hooks},
         "notifiers": attrs.asdict(tree.notifiers.statistics()),
         "jobs": attrs.asdict(tree.jobs.statistics()),
         "gateways": attrs.asdict(tree.gateways.statistics()),

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from trouper.actors.output_pieces import Text as Text
     from trouper.actors.output_pieces import Transcript as Transcript
     from trouper.actors.reports import Report as Report
+    from trouper.store.completions import Completion as Completion
     from trouper.store.errors import StoreRefused as StoreRefused
     from trouper.store.errors import StoreUnavailable as StoreUnavailable
     from trouper.store.errors import TrouperError as TrouperError
@@ -84,6 +85,7 @@ _HOMES = {
     "trouper.actors.options": ("ChannelLimits", "JobLimits"),
     "trouper.actors.output_pieces": ("End", "Event", "Progress", "Rewind", "Text", "Transcript"),
     "trouper.actors.reports": ("Report",),
+    "trouper.store.completions": ("Completion",),
     "trouper.store.errors": ("StoreRefused", "StoreUnavailable", "TrouperError"),
     "trouper.store.options": ("StoreOptions",),
     "trouper.store.protocol": ("CancelAnswer", "CancelResult"),
@@ -116,6 +118,7 @@ __all__ = [
     "ClientOptions",
     "ClientStopped",
     "CommandFailed",
+    "Completion",
     "Counts",
     "End",
     "Event",

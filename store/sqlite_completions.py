@@ -1,0 +1,82 @@
+"""The completions in SQLite. A file may hold anything: what cannot be read of a row is taken for unset."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from trouper.store.completions import Completion
+
+_COLUMNS = ", ".join(field.name for field in attrs.fields(Completion))
+_WAITS = "dead_at IS NULL AND claimed_at IS NULL"
+_TRIES_MAX = 2**31
+
+
+class SqliteCompletions:
+    """``CompletionRows`` over one connection, inside its transaction."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._db = connection
+
+    def _select(self, where: str, parameters: Sequence[object]) -> list[Completion]:
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM completions {where}", parameters)
+        return [_read(*row) for row in rows]
+
+    def get(self, job_id: str) -> Completion | None:
+        return next(iter(self._select("WHERE job = ?", (job_id,))), None)
+
+    def put(self, row: Completion) -> None:
+        values = attrs.astuple(row)
+        self._db.execute(
+            f"INSERT INTO completions ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})"
+            " ON CONFLICT (job) DO UPDATE SET tries = excluded.tries, run_at = excluded.run_at,"
+            " claimed_at = excluded.claimed_at, error = excluded.error, dead_at = excluded.dead_at",
+            values,
+        )
+
+    def remove(self, job_id: str) -> None:
+        self._db.execute("DELETE FROM completions WHERE job = ?", (job_id,))
+
+    def unclaim(self) -> None:
+        self._db.execute("UPDATE completions SET claimed_at = NULL, run_at = 0 WHERE claimed_at IS NOT NULL")
+
+    def due(self, now: float, limit: int) -> list[Completion]:
+        # What is no time (text, the infinite) is above all that is one, and is not to wait for.
+        where = f"WHERE {_WAITS} AND (run_at <= ? OR run_at > 1e12) ORDER BY run_at, ord LIMIT ?"
+        return self._select(where, (now, limit))
+
+    def next_due_at(self, now: float) -> float | None:
+        (run_at,) = self._db.execute(
+            f"SELECT MIN(run_at) FROM completions WHERE {_WAITS} AND run_at > ?", (now,)
+        ).fetchone()
+        return run_at if isinstance(run_at, float | int) else None
+
+    def dead(self, before: str | None, limit: int) -> list[Completion]:
+        where, parameters = "WHERE dead_at IS NOT NULL", list[object]()
+        if before is not None:
+            where += " AND ord < (SELECT ord FROM completions WHERE job = ?)"
+            parameters.append(before)
+        return self._select(f"{where} ORDER BY ord DESC LIMIT ?", (*parameters, limit))
+
+    def dead_count(self) -> int:
+        (count,) = self._db.execute("SELECT COUNT(*) FROM completions WHERE dead_at IS NOT NULL").fetchone()
+        return int(count)
+
+
+def _read(job: Any, tries: Any, run_at: Any, claimed_at: Any, error: Any, dead_at: Any) -> Completion:
+    return Completion(
+        job=job if isinstance(job, str) else "",
+        tries=tries if isinstance(tries, int) and 0 <= tries < _TRIES_MAX else 0,
+        run_at=_time(run_at) or 0.0,
+        claimed_at=_time(claimed_at),
+        error=error if isinstance(error, str) else None,
+        dead_at=_time(dead_at),
+    )
+
+
+def _time(value: Any) -> float | None:
+    return float(value) if isinstance(value, float | int) and math.isfinite(value) else None
