@@ -1016,6 +1016,9 @@ export class Client extends EventTarget {
     /** @type {Snapshot | null} */
     this._snapshot = null;
     this._fixedVisible = options.visible;
+    // React's useSyncExternalStore(client.subscribe, client.getSnapshot) calls them without the client.
+    this.subscribe = this.subscribe.bind(this);
+    this.getSnapshot = this.getSnapshot.bind(this);
     this._watchPage();
     this._connect();
   }

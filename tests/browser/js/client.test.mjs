@@ -355,3 +355,17 @@ test("cut on purpose, it stays away for the time that was asked and then comes b
   assert.equal(net.opened.length, 2);
   client.close();
 });
+
+test("a store of state like React's takes its two functions as they are", async () => {
+  const { client, net } = await open();
+  const { subscribe, getSnapshot } = client;
+  let changes = 0;
+  const unsubscribe = subscribe(() => (changes += 1));
+  const before = getSnapshot();
+  assert.equal(getSnapshot(), before, "the same object until something changes");
+  net.latest().say({ t: "feed", epoch: "e1", prev: 0, seq: 1, jobs: [], notifications: [], counts: { unseen: 1, unread: 1 } });
+  await settled();
+  assert.deepEqual([changes, getSnapshot().counts.unseen, getSnapshot() === before], [1, 1, false]);
+  unsubscribe();
+  client.close();
+});
