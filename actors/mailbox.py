@@ -48,8 +48,8 @@ class Mailbox(DataLane, Generic[M]):
     """The mailbox of one actor.
 
     ``capacity``: messages that may wait. ``conflate_key``: for ``CONFLATE`` only, the key of a message,
-    ``None`` for one that is never replaced; requests never are. ``on_dead_letter`` is called at once with
-    each dead letter; it must neither wait nor raise. ``ledger``: what adds up this mailbox and others.
+    hashable, ``None`` for one that is never replaced; requests never are. ``on_dead_letter`` is called at
+    once with each dead letter. Both must neither wait nor raise. ``ledger``: adds up this one and others.
     """
 
     __slots__ = (
@@ -59,7 +59,6 @@ class Mailbox(DataLane, Generic[M]):
         "_in_a_row",
         "_ledger",
         "_senders",
-        "_trace",
         "capacity",
         "overflow",
     )
@@ -91,7 +90,6 @@ class Mailbox(DataLane, Generic[M]):
         # Made when first needed: most mailboxes never do, and there may be very many.
         self._by_key: dict[Hashable, Envelope[M]] = {}
         self._senders: OrderedDict[trio.lowlevel.Task, Envelope[M]] | None = None
-        self._trace: Trace | None = None
         if ledger is not None:
             ledger.opened(self)
 
@@ -116,7 +114,7 @@ class Mailbox(DataLane, Generic[M]):
             return self._closed.delivery
         delivery = self._insert(envelope)
         if delivery is Delivery.DROPPED:
-            self._refused += 1
+            self._refuse(envelope)
         return delivery
 
     @trio.lowlevel.enable_ki_protection
@@ -139,7 +137,7 @@ class Mailbox(DataLane, Generic[M]):
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
         if self.overflow is Overflow.REJECT:
-            self._refused += 1
+            self._refuse(envelope)
             raise MailboxFull(f"all {self.capacity} places of the mailbox are taken")
         task = trio.lowlevel.current_task()
         if self._senders is None:
@@ -325,20 +323,21 @@ class Mailbox(DataLane, Generic[M]):
             self._append(envelope)
             self._wrapped += 1
         self._accepted += 1
-        if choosy and envelope.key is not None:
-            self._by_key[envelope.key] = envelope
+        if choosy:
+            self._trace_offered(envelope)
+            if envelope.key is not None:
+                self._by_key[envelope.key] = envelope
         if self._consumer is not None:
             self._wake()
         return Delivery.ACCEPTED
 
     def _replaces(self, envelope: Envelope[M]) -> bool:
-        if self._trace is not None:
-            self._trace.note("offered", envelope.message)
         if self._conflate_key is None or envelope.slot is not None:
             return False
         envelope.key = self._conflate_key(envelope.message)
         if envelope.key is None or (older := self._by_key.get(envelope.key)) is None:
             return False
+        self._trace_offered(envelope)
         older.message = envelope.message  # it keeps the older one's place, so that no key starves
         self._accepted += 1
         self._superseded += 1

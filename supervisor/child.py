@@ -90,7 +90,7 @@ class Child:
         """It has said ``started()``, or has ended."""
         self._variables = variables
         self._surroundings = surroundings
-        self._started_at = 0.0
+        self._started_at = self._ended_at = 0.0
         self._scope = trio.CancelScope()
         self._context: ChildContext | None = None
         self._task: trio.lowlevel.Task | None = None
@@ -184,6 +184,7 @@ class Child:
             started=self.acknowledged,
         )
         self.error = crash
+        self._ended_at = trio.current_time()  # its supervisor may come to it much later
         context.crash = self._context = self._task = None
         self.stuck = False
         self.settled.set()
@@ -249,7 +250,7 @@ class Child:
     @property
     def lived_s(self) -> float:
         """How long the last incarnation was running, in seconds; 0 if it never said ``started()``."""
-        return trio.current_time() - self._started_at if self.acknowledged else 0.0
+        return self._ended_at - self._started_at if self.acknowledged else 0.0
 
     # -- looking -----------------------------------------------------------------------------------
 

@@ -172,8 +172,9 @@ class ChildSpec:
     significant: bool = False
     """Whether its end for good may be its supervisor's (``AutoShutdown``)."""
     on_ended: Callable[[ChildExit | None], None] | None = None
-    """Called when no further incarnation will come, with the exit of the last, ``None`` if there was none.
-    (It can come back all the same: by ``restart_child``, or with a supervisor that is started again.)"""
+    """Called when no further incarnation will come, with the exit of the last, ``None`` if there was none. It
+    neither waits nor raises. (The child can come back all the same: by ``restart_child``, or with a
+    supervisor that is started again.)"""
     inspect: Callable[[], TreeNode] | None = None
     """The child's own node of the tree, to which its supervisor adds state and numbers."""
 

@@ -270,8 +270,10 @@ class KeyedSupervisor(Population[Entry], Generic[M]):
             if self._places.ask(member.spec.name, member):
                 self._spawn(member)
             self._seek_places()
-        else:
+        elif left or member.has_progressed():
             self._spawn(member)
+        else:
+            self._back_off(member)  # it ended with its messages before it: at once it might do so for ever
 
     def _leave_place(self, key: str) -> None:
         if (heir := self._places.leave(key)) is not None:

@@ -39,6 +39,12 @@ class Entry(Child):
         """It is leaving to make room, and needs a place anew for another incarnation."""
         self.returned = StopReason.SHUTDOWN
         """Why the last incarnation that ended by itself did so."""
+        self._handled = 0
+
+    def has_progressed(self) -> bool:
+        """Whether messages were handled since this was last asked."""
+        before, self._handled = self._handled, self.mailbox.progress()[1]
+        return self._handled != before
 
     def end_reason(self) -> StopReason:
         """Why the last incarnation ended."""

@@ -34,6 +34,8 @@ from trouper.supervisor.strategy import (
     shuts_down,
 )
 
+STEPS_IN_A_ROW: Final = 64
+"""Steps taken before it is looked for restarts that are due, however many more wait."""
 ACTIVE: Final = frozenset({ChildState.STARTING, ChildState.RUNNING, ChildState.BACKOFF})
 
 
@@ -80,9 +82,14 @@ class OrderedChildren(BaseSupervisor):
                 self._failure = failed
                 return
         acknowledge()
+        in_a_row = 0
         while self._failure is None and not self._over:
-            self._current = await self._steps.get(until=self._next_restart_at())
+            in_a_row += 1
+            self._current = None
+            if in_a_row <= STEPS_IN_A_ROW:
+                self._current = await self._steps.get(until=self._next_restart_at())
             if self._current is None:
+                in_a_row = 0
                 await self._restart_those_due()
             else:
                 await self._current.run()

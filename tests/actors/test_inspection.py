@@ -204,6 +204,27 @@ async def test_a_trace_has_the_newest_messages_that_came_and_were_taken_and_cost
         pass
 
 
+async def test_a_message_that_waits_for_room_is_traced_once_when_it_goes_in(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ref = new_ref("a", capacity=1)
+    async with running(ref):
+        await inspection.suspend(ref)
+        with inspection.trace(ref) as trace:
+            ref.tell("one")
+            assert not ref.tell("refused").accepted
+            with trio.move_on_after(1):
+                await ref.send("given up")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ref.send, "two")
+                await settle()
+                assert [event.message for event in trace.events] == ["one", "refused"]
+                await inspection.resume(ref)
+            await settle()
+            offered = [event.message for event in trace.events if event.what == "offered"]
+            assert offered == ["one", "refused", "two"]
+
+
 async def test_become_replaces_the_behaviour_and_unbecome_goes_back() -> None:
     ref = new_ref("a")
     async with running(ref) as [recorder]:

@@ -157,3 +157,70 @@ async def test_one_that_leaves_by_itself_makes_room_for_who_comes_meanwhile(
         await trio.sleep(10)
         assert log == ["a: one", "b: two", "a: three"]
         assert keyed.statistics().children == 0
+
+
+async def test_restarts_that_are_due_come_however_much_is_asked_of_the_supervisor() -> None:
+    stage, asked = Stage(), 0
+    supervisor = Supervisor("top", [stage.child("a")], reporter=stage.report)
+
+    async def ask() -> None:
+        nonlocal asked
+        while asked < 1000:
+            asked += 1
+            await supervisor.terminate_child("nobody")
+
+    async with running(supervisor), trio.open_nursery() as nursery:
+        stage.fail("a", ValueError())
+        for _ in range(3):
+            nursery.start_soon(ask)
+        while stage.log != ["a+", "a-", "a+"] and asked < 1000:
+            await trio.lowlevel.checkpoint()
+        assert asked < 200
+
+
+async def test_how_long_a_child_lived_does_not_count_how_long_its_supervisor_was_busy(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    starts: list[float] = []
+
+    async def crash_soon(context: ChildContext) -> None:
+        context.started()
+        starts.append(trio.current_time())
+        await trio.sleep(1)
+        raise ValueError("boom")
+
+    async def start_slowly(context: ChildContext) -> None:
+        await trio.sleep(20)
+        context.started()
+        await context.stopping.wait()
+
+    backoff = Backoff(base_s=1, factor=4, max_s=16, jitter=0, reset_after_s=10)
+    supervisor = Supervisor("top", [ChildSpec("a", crash_soon, backoff=backoff)], reporter=Stage().report)
+    async with running(supervisor):
+        await trio.sleep(2.5)  # it has come back from its first crash
+        await supervisor.start_child(ChildSpec("slow", start_slowly))
+        await trio.sleep(10)
+    assert starts == [0, 2, 26.5], "the second crash, at 3, is seen at 22.5: a wait of 4 follows, not of 1"
+
+
+async def test_a_keyed_actor_that_ends_before_its_first_message_does_not_do_so_as_fast_as_it_can(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    starts: list[float] = []
+
+    class Reluctant(Actor[str]):
+        async def started(self) -> None:
+            starts.append(trio.current_time())
+            if len(starts) < 4:
+                self.context.stop()
+
+        async def receive(self, message: str) -> None:
+            starts.append(trio.current_time())
+
+    keyed: KeyedSupervisor[str] = KeyedSupervisor(
+        "top", lambda _: Reluctant(), backoff=Backoff(1, max_s=10, jitter=0), reporter=Stage().report
+    )
+    async with running(keyed):
+        keyed.ref("a").tell("one")
+        await trio.sleep(60)
+    assert starts == [0, 1, 3, 7, 7], "it waits longer each time, and the message is not lost"
