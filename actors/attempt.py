@@ -13,13 +13,16 @@ import attrs
 import trio
 
 from trouper.actors.job_errors import AttemptOver, BadState, OutputRefused, OutputTooLarge
+from trouper.actors.messages import Bells, Message
 from trouper.actors.options import JobLimits
 from trouper.store.errors import StoreUnavailable
 from trouper.store.output_log import ENTRY_BYTES_MAX, OutputHash, OutputLog
 from trouper.store.protocol import Notify, RefusalReason, Refused, Savepoint, Store
 from trouper.store.records import Entry, Job, entry_bytes
 from trouper.store.seams import Seams
+from trouper.store.signals import SignalRow
 
+_MESSAGES_PAGE = 20
 _TAKE_BACK_S = 1.0  # for taking back the mark of an unsafe step that did not begin
 
 
@@ -54,6 +57,8 @@ class AttemptPorts:
     store: Store
     seams: Seams
     limits: JobLimits
+    bells: Bells
+    """Ring when a message to a job that runs here is committed."""
     progress: Callable[[Progress], None]
     """Keeps the job's latest progress where those who watch it, now or later, find it."""
 
@@ -70,6 +75,11 @@ class Attempt:
         self.reason: StopCause | None = None
         self.unsafe: str | None = None
         self.closed = False
+        self.bell = ports.bells.open(job)
+        self.heard = job.heard
+        """How many of the messages to it the job has been given."""
+        self._hearing = trio.Lock()
+        self._page: list[SignalRow] = []
         self._release_asked = False
         self._on_stop = on_stop
         self._started = ports.seams.now()
@@ -206,9 +216,31 @@ class Attempt:
                 f"the state to save has {len(saved)} characters: legal are {self.limits.saved_bytes} bytes"
             )
         entries = self.log.entries
-        request = Savepoint(self.job.id, self.job.fence, entries, saved, self.used_ms())
+        request = Savepoint(self.job.id, self.job.fence, entries, saved, self.used_ms(), self.heard)
         await self.persist(lambda: self.ports.store.savepoint(request))
         self.log.savepoint = entries
+
+    async def next_message(self) -> Message:
+        """The next message to the job, as soon as there is one; each is given to one of those who wait.
+
+        **Cancellation**: none was given.
+        """
+        async with self._hearing:
+            while True:
+                self._check_open()
+                if not self._page:
+                    await self.bell.more_than(self.heard)
+                    upto = self.bell.signals
+                    self._page = list(await self.persist(self._read_messages))
+                    if not self._page:  # what cannot be read any more is passed over
+                        self.heard = upto
+                        continue
+                row = self._page.pop(0)
+                self.heard = row.seq
+                return Message.of(row)
+
+    async def _read_messages(self) -> tuple[SignalRow, ...]:
+        return await self.ports.store.signals(self.job.id, self.heard, _MESSAGES_PAGE)
 
     async def begin_unsafe(self, step: str) -> None:
         """Record that a step begins. From the call on a release waits for its end."""

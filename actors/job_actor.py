@@ -134,6 +134,7 @@ class JobActor(Actor[JobMessage]):
                 await self._settle(tries=1)
         finally:
             self._outputs.close_log(self._attempt.log)
+            self._ports.bells.close(self.job, self._attempt.bell)
 
     # --- stopping ---
 
@@ -166,8 +167,10 @@ class JobActor(Actor[JobMessage]):
         self._outputs.open_log(self.job, attempt.log)
         # A cancel that was committed before anybody could tell this actor is found in the row.
         row = await patiently(lambda: self._ports.store.job(self.job.id))
-        if row is not None and row.cancel_requested:
-            attempt.stop(StopCause.CANCEL)
+        if row is not None:
+            attempt.bell.ring(row.signals)
+            if row.cancel_requested:
+                attempt.stop(StopCause.CANCEL)
         if self._early is not None:
             attempt.stop(self._early)
         if self.job.options.timeout_s is not None:

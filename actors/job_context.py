@@ -12,6 +12,7 @@ import trio
 from trouper.actors.attempt import Attempt
 from trouper.actors.job_errors import BadState, OutputRefused
 from trouper.actors.job_spec import JSON_DEPTH_MAX, too_deep
+from trouper.actors.messages import Message
 from trouper.store.output_log import split_text
 
 
@@ -26,6 +27,29 @@ def to_json(value: object, what: str) -> str:
     return encoded.decode()
 
 
+class Messages:
+    """The messages to a job, in order, as they are committed: ``async for message in ctx.messages``.
+
+    It never ends by itself. What was read before the last savepoint is not given again to a later attempt;
+    what was read after it is.
+    """
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+
+    @property
+    def pending(self) -> int:
+        """How many can be read without waiting for somebody to send one."""
+        return max(0, self._attempt.bell.signals - self._attempt.heard)
+
+    def __aiter__(self) -> Messages:
+        return self
+
+    async def __anext__(self) -> Message:
+        """The next one, as soon as it is there. Always a checkpoint. **Cancellation**: none was read."""
+        return await self._attempt.next_message()
+
+
 class JobContext:
     """The context of one attempt. Made by the runtime; the attempt ends when the function does.
 
@@ -36,6 +60,8 @@ class JobContext:
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
+        self.messages = Messages(attempt)
+        """What ``runtime.signal`` and clients sent to this job: ``Message`` after ``Message``."""
 
     @property
     def job_id(self) -> str:

@@ -8,19 +8,21 @@ Reading order:
 * ``lifecycle``   the table of job states and events (no ``await``)
 * ``rules``       what admit, claim, finish, cancel decide, for every engine (no ``await``)
 * ``output_log``  a running attempt's output: uncommitted, committed, its tail (no ``await``)
-* ``completions`` what is still to be done for an ended job, and its rows in memory
+* ``completions`` what is still to be done for an ended job, and its rows in memory; ``signals`` messages
+  to a job, likewise
 * ``protocol``    the ``Store`` that every engine implements, its requests and results
 * ``leases``      whose what runs is: boots, and what several nodes on one store need
 * ``views``       what its reads give that is more than rows: the feed, the output
 * ``options``     the bounds of a store, each with its unit
 * ``tables``      the rows and logs as a transaction sees them
 * ``transaction`` one operation under way; ``admitting`` (admit, cancel), ``transactions`` (claim,
-  append, finish …) and ``queries``: written once over the tables; ``completing`` for completions
+  append, finish …) and ``queries``: written once over the tables; ``completing`` for completions,
+  ``signalling`` for messages
 * ``engine``      the ``Store``'s methods over an engine that carries out transactions and reads
 * ``memory``      the store without a file, on ``memory_tables``
 * ``schema``      the SQLite tables and their version; ``sqlite_open`` opens them, ``file_lock`` owns them
-* ``sqlite_rows``, ``sqlite_completions``, ``sqlite_tables``, ``sqlite_log``  the rows, and the output in
-  journal and blocks
+* ``sqlite_rows``, ``sqlite_completions``, ``sqlite_signals``, ``sqlite_tables``  the rows; ``sqlite_log`` the
+  output in journal and blocks
 * ``sqlite_batch`` one commit on the store's thread; ``sqlite_writer`` group commit; ``sqlite`` the store
 * ``urls``        ``memory:`` and ``sqlite:///chat.db`` to an opened engine
 """

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import trio
 
-from trouper.store import admitting, completing, queries, transactions
+from trouper.store import admitting, completing, queries, signalling, transactions
 from trouper.store.completions import Completion, CompletionClaims, SettleCompletion
 from trouper.store.leases import Lease, Renewed
 from trouper.store.options import StoreOptions
@@ -38,6 +38,7 @@ from trouper.store.protocol import (
 )
 from trouper.store.records import Counts, Job, JobState, Notification, ThreadSummary
 from trouper.store.seams import Seams
+from trouper.store.signals import SignalAnswer, SignalClash, SignalRow, SignalsFull
 from trouper.store.tables import Tables
 from trouper.store.transaction import Transaction
 
@@ -144,6 +145,12 @@ class EngineStore(abc.ABC):
             lambda tx: transactions.mark(tx, user, mark, ids=ids, job_id=job_id, upto_seq=upto_seq)
         )
 
+    async def signal(self, row: SignalRow, user: str | None) -> SignalAnswer | SignalClash | SignalsFull:
+        most, remembered = self._options.signals_pending_max, self._options.signals_remembered
+        return await self._transact(
+            lambda tx: signalling.signal(tx, row, user, pending_max=most, remembered=remembered)
+        )
+
     async def claim_completions(self, limit: int, *, fresh: bool = False) -> CompletionClaims:
         return await self._transact(lambda tx: completing.claim(tx, limit, fresh=fresh))
 
@@ -192,6 +199,10 @@ class EngineStore(abc.ABC):
     async def read_output(self, job_id: str, start: int, max_bytes: int) -> OutputRange | None:
         max_bytes = min(max_bytes, self._options.read_bytes_max)
         return await self._query(lambda tables: queries.read_output(tables, job_id, start, max_bytes))
+
+    async def signals(self, job_id: str, after: int, limit: int) -> tuple[SignalRow, ...]:
+        limit = self._page(limit)
+        return await self._query(lambda tables: tuple(tables.signals.after(job_id, after, limit)))
 
     async def dead_completions(self, *, before: str | None = None, limit: int = 50) -> tuple[Completion, ...]:
         limit = self._page(limit)

@@ -12,6 +12,7 @@ from trouper.store.completions import MemoryCompletions
 from trouper.store.output_log import OutputHash
 from trouper.store.protocol import Mark
 from trouper.store.records import Counts, Entry, Job, JobState, Notification, entry_bytes
+from trouper.store.signals import MemorySignals
 from trouper.store.tables import FIRST_TURN, Candidate, Head, ThreadRow, Turn
 
 T = TypeVar("T")
@@ -50,6 +51,7 @@ class MemoryTables:
         self._starts = 0
         self._tombstones: dict[tuple[str, str], float] = {}
         self.completions = MemoryCompletions()
+        self.signals = MemorySignals()
 
     def new_boot(self) -> None:
         """The process that held the heads is gone: its running rows are orphans now."""
@@ -370,4 +372,5 @@ class MemoryTables:
             "notifications": len(self._unique),
             "tombstones": len(self._tombstones),
             "completions": len(self.completions),
+            "signals": len(self.signals),
         }

@@ -31,6 +31,10 @@ class StoreOptions:
     """Keys of one user that were cancelled before their job came; the oldest makes room."""
     tombstone_age_s: float = 3600.0
     """How long such a key is remembered."""
+    signals_pending_max: int = 100
+    """Messages to one job that it has not read at a savepoint; a further one is refused."""
+    signals_remembered: int = 100
+    """Messages to one job that are kept after it read them, so that one that is sent again is known."""
     retry_base_s: float = 0.1
     retry_max_s: float = 2.0
     """After a failed commit output is offered again after this time, doubling up to the most."""

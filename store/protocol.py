@@ -19,6 +19,7 @@ import trio
 from trouper.store.completions import CompletionStore
 from trouper.store.leases import LeasedStore
 from trouper.store.records import Counts, Entry, Job, JobOptions, JobState, Notification, ThreadSummary
+from trouper.store.signals import SignalStore
 from trouper.store.views import Changes as Changes
 from trouper.store.views import OutputHead as OutputHead
 from trouper.store.views import OutputRange as OutputRange
@@ -166,6 +167,8 @@ class Savepoint:
     entries: int
     saved: str
     used_ms: int
+    heard: int = 0
+    """How many messages to the job the state has taken in."""
 
 
 class EndingKind(enum.StrEnum):
@@ -266,7 +269,7 @@ class CommitNotice:
     due: bool
 
 
-class Store(LeasedStore, CompletionStore, Protocol):
+class Store(LeasedStore, CompletionStore, SignalStore, Protocol):
     """What is remembered. One instance is one start (*boot*) of the store.
 
     ``run`` is the store's task: it opens the engine, raises ``boot``, calls ``task_status.started``

@@ -109,6 +109,10 @@ class Job:
     """Entries that the log held when the state was saved; 0 if never."""
     saved: str | None = None
     """The state saved, as JSON."""
+    signals: int = 0
+    """Messages to it that were accepted; they are numbered from 1."""
+    heard: int = 0
+    """How many of them it had read at its savepoint."""
     keeps: tuple[int, ...] = ()
     """keeps[m-1]: the entries that the claim of attempt m left in the log."""
     entries: int = 0

@@ -158,6 +158,23 @@ CREATE INDEX completions_claimed ON completions (claimed_at) WHERE claimed_at IS
 CREATE INDEX completions_dead ON completions (ord) WHERE dead_at IS NOT NULL;
 """
 
+_SIGNALS = """
+ALTER TABLE jobs ADD COLUMN signals INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN heard INTEGER NOT NULL DEFAULT 0;
+
+-- Messages to jobs, numbered for each job.
+CREATE TABLE signals (
+    job TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    id TEXT NOT NULL,
+    body TEXT NOT NULL,
+    sender TEXT,
+    sent_at REAL NOT NULL,
+    PRIMARY KEY (job, seq)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX signals_id ON signals (job, id);
+"""
+
 # The counts follow the rows by themselves, whoever changes one.
 _COUNTING = (
     """CREATE TRIGGER jobs_counted_in AFTER INSERT ON jobs WHEN new.state IN ('queued', 'running') BEGIN
@@ -201,6 +218,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     lambda connection: _carry_out(_SECOND, *_COUNTING, connection=connection),
     lambda connection: _carry_out(_THIRD, connection=connection),
     lambda connection: _carry_out(_COMPLETIONS, connection=connection),
+    lambda connection: _carry_out(_SIGNALS, connection=connection),
 )
 """``MIGRATIONS[n]`` makes version n+1 of version n; version 0 is an empty file. What was released is
 never changed: what comes after it is a step of its own."""

@@ -29,6 +29,7 @@ from trouper.store.sqlite_rows import (
     read_job,
     read_notification,
 )
+from trouper.store.sqlite_signals import SqliteSignals
 from trouper.store.tables import Candidate, Head, ThreadRow, Turn
 
 Row = TypeVar("Row")
@@ -94,6 +95,7 @@ class SqliteTables:
         self._db = connection
         self._log = log
         self.completions = SqliteCompletions(connection)
+        self.signals = SqliteSignals(connection)
 
     # --- feeds ---
 

@@ -16,6 +16,7 @@ import orjson
 from trouper.store.completions import CompletionRows
 from trouper.store.protocol import Mark
 from trouper.store.records import Counts, Entry, Job, JobState, Notification
+from trouper.store.signals import SignalRows
 
 T = TypeVar("T")
 
@@ -63,6 +64,8 @@ class Tables(Protocol):
 
     @property
     def completions(self) -> CompletionRows: ...
+    @property
+    def signals(self) -> SignalRows: ...
 
     # feeds
     def feed(self, user: str) -> tuple[int, int]:

@@ -144,11 +144,14 @@ def savepoint(tx: Transaction, request: Savepoint) -> Saved | Refused:
         return refused or Refused(RefusalReason.FENCED)
     if job.entries < request.entries:
         return Refused(RefusalReason.GAP, job.entries, f"the log ends at {job.entries}")
-    if job.savepoint == request.entries and job.saved == request.saved:
+    heard = max(job.heard, min(request.heard, job.signals))
+    if (job.savepoint, job.saved, job.heard) == (request.entries, request.saved, heard):
         return Saved(job)
     used_ms = max(job.used_ms, request.used_ms)
     return Saved(
-        tx.update_job(attrs.evolve(job, savepoint=request.entries, saved=request.saved, used_ms=used_ms))
+        tx.update_job(
+            attrs.evolve(job, savepoint=request.entries, saved=request.saved, heard=heard, used_ms=used_ms)
+        )
     )
 
 

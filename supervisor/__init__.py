@@ -22,6 +22,7 @@ The files of the domain:
 * ``options``     every bound of a runtime; ``refusals`` why a submit was not accepted
 * ``admission``, ``expiry``, ``reading``  jobs come in, fall due, and are read
 * ``lease``       the node's lease on a store that several nodes share
+* ``steering``    what people send to a job that is under way
 * ``completions``  what is done for a job that has ended; ``waiters`` who waits for that end
 * ``gateways``    what brings sessions, as a child
 * ``runtime_tree``, ``runtime``           the tree that runs them, and the handle of it

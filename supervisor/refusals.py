@@ -7,6 +7,7 @@ TrouperError
     ├── KeyConflict     the idempotency key was used with other content
     ├── QueueIsFull     as many jobs are queued as may be          (retryable)
     ├── UserQueueIsFull as many jobs of this user are queued as may be (retryable)
+    ├── SignalsAreFull  as many messages to this job are pending as may be (retryable)
     ├── TooManySessions as many sessions are open as may be        (retryable)
     └── Draining        the runtime is stopping                    (retryable)
 """
@@ -48,6 +49,11 @@ class QueueIsFull(Refusal):
 
 class UserQueueIsFull(Refusal):
     code = "user_queue_full"
+    retryable = True
+
+
+class SignalsAreFull(Refusal):
+    code = "signals_full"
     retryable = True
 
 

@@ -21,6 +21,7 @@ from trouper.store.options import StoreOptions
 from trouper.store.protocol import CancelResult, Mark, OnBusy, Store
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
 from trouper.store.seams import Seams
+from trouper.store.signals import SignalAnswer, SignalRow
 from trouper.store.urls import StoreFactory
 from trouper.supervisor.admission import admitted, check_label, make_admission, named_call
 from trouper.supervisor.child_spec import ChildSpec
@@ -29,6 +30,7 @@ from trouper.supervisor.options import RuntimeOptions
 from trouper.supervisor.reading import OutputReader
 from trouper.supervisor.refusals import Draining, UnknownJob
 from trouper.supervisor.runtime_tree import RuntimeTree
+from trouper.supervisor.steering import message_body, signalled
 
 
 class Runtime:
@@ -188,6 +190,23 @@ class Runtime:
         beginning. Raises ``BadArguments``.
         """
         return await self.store.cancel_key(check_label("user", user), check_label("idempotency key", key))
+
+    # --- steering a job ---
+
+    async def signal(
+        self, job_id: str, message: object, *, id: str | None = None, user: str | None = None
+    ) -> SignalAnswer:
+        """Send ``message`` (JSON, up to ``signal_bytes``) to a job, which reads it with ``ctx.messages``.
+
+        When this returns ``accepted``, it is durable: the job gets it, in order, unless it ends before.
+        ``id``: sent twice with one id and the same content it is one message. Also ``already_ended`` and
+        ``unknown`` (also for a job of another user). Raises ``BadArguments``, ``KeyConflict`` (that id, with
+        other content), ``SignalsAreFull``. **Cancellation**: it may have been sent.
+        """
+        id = self.seams.new_id() if id is None else check_label("the id of a message", id)
+        body = message_body(message, self.options.signal_bytes)
+        row = SignalRow(job=job_id, id=id, body=body, sender=user)
+        return signalled(await self.store.signal(row, user), row)
 
     # --- hooks of ended jobs ---
 

@@ -29,6 +29,7 @@ from trouper.actors.channel import SubscriberChannel
 from trouper.actors.job_actor import JobActor, JobMessage, Stop
 from trouper.actors.job_spec import JobSpec
 from trouper.actors.mailbox import Mailbox, Overflow
+from trouper.actors.messages import Bells
 from trouper.actors.notifier import (
     ChannelDesk,
     FeedMoved,
@@ -98,6 +99,7 @@ class RuntimeTree:
         self.store.listen(self._committed)
         self.lease = LeaseKeeper(self.store, seams, self._lease_lost)
         self.waiters = Waiters()
+        self.bells = Bells()
         self._idle = trio.Event()
         self._root_ended = trio.Event()
         self._store_error: BaseException | None = None
@@ -260,7 +262,11 @@ class RuntimeTree:
 
     def _enter_job(self, job: Job) -> Callable[[], Awaitable[None]]:
         ports = AttemptPorts(
-            store=self.store, seams=self.seams, limits=self.options.jobs, progress=self.outputs.progressed
+            store=self.store,
+            seams=self.seams,
+            limits=self.options.jobs,
+            bells=self.bells,
+            progress=self.outputs.progressed,
         )
         spec, ref = actor_child(
             f"{job.id}#{job.attempt}",
@@ -299,6 +305,7 @@ class RuntimeTree:
                 if job.options.on_ended:
                     self.completions.tell(HooksDue())
                 self.waiters.wake(job.id)
+            self.bells.ring(job)
             self._row_changed(job)
         if notice.due:
             self.expiry.tell(Due())

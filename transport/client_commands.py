@@ -70,6 +70,17 @@ class Commands(ABC):
             string(ok, "answer"), None if job is None else JobView.from_wire(mapping(ok, "job"))
         )
 
+    async def signal(self, job_id: str, message: Any, *, key: str | None = None) -> str:
+        """Send a message (JSON) to a job that has not ended: ``accepted`` (it is durable), ``already_ended``
+        or ``unknown``.
+
+        ``key``: sent twice with one key and the same content it is one message. By default one is made. The
+        codes of ``CommandFailed``: ``bad_request``, ``conflict``, ``signals_full`` … **Cancellation**: it may
+        have been sent; send it again with the same key to know.
+        """
+        fields = {"job": job_id, "message": message, "key": key if key is not None else self._new_key()}
+        return string(await self._ask("signal", fields), "answer")
+
     async def mark(
         self,
         mark: Mark,

@@ -29,6 +29,7 @@ def _are_texts(value: Any) -> bool:
 _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "arguments": (lambda value: isinstance(value, dict), "an object"),
     "ids": (_are_texts, "a list of strings"),
+    "message": (lambda value: True, "any JSON"),
     "limit": (_is_integer, "an integer"),
     "upto": (_is_integer, "an integer"),
 }

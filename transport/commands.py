@@ -72,6 +72,9 @@ async def _answer(runtime: GatewayRuntime, user: str, command: Command, most: in
             result = await runtime.cancel(command.job, user=user)
             job = None if result.job is None else views.job_detail(result.job)
             return {"answer": str(result.answer), "job": job}
+        case messages.Signal():
+            signalled = await runtime.signal(command.job, command.message, id=command.key, user=user)
+            return {"answer": str(signalled)}
         case messages.Mark():
             counts = await runtime.mark(
                 user,

@@ -12,6 +12,11 @@ from typing import Any, ClassVar
 import attrs
 
 from trouper.transport.codes import COALESCE_MS, MAX_INTEGER, PROTOCOL_VERSION
+from trouper.transport.rows import Counts as Counts
+from trouper.transport.rows import JobDetail as JobDetail
+from trouper.transport.rows import JobRow as JobRow
+from trouper.transport.rows import NotificationRow as NotificationRow
+from trouper.transport.rows import ThreadRow as ThreadRow
 from trouper.transport.wording import brief, said
 
 JsonObject = dict[str, Any]
@@ -91,67 +96,6 @@ class FeedCursor:
     seq: int = attrs.field(validator=_natural)
 
 
-@attrs.frozen
-class Counts:
-    unseen: int
-    unread: int
-
-
-@attrs.frozen(kw_only=True)
-class JobRow:
-    """A job as the feed shows it."""
-
-    id: str
-    name: str
-    thread: str | None
-    state: str
-    reason: str | None
-    attempt: int
-    entries: int
-    created_at: float
-    started_at: float | None
-    ended_at: float | None
-    error: str | None
-    cancel_requested: bool
-    seq: int
-    saved_entries: int = 0
-
-
-@attrs.frozen(kw_only=True)
-class JobDetail(JobRow):
-    """A job as replies show it."""
-
-    arguments: Any
-    result: Any
-
-
-@attrs.frozen(kw_only=True)
-class NotificationRow:
-    id: str
-    job: str
-    thread: str | None
-    kind: str
-    key: str
-    title: str
-    body: str
-    created_at: float
-    seen: bool
-    read: bool
-    archived: bool
-    seq: int
-
-
-@attrs.frozen
-class ThreadRow:
-    """One line of the answer to ``threads``."""
-
-    thread: str
-    jobs: int
-    active: int
-    first: JobDetail
-    last: JobDetail
-
-
 # --- from the client ----------------------------------------------------------------------------
 
 
@@ -221,6 +165,15 @@ class Cancel(Command):
     t: ClassVar[str] = "cancel"
     id: str = attrs.field(validator=_command_id)
     job: str = attrs.field(validator=_name)
+
+
+@attrs.frozen(kw_only=True)
+class Signal(Command):
+    t: ClassVar[str] = "signal"
+    id: str = attrs.field(validator=_command_id)
+    job: str = attrs.field(validator=_name)
+    message: Any
+    key: str = attrs.field(validator=_name)
 
 
 @attrs.frozen(kw_only=True)
@@ -392,5 +345,5 @@ class Fault(Item):
 
 CLIENT_ITEMS: tuple[type[Item], ...] = (
     Hello, Beat, Attach, Detach, Ack, Resync, Visible, Coalesce,
-    Submit, Cancel, Mark, GetJob, ListJobs, ListThreads, ListNotifications,
+    Submit, Cancel, Signal, Mark, GetJob, ListJobs, ListThreads, ListNotifications,
 )  # fmt: skip

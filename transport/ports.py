@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 from trouper.actors.reports import Report
 from trouper.store.protocol import CancelResult, Mark
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
+from trouper.store.signals import SignalAnswer
 from trouper.transport.session import Channel
 
 
@@ -42,6 +43,10 @@ class GatewayRuntime(Protocol):
     ) -> tuple[Job, bool]: ...
 
     async def cancel(self, job_id: str, *, user: str | None = None) -> CancelResult: ...
+
+    async def signal(
+        self, job_id: str, message: object, *, id: str | None = None, user: str | None = None
+    ) -> SignalAnswer: ...
 
     async def mark(
         self,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from trouper.actors.job_spec import JobSpec as JobSpec
     from trouper.actors.job_spec import Retry as Retry
     from trouper.actors.job_spec import job as job
+    from trouper.actors.messages import Message as Message
     from trouper.actors.options import ChannelLimits as ChannelLimits
     from trouper.actors.options import JobLimits as JobLimits
     from trouper.actors.output_pieces import End as End
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from trouper.store.records import JobState as JobState
     from trouper.store.records import Notification as Notification
     from trouper.store.seams import Seams as Seams
+    from trouper.store.signals import SignalAnswer as SignalAnswer
     from trouper.supervisor.options import RuntimeOptions as RuntimeOptions
     from trouper.supervisor.refusals import Refusal as Refusal
     from trouper.supervisor.runtime import Runtime as Runtime
@@ -82,6 +84,7 @@ _HOMES = {
         "Retry",
         "job",
     ),
+    "trouper.actors.messages": ("Message",),
     "trouper.actors.options": ("ChannelLimits", "JobLimits"),
     "trouper.actors.output_pieces": ("End", "Event", "Progress", "Rewind", "Text", "Transcript"),
     "trouper.actors.reports": ("Report",),
@@ -91,6 +94,7 @@ _HOMES = {
     "trouper.store.protocol": ("CancelAnswer", "CancelResult"),
     "trouper.store.records": ("Counts", "Job", "JobState", "Notification"),
     "trouper.store.seams": ("Seams",),
+    "trouper.store.signals": ("SignalAnswer",),
     "trouper.supervisor.options": ("RuntimeOptions",),
     "trouper.supervisor.refusals": ("Refusal",),
     "trouper.supervisor.runtime": ("Runtime", "open_runtime"),
@@ -130,6 +134,7 @@ __all__ = [
     "JobLimits",
     "JobSpec",
     "JobState",
+    "Message",
     "Notification",
     "OutputCorrupt",
     "OutputGone",
@@ -145,6 +150,7 @@ __all__ = [
     "Runtime",
     "RuntimeOptions",
     "Seams",
+    "SignalAnswer",
     "StoreOptions",
     "StoreRefused",
     "StoreUnavailable",

@@ -15,6 +15,7 @@ from trouper.actors.reports import Report
 from trouper.store.errors import StoreUnavailable
 from trouper.store.protocol import CancelAnswer, CancelResult, Mark, Snapshot
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
+from trouper.store.signals import SignalAnswer
 from trouper.supervisor.refusals import ThreadIsBusy
 
 
@@ -109,6 +110,7 @@ class FakeRuntime:
         self.opened: list[tuple[str, bool, tuple[str, int] | None]] = []
         self.open_now = 0
         self.order: list[str] = []
+        self.signals: list[tuple[str, object, str | None]] = []
         self.go = trio.Event()
         self.mail: list[Notification] = []
 
@@ -160,6 +162,14 @@ class FakeRuntime:
     async def cancel(self, job_id: str, *, user: str | None = None) -> CancelResult:
         found = await self.job(job_id, user=user)
         return CancelResult(CancelAnswer.ACCEPTED if found else CancelAnswer.UNKNOWN, found)
+
+    async def signal(
+        self, job_id: str, message: object, *, id: str | None = None, user: str | None = None
+    ) -> SignalAnswer:
+        if await self.job(job_id, user=user) is None:
+            return SignalAnswer.UNKNOWN
+        self.signals.append((job_id, message, id))
+        return SignalAnswer.ACCEPTED
 
     async def mark(
         self,

@@ -77,6 +77,8 @@ async def test_the_other_commands_ask_and_read_what_the_protocol_says(autojump_c
             cancelled = await client.cancel("j1")
             nursery.start_soon(answer, {"answer": "unknown", "job": None})
             unknown = await client.cancel("j2")
+            nursery.start_soon(answer, {"answer": "accepted"})
+            sent = await client.signal("j1", {"stop": True}, key="m1")
             nursery.start_soon(answer, {"counts": wire.counts(1, 2)})
             marked = await client.mark("read", ids=["n1"])
             nursery.start_soon(answer, {"job": {**job, "result": 7}})
@@ -90,6 +92,7 @@ async def test_the_other_commands_ask_and_read_what_the_protocol_says(autojump_c
             notes = await client.notifications(before="n5")
     assert (cancelled.answer, cancelled.job and cancelled.job.state) == ("accepted", "cancelled")
     assert (unknown.answer, unknown.job) == ("unknown", None)
+    assert sent == "accepted"
     assert (marked.unseen, marked.unread) == (1, 2)
     assert (one.result, one.ended) == (7, True)
     assert [row.id for row in many] == ["j1"]
@@ -98,6 +101,7 @@ async def test_the_other_commands_ask_and_read_what_the_protocol_says(autojump_c
     assert asked == [
         {"t": "cancel", "job": "j1"},
         {"t": "cancel", "job": "j2"},
+        {"t": "signal", "job": "j1", "message": {"stop": True}, "key": "m1"},
         {"t": "mark", "mark": "read", "ids": ["n1"]},
         {"t": "job", "job": "j1"},
         {"t": "jobs", "limit": 5, "thread": "t1", "before": "j9"},

@@ -33,6 +33,11 @@ async def test_each_command_is_answered_as_its_user(autojump_clock: MockClock) -
         assert cancelled["ok"] == {"answer": "unknown", "job": None}
         accepted = await peer.ask({"t": "cancel", "id": "d", "job": "k1"})
         assert (accepted["ok"]["answer"], accepted["ok"]["job"]["id"]) == ("accepted", "k1")
+        signal = {"t": "signal", "id": "s", "job": "theirs", "message": {"stop": [None]}, "key": "m1"}
+        assert (await peer.ask(signal))["ok"] == {"answer": "unknown"}
+        assert (await peer.ask({**signal, "job": "k1"}))["ok"] == {"answer": "accepted"}
+        assert (await peer.ask({**signal, "job": "k1", "message": None}))["ok"] == {"answer": "accepted"}
+        assert house.runtime.signals == [("k1", {"stop": [None]}, "m1"), ("k1", None, "m1")]
         jobs = await peer.ask({"t": "jobs", "id": "e"})
         assert [job["id"] for job in jobs["ok"]["jobs"]] == ["k1"]
         [thread] = (await peer.ask({"t": "threads", "id": "f"}))["ok"]["threads"]

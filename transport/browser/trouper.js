@@ -407,6 +407,7 @@ const TYPES = {
   text: ["a string", (value) => typeof value === "string"],
   texts: ["an array of strings", (value) => Array.isArray(value) && value.every((each) => typeof each === "string")],
   integer: ["an integer", Number.isSafeInteger],
+  any: ["a JSON value", (value) => value !== undefined],
   object: ["an object", (value) => typeof value === "object" && value !== null && !Array.isArray(value)],
 };
 
@@ -415,6 +416,7 @@ const TYPES = {
 const COMMANDS = {
   submit: { job: "text", arguments: "object", key: "text", thread: "text?", on_busy: "text?" },
   cancel: { job: "text" },
+  signal: { job: "text", message: "any", key: "text" },
   mark: { mark: "text", ids: "texts?", job: "text?", upto: "integer?" },
   job: { job: "text" },
   jobs: { thread: "text?", before: "text?", limit: "integer?" },
@@ -1074,6 +1076,13 @@ export class Client extends EventTarget {
    * @returns {Promise<{answer: "accepted" | "already_ended" | "unknown", job: Job | null}>} */
   async cancel(job) {
     return this._ask("cancel", { job });
+  }
+
+  /** Sends a message to a job that has not ended. The same `key` with the same content is one message.
+   * @param {string} job @param {any} message @param {string} [key]
+   * @returns {Promise<{answer: "accepted" | "already_ended" | "unknown"}>} */
+  async signal(job, message, key = this._newKey()) {
+    return this._ask("signal", { job, message, key });
   }
 
   /** @param {"seen" | "read" | "archived"} mark

@@ -187,6 +187,7 @@ test("a call that cannot be sent is rejected naming what is legal, and the conne
     [() => client.submit({ job: "ask", key: 7 }), /key is 7; legal is a string/],
     [() => client.cancel(undefined), /job is undefined; legal is a string/],
     [() => client.cancel(7), /job is 7; legal is a string/],
+    [() => client.signal("j", undefined), /message is undefined; legal is a JSON value/],
     [() => client.job(null), /job is null; legal is a string/],
     [() => client.mark("seen", { ids: [1] }), /ids is \[1\]; legal is an array of strings/],
     [() => client.mark("seen", { ids: "n1" }), /ids is "n1"; legal is an array of strings/],
@@ -367,5 +368,22 @@ test("a store of state like React's takes its two functions as they are", async 
   await settled();
   assert.deepEqual([changes, getSnapshot().counts.unseen, getSnapshot() === before], [1, 1, false]);
   unsubscribe();
+  client.close();
+});
+
+test("a message to a job is sent with a key and answered", async () => {
+  const { client, net } = await open();
+  const answers = [client.signal("j", { stop: [null] }), client.signal("j", null, "mine")];
+  await settled();
+  const sent = net.latest().heard();
+  assert.deepEqual(
+    sent.map(({ id, ...item }) => item),
+    [
+      { t: "signal", job: "j", message: { stop: [null] }, key: "k1" },
+      { t: "signal", job: "j", message: null, key: "mine" },
+    ],
+  );
+  net.latest().say(...sent.map(({ id }) => ({ t: "reply", id, ok: { answer: "accepted" } })));
+  assert.deepEqual(await Promise.all(answers), [{ answer: "accepted" }, { answer: "accepted" }]);
   client.close();
 });

@@ -1,0 +1,34 @@
+"""What people send to a job: checked before the store is asked, and its refusals as errors. No ``await``."""
+
+from __future__ import annotations
+
+import orjson
+
+from trouper.actors.job_context import to_json
+from trouper.actors.job_errors import BadState
+from trouper.actors.job_spec import BadArguments
+from trouper.store.signals import SignalAnswer, SignalClash, SignalRow, SignalsFull
+from trouper.supervisor.refusals import KeyConflict, SignalsAreFull
+
+
+def message_body(message: object, bytes_max: int) -> str:
+    """JSON text of a message, canonical, so that one that is sent again is known. Raises ``BadArguments``."""
+    try:
+        body = to_json(message, "the message")
+    except BadState as error:
+        raise BadArguments(str(error)) from None
+    body = orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS).decode()
+    if len(body.encode()) > bytes_max:
+        raise BadArguments(f"the message has {len(body.encode())} bytes of JSON: legal are up to {bytes_max}")
+    return body
+
+
+def signalled(result: SignalAnswer | SignalClash | SignalsFull, row: SignalRow) -> SignalAnswer:
+    """The answer, or the refusal as an error."""
+    match result:
+        case SignalClash():
+            raise KeyConflict(f"message {row.id!r} was sent to job {row.job} with other content")
+        case SignalsFull(limit=limit):
+            raise SignalsAreFull(f"{limit} messages to job {row.job} are pending, which is the limit")
+        case _:
+            return result

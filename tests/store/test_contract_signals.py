@@ -1,0 +1,148 @@
+"""The contract of every engine: messages to a job are durable, ordered, told once and bounded (J7)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+from tests.store.support import ENGINES, PROMPT_OPTIONS, World, harm, options
+from trouper.store.errors import DataRefused
+from trouper.store.protocol import EndingKind, Saved, Savepoint
+from trouper.store.records import Job
+from trouper.store.signals import SignalAnswer, SignalClash, SignalRow, SignalsFull
+
+pytestmark = pytest.mark.clause("J7")
+
+ACCEPTED, UNKNOWN = SignalAnswer.ACCEPTED, SignalAnswer.UNKNOWN
+
+
+@pytest.fixture(params=ENGINES)
+async def small(request: pytest.FixtureRequest, tmp_path: Path, nursery: trio.Nursery) -> World:
+    """A store that takes two messages that are not read, and remembers one that was."""
+    bounds = attrs.evolve(PROMPT_OPTIONS, signals_pending_max=2, signals_remembered=1)
+    world = World(request.param, tmp_path, nursery, options=bounds)
+    await world.open()
+    return world
+
+
+async def send(
+    world: World, id: str, *, job: str = "j1", body: str = "1", user: str | None = "ada"
+) -> SignalAnswer | SignalClash | SignalsFull:
+    return await world.store.signal(SignalRow(job=job, id=id, body=body, sender=user), user)
+
+
+async def heard(world: World, job: Job, count: int, *, entries: int = 0) -> None:
+    request = Savepoint(job.id, job.fence, entries, f'"{count}"', 0, count)
+    assert isinstance(await world.store.savepoint(request), Saved)
+
+
+async def bodies(world: World, after: int = 0) -> list[tuple[int, str]]:
+    return [(row.seq, row.body) for row in await world.store.signals("j1", after, 99)]
+
+
+async def test_messages_come_in_order_and_outlive_a_restart(world: World) -> None:
+    await world.admit("j1")
+    assert [await send(world, id, body=body) for id, body in (("a", "1"), ("b", "2"), ("c", "3"))] == [
+        ACCEPTED
+    ] * 3
+    await world.restart()
+    assert await bodies(world) == [(1, "1"), (2, "2"), (3, "3")]
+    assert await bodies(world, after=2) == [(3, "3")]
+    assert (await world.store.signals("j1", 0, 1))[0] == SignalRow(
+        job="j1", id="a", seq=1, body="1", sender="ada", sent_at=1000.0
+    )
+
+
+async def test_one_that_is_sent_twice_is_one_message_and_other_content_is_a_clash(world: World) -> None:
+    job = await world.start("j1")
+    assert await send(world, "a") == ACCEPTED
+    assert await send(world, "a") == ACCEPTED
+    assert await send(world, "a", body="2") == SignalClash()
+    assert await bodies(world) == [(1, "1")]
+    await world.end(job)
+    assert await send(world, "a") == ACCEPTED, "it was accepted, whatever became of the job since"
+    assert await send(world, "b") is SignalAnswer.ALREADY_ENDED
+
+
+async def test_a_job_of_another_user_is_as_good_as_none(world: World) -> None:
+    await world.admit("j1")
+    assert [await send(world, "a", job="none"), await send(world, "a", user="eve")] == [UNKNOWN] * 2
+    assert await send(world, "a", user=None) == ACCEPTED
+    assert [row.sender for row in await world.store.signals("j1", 0, 9)] == [None]
+
+
+async def test_the_commit_tells_the_row_of_the_job_with_their_number(world: World) -> None:
+    await world.start("j1")
+    await send(world, "a")
+    assert [(job.id, job.signals) for job in world.notices[-1].jobs] == [("j1", 1)]
+
+
+async def test_the_read_position_is_saved_with_the_savepoint_and_outlives_the_attempt(world: World) -> None:
+    job = await world.start("j1", options=options(attempts=3))
+    for id in "abc":
+        await send(world, id)
+    await heard(world, job, 2)
+    await heard(world, job, 1)
+    assert (await world.row("j1")).heard == 2, "it never goes back"
+    await heard(world, job, 99)
+    assert (await world.row("j1")).heard == 3, "nor beyond what there is"
+    await world.end(job, EndingKind.CRASHED, retry_after_s=0.0)
+    (again,) = (await world.store.claim(1)).started
+    assert (again.signals, again.heard, again.attempt) == (3, 3, 2)
+
+
+async def test_a_savepoint_that_moves_only_the_read_position_is_written(world: World) -> None:
+    job = await world.start("j1")
+    await send(world, "a")
+    for count in (0, 1):
+        assert isinstance(
+            await world.store.savepoint(Savepoint("j1", job.fence, 0, '"same"', 0, count)), Saved
+        )
+    assert (await world.row("j1")).heard == 1
+
+
+async def test_so_many_may_be_pending_and_reading_makes_room(small: World) -> None:
+    job = await small.start("j1")
+    assert [await send(small, id) for id in "abc"] == [ACCEPTED, ACCEPTED, SignalsFull(2)]
+    await heard(small, job, 1)
+    assert [await send(small, id) for id in "cd"] == [ACCEPTED, SignalsFull(2)]
+
+
+async def test_what_was_read_is_remembered_for_a_while_and_then_removed(small: World) -> None:
+    job = await small.start("j1")
+    for count, id in enumerate("abcd", 1):
+        assert await send(small, id) == ACCEPTED
+        await heard(small, job, count)
+    assert await send(small, "e") == ACCEPTED
+    assert [seq for seq, _ in await bodies(small)] == [4, 5]
+
+
+async def test_output_of_the_running_job_stays_as_it_is(world: World) -> None:
+    job = await world.start("j1")
+    await world.write(job, "some", "text")
+    await send(world, "a")
+    await world.write(job, "more")
+    assert await world.log("j1") == ("some", "text", "more")
+    assert (await world.row("j1")).entries == 3
+
+
+async def test_what_cannot_be_stored_is_refused(world: World) -> None:
+    await world.admit("j1")
+    with pytest.raises(DataRefused, match="id holds a lone surrogate"):
+        await send(world, "\ud800")
+    assert (await world.row("j1")).signals == 0
+
+
+@pytest.mark.clause("E1")
+async def test_a_damaged_message_is_left_out_and_stops_no_other(sqlite: World) -> None:
+    await sqlite.admit("j1")
+    for id in "abcd":
+        await send(sqlite, id)
+    harm(sqlite.path, "UPDATE signals SET body = '{' WHERE id = 'a'")
+    harm(sqlite.path, "UPDATE signals SET id = x'ff' WHERE id = 'b'")
+    harm(sqlite.path, "UPDATE signals SET sender = x'ff', sent_at = 'now' WHERE id = 'c'")
+    rows = await sqlite.store.signals("j1", 0, 9)
+    assert [(row.id, row.sender, row.sent_at) for row in rows] == [("c", None, 0.0), ("d", "ada", 1000.0)]
