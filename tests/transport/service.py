@@ -15,6 +15,7 @@ from tests.transport.ws_peer import Peer, by_token
 from trouper.actors.reports import ReportKind
 from trouper.transport.codes import SUBPROTOCOL
 from trouper.transport.gateway import Gateway
+from trouper.transport.options import GatewayOptions
 
 PATIENCE_S = 60.0
 
@@ -39,12 +40,13 @@ class Service:
     runtime: trouper.Runtime
     gateway: Gateway
 
-    def __init__(self, nursery: trio.Nursery, url: str, jobs: list[Any]) -> None:
+    def __init__(self, nursery: trio.Nursery, url: str, jobs: list[Any], options: GatewayOptions) -> None:
         self.port = 0
         self.reports: list[trouper.Report] = []
         self._nursery = nursery
         self._url = url
         self._jobs = jobs
+        self._options = options
         self._stopping = trio.Event()
         self._stopped = trio.Event()
 
@@ -63,7 +65,9 @@ class Service:
                 trouper.open_runtime(self._url, jobs=self._jobs, on_report=self.reports.append) as runtime,
                 trio.open_nursery() as nursery,
             ):
-                serve = partial(trouper.serve, runtime, port=self.port, authenticate=by_token)
+                serve = partial(
+                    trouper.serve, runtime, port=self.port, authenticate=by_token, options=self._options
+                )
                 self.gateway = await nursery.start(serve)
                 self.runtime, self.port = runtime, self.gateway.port
                 task_status.started()
@@ -100,11 +104,13 @@ class Service:
 
 
 @asynccontextmanager
-async def open_service(*jobs: Any, url: str = "memory:") -> AsyncIterator[Service]:
+async def open_service(
+    *jobs: Any, url: str = "memory:", options: GatewayOptions = GatewayOptions()
+) -> AsyncIterator[Service]:
     """A running service; stopped at the end, all within ``PATIENCE_S``."""
     with trio.fail_after(PATIENCE_S):
         async with trio.open_nursery() as nursery:
-            service = Service(nursery, url, list(jobs))
+            service = Service(nursery, url, list(jobs), options)
             await service.start()
             yield service
             await service.stop()
