@@ -68,7 +68,7 @@ class DataLane(Tally):
 
     def stash(self, envelope: Envelope[Any]) -> None:
         """Put the message that was taken aside. Raises: ``LimitReached``; it is then still under way."""
-        self.stashed.add(envelope)
+        self.stashed.add(envelope, self._dead_letter)
         self._taken -= 1
         if envelope is self._plain:
             self._plain = Envelope(None)

@@ -35,8 +35,11 @@ class Stash(Generic[M]):
         self.resumed: deque[Envelope[M]] = deque()
         """Their turn has come; they are handed out before what waits in the mailbox."""
 
-    def add(self, envelope: Envelope[M]) -> None:
-        """Put a message aside. Raises: ``LimitReached``."""
+    def add(self, envelope: Envelope[M], bury: Callable[[Envelope[M], DeadReason], None]) -> None:
+        """Put a message aside. Raises: ``LimitReached``, if it is full of what somebody still wants handled;
+        the rest goes to ``bury``."""
+        if len(self.aside) + len(self.resumed) >= self.capacity:
+            self._throw_out_unwanted(bury)
         if len(self.aside) + len(self.resumed) >= self.capacity:
             raise LimitReached(f"all {self.capacity} places of the stash are taken")
         self.aside.append(envelope)
@@ -59,6 +62,13 @@ class Stash(Generic[M]):
                 return envelope
             bury(envelope, reason)
         return None
+
+    def _throw_out_unwanted(self, bury: Callable[[Envelope[M], DeadReason], None]) -> None:
+        for line in self.aside, self.resumed:
+            for envelope in [each for each in line if each.slot is not None]:
+                if (reason := envelope.unwanted()) is not None:
+                    line.remove(envelope)  # an envelope is equal to itself only
+                    bury(envelope, reason)
 
     def clear(self) -> list[Envelope[M]]:
         """Take everything out, the oldest first."""

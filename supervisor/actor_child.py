@@ -95,6 +95,8 @@ async def live_as_child(
     passivation: Passivation | None = None,
 ) -> StopReason:
     """Run one incarnation of an actor as that of a child. Returns and raises as ``Incarnation.run``."""
+    if not isinstance(actor, Actor):
+        raise TypeError(f"the factory of actor {ref.name!r} made {actor!r}: legal is an Actor")
     incarnation = Incarnation(
         actor,
         ref,

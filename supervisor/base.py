@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import trio
 
-from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver, log_report
+from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver, log_report, summary_of
 from trouper.actors.sweeper import sweeper
 from trouper.store.seams import Seams
 from trouper.supervisor.backoff import Backoff
@@ -158,6 +158,10 @@ class BaseSupervisor(ABC):
                 try:
                     with self._work:
                         await self._supervise(acknowledge)
+                except BaseException as error:
+                    cancelled = isinstance(error, trio.Cancelled)
+                    self._why_stopped = "it was cancelled" if cancelled else summary_of(error)
+                    raise
                 finally:
                     await self._stop_in_order()  # noqa: ASYNC102  # it shields itself, with a deadline
         finally:

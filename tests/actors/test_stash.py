@@ -13,7 +13,7 @@ from tests.actors.helpers import crash, live_and_crash, new_ref, running, settle
 from trouper.actors.actor import Actor
 from trouper.actors.ask import Request
 from trouper.actors.envelope import DeadLetter, DeadReason
-from trouper.actors.errors import ActorStopped, LimitReached, NothingToReply
+from trouper.actors.errors import ActorStopped, AskTimeout, LimitReached, NothingToReply
 from trouper.actors.loop import run_actor
 
 
@@ -178,3 +178,27 @@ async def test_only_the_message_being_handled_can_be_put_aside_and_once() -> Non
         with pytest.raises(ValueError, match="at least 1 place"):
             ref._mailbox().occupant.context.set_stash_capacity(0)
     assert notes == ["once"]
+
+
+async def test_what_nobody_wants_any_more_takes_no_place_of_the_stash(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    letters: list[DeadLetter[Any]] = []
+    ref, door = new_ref("door", on_dead_letter=letters.append), Door()
+
+    def bound(actor: Door) -> None:
+        actor.context.set_stash_capacity(2)
+
+    async with running(ref, actors=[door]):
+        ref.tell(bound)
+        ref.tell("kept")
+        for _ in range(5):
+            with pytest.raises(AskTimeout):
+                await ref.ask(Ask(), timeout=1)
+        seen = ref.statistics()
+        assert seen is not None
+        assert (seen.stashed, seen.unaccounted) == (2, 0)
+        assert [letter.reason for letter in letters] == [DeadReason.EXPIRED] * 4
+        ref.tell("open")
+        await settle()
+        assert door.got == ["kept"]

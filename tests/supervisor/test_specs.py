@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+from tests.supervisor.helpers import Stage
 from trouper.actors.actor import Actor
 from trouper.supervisor.actor_child import actor_child
 from trouper.supervisor.backoff import Backoff
 from trouper.supervisor.child_spec import ChildContext, ChildSpec
 from trouper.supervisor.dynamic import DynamicSupervisor
-from trouper.supervisor.errors import BadSpec
+from trouper.supervisor.errors import BadSpec, StartFailed
 from trouper.supervisor.intensity import Intensity
 from trouper.supervisor.keyed import KeyedSupervisor
 from trouper.supervisor.supervisor import Supervisor
@@ -98,3 +99,10 @@ def test_what_is_wrong_is_named_with_what_is_legal(declare: Callable[[], object]
 def test_what_is_refused_can_be_caught_as_a_value_error_too() -> None:
     with pytest.raises(ValueError, match="legal"):
         spec(restart=None)
+
+
+async def test_a_factory_that_makes_no_actor_is_told_with_what_it_made() -> None:
+    stage = Stage()
+    declared: Any = actor(factory=lambda: None)
+    with pytest.raises(StartFailed, match="the factory of actor 'a' made None: legal is an Actor"):
+        await Supervisor("top", [declared[0]], reporter=stage.report).run()

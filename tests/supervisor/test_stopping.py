@@ -44,6 +44,7 @@ async def test_a_cancelled_supervisor_stops_in_order_and_the_cancellation_passes
             await nursery.start(supervisor.run)
             scope.cancel()
     assert scope.cancelled_caught
+    assert stage.reports[-1].reason == "stopped: it was cancelled"
     assert stage.log == ["a+", "b+", "c+", "c-", "b-", "a-"]
     assert stage.reports[-1].detail.splitlines() == [
         "c: cancelled, 3.0 s",
