@@ -220,7 +220,7 @@ class BaseSupervisor(ABC):
     @property
     def running(self) -> bool:
         """Whether it runs and is not stopping."""
-        return self._nursery is not None and not self._stopping
+        return self._nursery is not None and not (self._stopping or self._killed)
 
     def tree(self) -> TreeNode:
         """It and what is below it, as it is now."""

@@ -117,7 +117,7 @@ class DynamicSupervisor(Population[Member]):
             await trio.lowlevel.checkpoint()
             return False
         waiter: ReplySlot[bool] = ReplySlot()
-        self._steps.put(partial(self._terminate, name, waiter))
+        self._do(partial(self._terminate, name, waiter))
         return await waiter.wait()
 
     def state_of(self, name: str) -> ChildState | None:
@@ -136,11 +136,11 @@ class DynamicSupervisor(Population[Member]):
         if not self.running:
             await trio.lowlevel.checkpoint()
             raise self._refusal()
-        self._steps.put(step)
+        self._do(step)
         try:
             await starter.wait()
         except trio.Cancelled:
-            self._steps.put(partial(self._abandon, name, starter))
+            self._do(partial(self._abandon, name, starter))
             raise
 
     def _start(self, spec: ChildSpec, variables: Context, starter: ReplySlot[None]) -> None:
@@ -207,9 +207,10 @@ class DynamicSupervisor(Population[Member]):
         member.starter.succeed(None)
 
     def _task_ended(self, member: Member, number: int) -> None:
+        exit = member.exit  # of this incarnation: it may have been started again in a moment
         super()._task_ended(member, number)
-        if self._on_exit is not None and member.exit is not None:
-            self._on_exit(member.exit)
+        if self._on_exit is not None and exit is not None:
+            self._on_exit(exit)
 
     def _ended(self, member: Member, failed: StartFailed | None) -> None:
         assert member.exit is not None

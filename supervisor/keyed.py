@@ -233,7 +233,7 @@ class KeyedSupervisor(Population[Entry], Generic[M]):
         entry = Entry(spec, self.path, self._variables, budget, self._surroundings, mailbox)
         self._members[key] = entry
         if self._places.ask(key, entry):
-            self._steps.put(partial(self._begin, entry))
+            self._do(partial(self._begin, entry))
         return entry
 
     async def _live(self, entry: Entry, key: str, context: ChildContext) -> None:

@@ -57,6 +57,10 @@ class Lane(Generic[T]):
         self._items: deque[T] = deque()
         self._arrival: trio.Event | None = None
 
+    def __bool__(self) -> bool:
+        """Whether something is in line."""
+        return bool(self._items)
+
     @trio.lowlevel.enable_ki_protection
     def put(self, item: T) -> None:
         """Put something in. Never waits."""

@@ -1,12 +1,17 @@
 """Children that come and go: what dynamic and keyed supervisors share.
 
-The loop takes one step after the other, each without ``await``, and never waits for a child: starting,
+All that is done here is a step without ``await``, one after the other, and none waits for a child: starting,
 stopping and backing off are states of the child, each with at most one timer. So a thousand children can
 start, stop and fail at once, and one that takes long keeps nobody waiting.
+
+A step is taken by the task that asks for it, if none is under way or in line: starts, ends and restarts
+are then a task switch cheaper each. The loop takes those in line, those of the timers, and all of the stop,
+which it waits for: a step that another task took would not wake it.
 """
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -80,6 +85,10 @@ class Population(BaseSupervisor, Generic[C]):
         self._members: dict[str, C] = {}
         self._steps: Lane[Callable[[], None]] = Lane()
         self._timers = Timers()
+        self._ringing = trio.CancelScope()
+        """Around the loop's waits; its deadline is when the next timer is due, or earlier."""
+        self._stepping = False
+        """A step is under way: what it asks for comes after it, in line."""
         self._on_ended: Callable[[C, int], None] = self._task_ended  # one object for all children
         self._on_started: Callable[[C], None] = self._acknowledged
         self._stops: dict[str, StopRecord] = {}
@@ -110,23 +119,51 @@ class Population(BaseSupervisor, Generic[C]):
         while not until():
             # One scope for many waits, its deadline moved along: made anew only when a timer has rung. A
             # scope for each wait would cost as much as all else that the loop does for a child.
-            with trio.CancelScope() as ringing:
-                await self._take_steps_until_it_rings(until, ringing)
-            self._timers.fire(trio.current_time())
+            with trio.CancelScope() as self._ringing:
+                await self._take_steps_until_it_rings(until)
+            self._fire_timers()
 
-    async def _take_steps_until_it_rings(self, until: Callable[[], bool], ringing: trio.CancelScope) -> None:
+    async def _take_steps_until_it_rings(self, until: Callable[[], bool]) -> None:
         in_a_row = 0
         while not until():
             if (step := self._steps.take_now()) is not None:
-                step()
+                self._take(step)
                 in_a_row += 1
                 if in_a_row < STEPS_IN_A_ROW:
                     continue
             in_a_row = 0
-            self._timers.fire(trio.current_time())
-            if (at := self._timers.next_at()) != ringing.deadline:
-                ringing.deadline = at
+            self._fire_timers()
+            if (at := self._timers.next_at()) != self._ringing.deadline:
+                self._ringing.deadline = at
             await self._steps.arrival()
+
+    def _fire_timers(self) -> None:
+        self._take(partial(self._timers.fire, trio.current_time()))
+
+    def _take(self, step: Callable[[], None]) -> None:
+        self._stepping = True
+        try:
+            step()
+        finally:
+            self._stepping = False
+
+    @trio.lowlevel.enable_ki_protection
+    def _do(self, step: Callable[[], None]) -> None:
+        """Take a step now, in whatever task this is, or have the loop take it in its turn.
+
+        Never now in a task that is cancelled: where all of us is, the loop may not have seen it yet, and what
+        is started again then would say that it runs, be shielded, and never be stopped.
+        """
+        in_line = self._stepping or self._steps or not self.running
+        if in_line or trio.current_effective_deadline() == -math.inf:
+            self._steps.put(step)
+            return
+        try:
+            self._take(step)
+        except BaseException as error:
+            self._steps.put(partial(_raise, error))  # it is the supervisor's failure, not that of the caller
+        if (at := self._timers.next_at()) < self._ringing.deadline:
+            self._ringing.deadline = at
 
     # -- one member --------------------------------------------------------------------------------
 
@@ -141,8 +178,8 @@ class Population(BaseSupervisor, Generic[C]):
         self._timers.clear(member.spec.name)
 
     def _task_ended(self, member: C, number: int) -> None:
-        """In the member's own task, in its last step. What is put in the lane after this finds it ended."""
-        self._steps.put(partial(self._settle, member, number))
+        """In the member's own task, in its last step. What is done after this finds it ended."""
+        self._do(partial(self._settle, member, number))
 
     def _settle(self, member: C, number: int) -> None:
         if number != member.incarnation or self._members.get(member.spec.name) is not member:
@@ -256,6 +293,10 @@ class Population(BaseSupervisor, Generic[C]):
 
     def _note(self) -> str:
         return f"{len(self._members)} of {self._max}"
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 _DEADLINE: Final = ("the deadline of the stop",)  # a timer's key that is no name
