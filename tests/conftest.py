@@ -18,7 +18,7 @@ import pytest
 from hypothesis import settings
 
 PROMISES = Path(__file__).resolve().parents[1] / "docs" / "promises.md"
-ROOMS = ("store", "actors", "supervisor", "transport")
+ROOMS = ("store", "actors", "supervisor", "transport", "simulation")
 DEFAULT_SELECTION = "not network and not torture"
 
 # The same examples at every run and on every machine: a failure seen once can be seen again.

@@ -7,6 +7,7 @@ room does not load the others. The rooms, from the ground up (each imports only 
 * ``trouper.actors``      what runs
 * ``trouper.supervisor``  what keeps it running
 * ``trouper.transport``   how it reaches people
+* ``trouper.simulation``  for tests: seeded schedules, virtual time, faults
 
 Beside them, for tests: ``testing``, which has ``run_job``, ``TestProbe`` (of ``probe``) and
 ``run_behaviour`` (of ``behaviour``).

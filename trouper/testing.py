@@ -20,13 +20,10 @@ from trouper.behaviour import Handled as Handled
 from trouper.behaviour import Spawned as Spawned
 from trouper.behaviour import run_behaviour as run_behaviour
 from trouper.probe import TestProbe as TestProbe
+from trouper.simulation.errors import SimulatedCrash as SimulatedCrash
 from trouper.store.records import Entry, JobState
 from trouper.store.seams import Seams
 from trouper.supervisor.runtime import Runtime, open_runtime
-
-
-class SimulatedCrash(Exception):
-    """What ``run_job(…, crash_at=n)`` raises inside the job, before its n-th call of ``ctx``."""
 
 
 @attrs.frozen(kw_only=True)

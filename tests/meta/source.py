@@ -12,7 +12,7 @@ import attrs
 
 ROOT = Path(__file__).resolve().parents[2]
 
-ROOMS = ("store", "actors", "supervisor", "transport")
+ROOMS = ("store", "actors", "supervisor", "transport", "simulation")
 """The floors, lowest first. ``trouper`` itself, the front door, stands above them all."""
 
 

@@ -146,7 +146,9 @@ def test_every_name_in_the_readme_is_a_name_of_the_front_door() -> None:
     assert not [name for name in used - {"testing"} if not hasattr(trouper, name)]
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/promises.md", "docs/protocol.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", "docs/promises.md", "docs/protocol.md", "docs/simulation.md"]
+)
 def test_every_link_to_a_file_leads_to_one(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text)
