@@ -6,7 +6,8 @@ The job actor drives it; the ``JobContext`` is its face towards the user's funct
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -31,6 +32,8 @@ class StopCause(enum.StrEnum):
 
     CANCEL = "cancel"
     TIMEOUT = "timeout"
+    IDLE = "idle"
+    """No entry came for as long as the job's ``idle_timeout``."""
     RELEASE = "release"
     """This node stops, or its store is down: the job is to be queued again."""
     OUTPUT = "output"
@@ -87,6 +90,9 @@ class Attempt:
         self._writes = 0
         self._last_checkpoint = self._started
         self._down_since: float | None = None
+        self._entry_at = self._started
+        self._store_waits = 0
+        self._store_waits_since = 0.0
         self.log = OutputLog(
             job,
             prefix,
@@ -99,6 +105,24 @@ class Attempt:
     def used_ms(self) -> int:
         """Running time over all attempts up to now, in milliseconds."""
         return self.job.used_ms + round((self.ports.seams.now() - self._started) * 1000)
+
+    def idle_s(self) -> float:
+        """How long no entry has come, in seconds; 0 while the job waits for the store to take what it has."""
+        return 0.0 if self._store_waits else self.ports.seams.now() - self._entry_at
+
+    @contextmanager
+    def _waiting_for_store(self) -> Iterator[None]:
+        """Take the time that the block takes out of that without an entry."""
+        if not self._store_waits:
+            self._store_waits_since = self.ports.seams.now()
+        self._store_waits += 1
+        try:
+            yield
+        finally:
+            self._store_waits -= 1
+            if not self._store_waits:
+                now = self.ports.seams.now()
+                self._entry_at = min(now, self._entry_at + now - self._store_waits_since)
 
     # --- stopping ---
 
@@ -154,15 +178,16 @@ class Attempt:
         self._check_open()
         pause_s = 0.1
         try:
-            while True:
-                try:
-                    result = await transaction()
-                except StoreUnavailable:
-                    self.store_is_down()
-                    await trio.sleep(pause_s)
-                    pause_s = min(2 * pause_s, 2.0)
-                    continue
-                return self._accepted(result)
+            with self._waiting_for_store():
+                while True:
+                    try:
+                        result = await transaction()
+                    except StoreUnavailable:
+                        self.store_is_down()
+                        await trio.sleep(pause_s)
+                        pause_s = min(2 * pause_s, 2.0)
+                        continue
+                    return self._accepted(result)
         finally:
             self._down_since = None  # given up or carried out: this says nothing of the store any more
 
@@ -187,9 +212,12 @@ class Attempt:
             raise OutputTooLarge(f"one attempt of job {self.job.id} would write more than {limit} bytes")
         for entry in entries:
             self.log.append(entry)
+        if entries:
+            self._entry_at = self.ports.seams.now()
         self._writes += 1
         while self.log.pending_bytes > self.limits.pending_bytes:
-            await self._room.wait()
+            with self._waiting_for_store():
+                await self._room.wait()
             self._ran_on()
         now = self.ports.seams.now()
         due = now - self._last_checkpoint >= self.limits.checkpoint_s
@@ -260,7 +288,7 @@ class Attempt:
         self._unsafe_over()
 
     async def _mark_unsafe(self, step: str | None) -> None:
-        await self.persist(lambda: self.ports.store.unsafe(self.job.id, self.job.fence, step))
+        await self.persist(lambda: self.ports.store.unsafe(self.job.id, self.job.fence, step, self.used_ms()))
 
     def _unsafe_over(self) -> None:
         self.unsafe = None
@@ -279,6 +307,7 @@ class Attempt:
             key=key,
             title=title,
             body=body,
+            used_ms=self.used_ms(),
         )
         await self.persist(lambda: self.ports.store.notify(request))
 

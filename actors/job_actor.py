@@ -32,6 +32,7 @@ from trouper.store.records import Job
 T = TypeVar("T")
 
 _HASH_PAGE_BYTES = 256 * 1024
+_IDLE_CHECK_S = 0.001  # at least so much, or a rounded difference of times would be slept for for ever
 
 
 @attrs.frozen
@@ -69,6 +70,9 @@ class Ending:
 _BY_CAUSE = {
     StopCause.CANCEL: Ending(EndingKind.CANCELLED, reason="user"),
     StopCause.TIMEOUT: Ending(EndingKind.TIMED_OUT, reason="timeout"),
+    StopCause.IDLE: Ending(
+        EndingKind.IDLE, error="no entry of output came within the idle time-out", reason="idle_timeout"
+    ),
     StopCause.RELEASE: Ending(EndingKind.RELEASED, reason="released"),
     StopCause.OUTPUT: Ending(
         EndingKind.CRASHED, error="part of the output could not be stored", reason="output"
@@ -77,12 +81,12 @@ _BY_CAUSE = {
 
 
 class JobActor(Actor[JobMessage]):
-    """The actor of one attempt. ``job`` is the claimed row; ``spec`` None: its name is not registered."""
+    """The actor of one attempt. ``job`` is the claimed row, ``spec`` what is registered under its name."""
 
     def __init__(
         self,
         job: Job,
-        spec: JobSpec[Any, Any] | None,
+        spec: JobSpec[Any, Any],
         ports: AttemptPorts,
         outputs: Outputs,
         reporter: Reporter,
@@ -154,6 +158,14 @@ class JobActor(Actor[JobMessage]):
         assert self._attempt is not None
         self._attempt.stop(StopCause.TIMEOUT)
 
+    async def _stop_when_idle(self, limit_s: float) -> None:
+        assert self._attempt is not None
+        idle_s = 0.0
+        while idle_s < limit_s:
+            await trio.sleep(max(limit_s - idle_s, _IDLE_CHECK_S))
+            idle_s = self._attempt.idle_s()
+        self._attempt.stop(StopCause.IDLE)
+
     # --- running the function ---
 
     async def _live(self) -> None:
@@ -176,6 +188,8 @@ class JobActor(Actor[JobMessage]):
         if self.job.options.timeout_s is not None:
             left_s = self.job.options.timeout_s - self.job.used_ms / 1000
             self.context.nursery.start_soon(self._stop_after, left_s)
+        if self.job.options.idle_timeout_s is not None:
+            self.context.nursery.start_soon(self._stop_when_idle, self.job.options.idle_timeout_s)
         await self._run(attempt)
 
     async def _lose(self, error: StoreCorrupt) -> None:
@@ -203,11 +217,12 @@ class JobActor(Actor[JobMessage]):
         self.context.ref.tell(Ended())
 
     async def _call(self, ctx: JobContext) -> object:
-        if self._spec is None:
-            raise Fail(f"no job named {self.job.name!r} is registered here")
         try:
-            arguments = self._spec.structure(orjson.loads(self.job.arguments))
-        except BadArguments as error:
+            given = orjson.loads(self.job.arguments)
+            if not isinstance(given, dict):
+                raise BadArguments(f"{type(given).__name__} instead of an object")
+            arguments = self._spec.structure(given)
+        except (BadArguments, orjson.JSONDecodeError) as error:
             raise Fail(f"stored arguments no longer fit: {error}") from None
         return await self._spec.function(ctx, **arguments)
 
@@ -215,6 +230,9 @@ class JobActor(Actor[JobMessage]):
         """How the attempt ended: by the first reason that was recorded, else by what the task did."""
         assert self._attempt is not None
         reason = self._attempt.reason
+        if reason is StopCause.IDLE:  # which counts as a crash, and is told as one
+            seconds = self.job.options.idle_timeout_s
+            self._report(ReportKind.CRASH, f"no entry of output came for {seconds:g} s", "")
         return ending if reason is None else _BY_CAUSE.get(reason)
 
     def _returned(self, value: object) -> Ending:

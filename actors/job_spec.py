@@ -7,6 +7,7 @@ they are kept with the row and given to every attempt anew.
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -106,6 +107,8 @@ class JobSpec(Generic[P, R]):
     name: str
     function: Callable[..., Awaitable[R]]
     timeout_s: float | None = None
+    idle_timeout_s: float | None = None
+    queue_timeout_s: float | None = None
     retry: Retry = Retry()
     on_process_death: str = "retry"
     notify_on: tuple[str, ...] = JobOptions().notify_on
@@ -126,6 +129,8 @@ class JobSpec(Generic[P, R]):
             backoff_factor=backoff.factor,
             backoff_max_s=backoff.max,
             timeout_s=self.timeout_s,
+            idle_timeout_s=self.idle_timeout_s,
+            queue_timeout_s=self.queue_timeout_s,
             on_process_death=self.on_process_death,
             notify_on=self.notify_on,
             on_ended=self.hook is not None,
@@ -251,6 +256,8 @@ def job(
     *,
     name: str | None = None,
     timeout: float | None = None,
+    idle_timeout: float | None = None,
+    queue_timeout: float | None = None,
     retry: Retry = Retry(),
     on_process_death: str = "retry",
     notify_on: Iterable[str] = JobOptions().notify_on,
@@ -261,6 +268,11 @@ def job(function: Any = None, /, **options: Any) -> Any:
 
     * ``name``: what it is registered as; by default the function's own name.
     * ``timeout``: running time over all attempts, in seconds; None for no limit.
+    * ``idle_timeout``: how long an attempt may go on without an entry of output, in seconds. Then it is
+      retried as after a crash; without attempts left it ends ``timed_out``. Waiting for the store is no
+      idleness.
+    * ``queue_timeout``: how long it may wait in the queue, in seconds by the wall clock, counted anew each
+      time it comes there (a retry too) from when it is due. Then it ends ``timed_out``.
     * ``retry``: ``Retry(attempts=…, backoff=Backoff(…))``; one attempt by default.
     * ``on_process_death``: ``"retry"`` (while attempts remain) or ``"end"`` (it is ``lost``).
     * ``notify_on``: the terminal states that leave a notification; by default all but ``cancelled``.
@@ -278,6 +290,8 @@ def _declare(
     *,
     name: str | None = None,
     timeout: float | None = None,
+    idle_timeout: float | None = None,
+    queue_timeout: float | None = None,
     retry: Retry = Retry(),
     on_process_death: str = "retry",
     notify_on: Iterable[str] = JobOptions().notify_on,
@@ -289,8 +303,10 @@ def _declare(
             f"job name {name!r}: legal are 1 to 64 letters, digits, '_', '.', '-', no digit first"
         )
     _check_function(function, name)
-    if timeout is not None and not timeout > 0:
-        raise ValueError(f"timeout={timeout!r} of job {name!r}: legal are None and seconds above 0")
+    limits = {"timeout": timeout, "idle_timeout": idle_timeout, "queue_timeout": queue_timeout}
+    for what, seconds in limits.items():
+        if seconds is not None and not 0 < seconds < math.inf:
+            raise ValueError(f"{what}={seconds!r} of job {name!r}: legal are None and seconds above 0")
     if on_process_death not in ("retry", "end"):
         raise ValueError(
             f"on_process_death={on_process_death!r} of job {name!r}: legal are 'retry' and 'end'"
@@ -302,6 +318,8 @@ def _declare(
         name=name,
         function=function,
         timeout_s=timeout,
+        idle_timeout_s=idle_timeout,
+        queue_timeout_s=queue_timeout,
         retry=retry,
         on_process_death=on_process_death,
         notify_on=states,

@@ -19,10 +19,11 @@ Reading order:
   append, finish …) and ``queries``: written once over the tables; ``completing`` for completions,
   ``signalling`` for messages
 * ``engine``      the ``Store``'s methods over an engine that carries out transactions and reads
-* ``memory``      the store without a file, on ``memory_tables``
+* ``wall_watch``  a jump of the wall clock, told from time that has passed
+* ``memory``      the store without a file, on ``memory_tables`` and ``memory_queue``
 * ``schema``      the SQLite tables and their version; ``sqlite_open`` opens them, ``file_lock`` owns them
-* ``sqlite_rows``, ``sqlite_completions``, ``sqlite_signals``, ``sqlite_tables``  the rows; ``sqlite_log`` the
-  output in journal and blocks
+* ``sqlite_rows``, ``sqlite_completions``, ``sqlite_signals``, ``sqlite_queue`` (its statements),
+  ``sqlite_tables``  the rows; ``sqlite_log`` the output in journal and blocks
 * ``sqlite_batch`` one commit on the store's thread; ``sqlite_writer`` group commit; ``sqlite`` the store
 * ``urls``        ``memory:`` and ``sqlite:///chat.db`` to an opened engine
 """

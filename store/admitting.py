@@ -36,13 +36,11 @@ def admit(tx: Transaction, admission: Admission) -> Admitted | Conflict | Thread
         return rules.admitted_before(before, admission)
     if _cancelled_before(tx, admission):
         return _born_cancelled(tx, admission)
-    if admission.on_busy == "reject" and admission.thread is not None:
-        holder = tx.tables.thread_holder(admission.user, admission.thread)
-        if holder is not None:
-            return ThreadBusy(holder)
     displaced: list[Job] = []
-    if admission.on_busy in ("interrupt", "rollback") and admission.thread is not None:
-        displaced = tx.tables.active_in(admission.user, admission.thread)
+    if admission.on_busy != "enqueue" and admission.thread is not None:
+        displaced = tx.tables.active_in(admission.user, admission.thread, tx.now)
+        if displaced and admission.on_busy == "reject":
+            return ThreadBusy(displaced[0].id)
     full = _queue_full(tx, admission, sum(job.state is JobState.QUEUED for job in displaced))
     if full is not None:
         return full

@@ -110,6 +110,10 @@ class CompletionRows(Protocol):
         """The earliest ``run_at`` above ``now`` of one that waits."""
         ...
 
+    def clock_jumped(self, by_s: float) -> None:
+        """Move ``run_at`` of those that wait along."""
+        ...
+
     def dead(self, before: str | None, limit: int) -> list[Completion]:
         """Newest first."""
         ...
@@ -146,6 +150,11 @@ class MemoryCompletions:
 
     def next_due_at(self, now: float) -> float | None:
         return min((row.run_at for row in self._waiting() if row.run_at > now), default=None)
+
+    def clock_jumped(self, by_s: float) -> None:
+        for row in self._waiting():
+            if row.run_at > 0:
+                self.put(attrs.evolve(row, run_at=row.run_at + by_s))
 
     def dead(self, before: str | None, limit: int) -> list[Completion]:
         newest_first = list(reversed(self._rows))

@@ -14,6 +14,7 @@ from trouper.store.completions import Completion, CompletionClaims, SettleComple
 from trouper.store.leases import Lease, Renewed
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import (
+    ANY_NAME,
     Admission,
     Admitted,
     CancelResult,
@@ -24,6 +25,7 @@ from trouper.store.protocol import (
     Finish,
     Finished,
     Mark,
+    Names,
     Notified,
     Notify,
     OutputHead,
@@ -105,14 +107,15 @@ class EngineStore(abc.ABC):
     async def admit(self, admission: Admission) -> Admitted | Conflict | ThreadBusy | QueueFull:
         return await self._transact(partial(admitting.admit, admission=admission), site="admit")
 
-    async def claim(self, limit: int, per_user: int | None = None) -> Claims:
-        return await self._transact(partial(transactions.claim, limit=limit, per_user=per_user), site="claim")
+    async def claim(self, limit: int, per_user: int | None = None, *, names: Names = ANY_NAME) -> Claims:
+        call = partial(transactions.claim, limit=limit, per_user=per_user, names=names)
+        return await self._transact(call, site="claim")
 
     async def savepoint(self, request: Savepoint) -> Saved | Refused:
         return await self._transact(partial(transactions.savepoint, request=request))
 
-    async def unsafe(self, job_id: str, fence: int, step: str | None) -> Saved | Refused:
-        return await self._transact(partial(transactions.unsafe, job_id=job_id, fence=fence, step=step))
+    async def unsafe(self, job_id: str, fence: int, step: str | None, used_ms: int = 0) -> Saved | Refused:
+        return await self._transact(lambda tx: transactions.unsafe(tx, job_id, fence, step, used_ms))
 
     async def lose(self, job_id: str, fence: int, reason: str) -> Finished | Refused:
         return await self._transact(

@@ -20,6 +20,7 @@ from trouper.store.seams import Seams
 from trouper.store.tables import Tables
 from trouper.store.transaction import Transaction
 from trouper.store.transactions import append
+from trouper.store.wall_watch import WallWatch
 
 T = TypeVar("T")
 
@@ -33,6 +34,7 @@ class MemoryStore(EngineStore):
         super().__init__(seams, options)
         self._tables = MemoryTables() if tables is None else tables
         self._epoch = seams.new_id()
+        self._watch: WallWatch | None = None
         self._boot = 0
         self._open = False
         self._dirty: dict[OutputSource, None] = {}
@@ -53,6 +55,7 @@ class MemoryStore(EngineStore):
         """Serve until cancelled. Raises what a listener or a source raised: a fault of the runtime."""
         if self._open:
             raise RuntimeError("this store runs already")
+        self._watch = WallWatch(self._seams, self._options.clock_jump_s)
         self._begin_boot()
         self._open = True
         task_status.started()
@@ -106,7 +109,12 @@ class MemoryStore(EngineStore):
             self._faults.append(fault)
 
     def _begin(self) -> Transaction:
-        return Transaction(self._tables, self._boot, self._seams.wall(), self._seams.new_id)
+        assert self._watch is not None
+        now = self._watch.read()
+        if self._watch.jumped_s:
+            self._tables.clock_jumped(self._watch.jumped_s, now)
+            self._watch.jumped_s = 0.0
+        return Transaction(self._tables, self._boot, now, self._seams.new_id)
 
     def _check_open(self) -> None:
         if not self._open:

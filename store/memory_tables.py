@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
 
+from trouper.store import memory_queue, rules
 from trouper.store.completions import MemoryCompletions
 from trouper.store.output_log import OutputHash
 from trouper.store.protocol import Mark
@@ -117,11 +117,12 @@ class MemoryTables:
     def queued_of(self, user: str) -> int:
         return sum((job.user, job.state) == (user, JobState.QUEUED) for job in self._active_jobs())
 
-    def thread_holder(self, user: str, thread: str) -> str | None:
-        return next((job.id for job in self._active_jobs() if (job.user, job.thread) == (user, thread)), None)
-
-    def active_in(self, user: str, thread: str) -> list[Job]:
-        return [job for job in self._active_jobs() if (job.user, job.thread) == (user, thread)]
+    def active_in(self, user: str, thread: str, now: float) -> list[Job]:
+        return [
+            job
+            for job in self._active_jobs()
+            if (job.user, job.thread) == (user, thread) and (job.attempt > 0 or job.run_at <= now)
+        ]
 
     def _candidates(self) -> Iterator[Candidate]:
         return (Candidate(job, self._users[job.user].jobs[job.id]) for job in self._active_jobs())
@@ -134,35 +135,15 @@ class MemoryTables:
         return None
 
     def next_due(
-        self, now: float, per_user: int | None, turn: Turn, passed: Mapping[str, int]
+        self,
+        now: float,
+        per_user: int | None,
+        turn: Turn,
+        passed: Mapping[str, int],
+        names: Collection[str] | None,
     ) -> tuple[Candidate, Turn] | None:
-        running = set()
-        waiting = set()
-        running_of: Counter[str] = Counter()
-        for job in self._active_jobs():
-            running_of[job.user] += job.state is JobState.RUNNING
-            if job.thread is not None:
-                if job.state is JobState.RUNNING:
-                    running.add((job.user, job.thread))
-                elif job.attempt > 0:
-                    waiting.add((job.user, job.thread))
-        found: tuple[Candidate, Turn] | None = None
-        for candidate in self._candidates():
-            job = candidate.job
-            users_turn = self._users[job.user].turn
-            if job.state is not JobState.QUEUED or job.run_at > now or users_turn < turn:
-                continue
-            if per_user is not None and running_of[job.user] >= per_user:
-                continue
-            thread = (job.user, job.thread)
-            free = thread not in running and (thread not in waiting or job.attempt > 0)
-            if (
-                free
-                and candidate.place > passed.get(job.user, 0)
-                and (found is None or users_turn < found[1])
-            ):
-                found = (candidate, users_turn)
-        return found
+        turns = {user: rows.turn for user, rows in self._users.items()}
+        return memory_queue.next_due(self._candidates(), turns, now, per_user, turn, passed, names)
 
     def served(self, user: str) -> None:
         rows = self._users[user]
@@ -172,11 +153,28 @@ class MemoryTables:
     def alone(self, candidate: Candidate, now: float, call: Callable[[], T]) -> T | None:
         return call()  # no row here is damaged
 
+    def _queued(self) -> Iterator[Candidate]:
+        return (candidate for candidate in self._candidates() if candidate.job.state is JobState.QUEUED)
+
     def next_due_at(self, now: float) -> float | None:
-        return min(
-            (job.run_at for job in self._active_jobs() if job.state is JobState.QUEUED and job.run_at > now),
-            default=None,
-        )
+        return memory_queue.next_time(self._queued(), now)
+
+    def next_expired(self, now: float) -> Candidate | None:
+        return memory_queue.next_expired(self._queued(), now)
+
+    def queued_names(self, limit: int) -> list[str]:
+        return sorted({candidate.job.name for candidate in self._queued()})[:limit]
+
+    def queued_named(self, name: str, *, unknown: bool, limit: int) -> list[Candidate]:
+        return memory_queue.queued_named(self._queued(), name, unknown)[:limit]
+
+    def clock_jumped(self, by_s: float, now: float) -> None:
+        for candidate in list(self._queued()):
+            job = candidate.job
+            self._jobs[job.id] = rules.after_jump(job, by_s, now)
+        for place in self._tombstones:
+            self._tombstones[place] += by_s
+        self.completions.clock_jumped(by_s)
 
     # --- notifications ---
 

@@ -35,6 +35,8 @@ class StoreOptions:
     """Messages to one job that it has not read at a savepoint; a further one is refused."""
     signals_remembered: int = 100
     """Messages to one job that are kept after it read them, so that one that is sent again is known."""
+    clock_jump_s: float = 5.0
+    """A wall clock that is off by this much from one read to the next was set. By less: it is slewed."""
     retry_base_s: float = 0.1
     retry_max_s: float = 2.0
     """After a failed commit output is offered again after this time, doubling up to the most."""

@@ -20,7 +20,9 @@ from trouper.store.completions import CompletionStore
 from trouper.store.leases import LeasedStore
 from trouper.store.records import Counts, Entry, Job, JobOptions, JobState, Notification, ThreadSummary
 from trouper.store.signals import SignalStore
+from trouper.store.views import ANY_NAME as ANY_NAME
 from trouper.store.views import Changes as Changes
+from trouper.store.views import Names as Names
 from trouper.store.views import OutputHead as OutputHead
 from trouper.store.views import OutputRange as OutputRange
 from trouper.store.views import Snapshot as Snapshot
@@ -45,6 +47,10 @@ class Admission:
     idempotency_key: str | None = None
     options: JobOptions = JobOptions()
     on_busy: OnBusy = "enqueue"
+    at: float | None = None
+    """Not to run before this time by the wall clock."""
+    delay_s: float = 0.0
+    """Not to run before so many seconds have passed."""
     max_queued: int = 10_000
     """The most queued rows, over all users."""
     max_queued_per_user: int = 1_000
@@ -88,15 +94,18 @@ class Claims:
 
     ``started``: rows that are now running under this boot and that the caller must run.
     ``ended``: rows that were claimed only to be ended (intent to cancel, out of attempts, …).
-    ``next_due_at``: when the earliest queued row that is not yet due falls due; None if none is.
+    ``next_due_at``: when to claim again at the latest: the earliest queued row that is not yet due falls
+    due then, or one reaches its end; None if there is none.
     ``now``: what the store's clock showed, by which it is: a shared store has a clock of its own, and a
     node that asked its own how long to wait would claim in vain, again and again.
+    ``queued``: how many rows are queued, over all users.
     """
 
     started: tuple[Job, ...]
     ended: tuple[Job, ...]
     next_due_at: float | None
     now: float
+    queued: int = 0
 
 
 class RefusalReason(enum.StrEnum):
@@ -177,6 +186,8 @@ class EndingKind(enum.StrEnum):
     """For good: ``raise trouper.Fail``."""
     CRASHED = "crashed"
     """An exception: retried while attempts remain. With ``retry_after_s``, not before that."""
+    IDLE = "idle"
+    """No entry came for too long: retried as a crash is, and ``timed_out`` when no attempt remains."""
     CANCELLED = "cancelled"
     TIMED_OUT = "timed_out"
     RELEASED = "released"
@@ -242,6 +253,7 @@ class Notify:
     key: str
     title: str
     body: str
+    used_ms: int = 0
 
 
 @attrs.frozen
@@ -293,10 +305,13 @@ class Store(LeasedStore, CompletionStore, SignalStore, Protocol):
         ...
 
     async def admit(self, admission: Admission) -> Admitted | Conflict | ThreadBusy | QueueFull: ...
-    async def claim(self, limit: int, per_user: int | None = None) -> Claims:
+    async def claim(self, limit: int, per_user: int | None = None, *, names: Names = ANY_NAME) -> Claims:
         """Claim up to ``limit`` rows to run: orphans of dead boots first, then of the users with
         fewer than ``per_user`` running rows the one served longest ago, and of that one the oldest
-        due row whose thread is free; and so on. Rows that are only to be ended do not count."""
+        due row whose thread is free; and so on. Rows that are only to be ended do not count, and are
+        ended also if ``limit`` is 0 when their time in the queue is over.
+
+        A row that is not of ``names`` waits, with the reason ``unknown_job``, and ends ``lost``."""
         ...
 
     def dirty(self, source: OutputSource) -> None:
@@ -304,7 +319,7 @@ class Store(LeasedStore, CompletionStore, SignalStore, Protocol):
         ...
 
     async def savepoint(self, request: Savepoint) -> Saved | Refused: ...
-    async def unsafe(self, job_id: str, fence: int, step: str | None) -> Saved | Refused:
+    async def unsafe(self, job_id: str, fence: int, step: str | None, used_ms: int = 0) -> Saved | Refused:
         """An unsafe step begins (its name) or has ended (None)."""
         ...
 

@@ -55,6 +55,10 @@ class JobOptions:
     """Before retry k (from 1): a uniform draw from [0, min(max, base × factor^(k-1))] (full jitter)."""
     timeout_s: float | None = None
     """Running time over all attempts, in seconds."""
+    idle_timeout_s: float | None = None
+    """How long an attempt may go on without an entry, in seconds of running time."""
+    queue_timeout_s: float | None = None
+    """How long it may wait in the queue, each time, from when it is due, in seconds by the wall clock."""
     on_process_death: str = "retry"
     """``retry`` or ``end``."""
     notify_on: tuple[str, ...] = ("completed", "failed", "timed_out", "lost")
@@ -82,18 +86,25 @@ class Job:
     state: JobState = JobState.QUEUED
     reason: str | None = None
     """Why it stands where it stands: ``user`` (cancelled by one), ``superseded`` (by a later job of its
-    thread), ``crash``, ``process_death``, ``timeout``, ``released``, ``unsafe:<step>``, ``attempts`` …;
-    None for a plain completion."""
+    thread), ``crash``, ``process_death``, ``timeout``, ``idle_timeout``, ``queue_timeout``, ``released``,
+    ``unsafe:<step>``, ``attempts``, ``unknown_job`` (no job of its name is registered) …; None for a plain
+    completion."""
     attempt: int = 0
     """0 while it has never been claimed; rises at every claim."""
     attempts_used: int = 0
-    """Attempts that ended by a crash or a process death; releases do not count."""
+    """Attempts that ended by a crash, an idle time-out or a process death; releases do not count."""
     fence: int = 0
     """Proves the right to write the current attempt; rises at every claim and at a forced end."""
     boot: int | None = None
     """The boot of the store that claimed the current attempt; None unless running."""
     run_at: float = 0.0
     """Not claimed before this."""
+    at: float | None = None
+    """The time by the wall clock that it was submitted for; None: as soon as may be, or after a delay."""
+    expires_at: float | None = None
+    """While it is queued: it ends ``timed_out`` if it has not been claimed by then."""
+    unknown_until: float | None = None
+    """While no job of its name is registered: it ends ``lost`` if none has been by then."""
     created_at: float = 0.0
     started_at: float | None = None
     ended_at: float | None = None

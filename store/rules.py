@@ -30,6 +30,9 @@ NOTIFICATION_BODY_CHARS_MAX = 300
 RETRY_AFTER_MAX_S = 365 * 24 * 3600.0
 """The longest delay that an attempt may ask for, in seconds."""
 
+UNKNOWN_JOB = "unknown_job"
+"""The reason of a row whose name is registered nowhere: it waits, and is lost in the end."""
+
 UNDECODABLE = "undecodable"
 """The reason of a row that the database could not give back whole: it is ended, never run (E1)."""
 
@@ -46,7 +49,7 @@ ROLLBACK = "rollback"
 def admitted_row(admission: Admission, now: float) -> Job:
     """The row of a new job. It is due from the beginning of time, not from ``now``: a wall clock
     that is set back must not hold up what was submitted before."""
-    return Job(
+    job = Job(
         id=admission.id,
         user=admission.user,
         name=admission.name,
@@ -55,7 +58,37 @@ def admitted_row(admission: Admission, now: float) -> Job:
         idempotency_key=admission.idempotency_key,
         fingerprint=admission.fingerprint,
         options=admission.options,
+        at=admission.at,
         created_at=now,
+    )
+    delayed_to = now + admission.delay_s if admission.delay_s > 0 else 0.0
+    return queued_row(job, delayed_to if admission.at is None else admission.at, now)
+
+
+def queued_row(job: Job, run_at: float, now: float) -> Job:
+    """The row of a job that waits from ``now`` on, due at ``run_at``. Each of its waits is bounded by
+    itself, from when it is due: the time for which it was put off, or runs, is none in the queue."""
+    limit_s = job.options.queue_timeout_s
+    expires_at = None if limit_s is None else max(now, run_at) + limit_s
+    return attrs.evolve(job, run_at=run_at, expires_at=expires_at, unknown_until=None)
+
+
+def after_jump(job: Job, by_s: float, now: float) -> Job:
+    """A queued row after the wall clock has jumped by ``by_s`` seconds, to ``now``."""
+
+    def moved(time: float | None) -> float | None:
+        return None if time is None else time + by_s
+
+    if job.run_at != job.at or job.at <= now - by_s:  # what was due stays due
+        run_at = job.run_at + by_s if job.run_at > 0 else job.run_at
+        return attrs.evolve(
+            job, run_at=run_at, expires_at=moved(job.expires_at), unknown_until=moved(job.unknown_until)
+        )
+    late_s = max(0.0, now - job.at)
+    return attrs.evolve(
+        job,
+        expires_at=None if job.expires_at is None else job.expires_at + late_s,
+        unknown_until=None if job.unknown_until is None else job.unknown_until + late_s,
     )
 
 
@@ -86,11 +119,19 @@ class EndUnrun:
     attempts_used: int
 
 
-def judge_claim(job: Job) -> Run | EndUnrun:
-    """What to do with a row that may be claimed: a queued one that is due, or (``RUNNING``) one
-    whose process died. The first that holds of: an unsafe step under way (J6: whether it took
-    effect is not known, and that must be told rather than anything else), a later job of the thread
-    that wants it ended (J4), an intent to cancel (J2), no running time left, no attempts left."""
+@attrs.frozen
+class Wait:
+    """Leave the row in the queue, or put it back there: its name is not known here."""
+
+    attempts_used: int
+
+
+def judge_claim(job: Job, now: float, *, known: bool = True) -> Run | EndUnrun | Wait:
+    """What to do with a row that may be claimed: a queued one that is due or whose time in the queue is
+    over, or (``RUNNING``) one whose process died. The first that holds of: an unsafe step under way (J6:
+    whether it took effect is not known, and that must be told rather than anything else), a later job of
+    the thread that wants it ended (J4), an intent to cancel (J2), no running time left, no time in the
+    queue left, no attempts left; and whether its name is ``known``."""
     orphan = job.state is JobState.RUNNING
     used = job.attempts_used + 1 if orphan else job.attempts_used
     if job.reason == UNDECODABLE:
@@ -103,11 +144,17 @@ def judge_claim(job: Job) -> Run | EndUnrun:
         return EndUnrun(JobEvent.CANCEL, "user", used)
     if job.options.timeout_s is not None and job.used_ms >= job.options.timeout_s * 1000:
         return EndUnrun(JobEvent.TIME_OUT, "timeout", used)
+    if not orphan and job.expires_at is not None and job.expires_at <= now:
+        return EndUnrun(JobEvent.TIME_OUT, "queue_timeout", used)
     if orphan and job.options.on_process_death == "end":
         return EndUnrun(JobEvent.LOSE, "process_death", used)
     if orphan and used >= job.options.attempts:
         return EndUnrun(JobEvent.LOSE, "attempts", used)
-    return Run(used)
+    if known:
+        return Run(used)
+    if not orphan and job.unknown_until is not None and job.unknown_until <= now:
+        return EndUnrun(JobEvent.LOSE, UNKNOWN_JOB, used)
+    return Wait(used)
 
 
 def claimed_row(job: Job, verdict: Run, *, boot: int, now: float) -> Job:
@@ -122,10 +169,25 @@ def claimed_row(job: Job, verdict: Run, *, boot: int, now: float) -> Job:
         fence=job.fence + 1,
         boot=boot,
         stuck=False,
+        expires_at=None,
+        unknown_until=None,
         started_at=now if job.started_at is None else job.started_at,
         keeps=(*job.keeps, job.savepoint),
         entries=job.savepoint,
     )
+
+
+def unknown_row(job: Job, attempts_used: int, *, now: float, unknown_job_s: float) -> Job:
+    """A queued row whose name is not known, or one put back since its process died and its name went."""
+    if job.state is JobState.RUNNING:
+        job = queued_row(attrs.evolve(job, state=after(job.state, JobEvent.RELEASE), boot=None), 0.0, now)
+    until = max(now, job.run_at) + unknown_job_s
+    return attrs.evolve(job, reason=UNKNOWN_JOB, unknown_until=until, attempts_used=attempts_used)
+
+
+def known_row(job: Job) -> Job:
+    """A queued row whose name is known again."""
+    return attrs.evolve(job, reason=None, unknown_until=None)
 
 
 def lost_row(job: Job, reason: str, *, now: float, entries: int, sha256: str) -> Job:
@@ -185,13 +247,17 @@ def backoff_s(options: JobOptions, retry: int, jitter: float) -> float:
     return jitter * min(options.backoff_max_s, ceiling)
 
 
+_BROKEN_OFF = (EndingKind.CRASHED, EndingKind.IDLE, EndingKind.RELEASED)
+"""The ends of an attempt that had not done what it was to do: another may follow."""
+
+
 def _ending_event(job: Job, finish: Finish, used: int) -> tuple[JobEvent, str | None]:
     """What the end of an attempt means for its job, and the reason to keep with it.
 
     Once a later job of the thread has had it ended, however it ends is ``superseded`` (J4, J5), but for
     an unsafe step of which nobody knows how far it came.
     """
-    broken_off = finish.kind in (EndingKind.CRASHED, EndingKind.RELEASED) and job.unsafe is not None
+    broken_off = finish.kind in _BROKEN_OFF and job.unsafe is not None
     if job.superseded and not broken_off:
         return JobEvent.CANCEL, SUPERSEDED
     match finish.kind:
@@ -203,21 +269,23 @@ def _ending_event(job: Job, finish: Finish, used: int) -> tuple[JobEvent, str | 
             return JobEvent.CANCEL, finish.reason or "user"
         case EndingKind.TIMED_OUT:
             return JobEvent.TIME_OUT, finish.reason or "timeout"
-        case EndingKind.CRASHED | EndingKind.RELEASED:
+        case EndingKind.CRASHED | EndingKind.IDLE | EndingKind.RELEASED:
             if job.unsafe is not None:  # to run again would repeat it
                 return JobEvent.LOSE, f"unsafe:{job.unsafe}"
             if job.cancel_requested:
                 return JobEvent.CANCEL, "user"
             if finish.kind is EndingKind.RELEASED:
                 return JobEvent.RELEASE, finish.reason or "released"
-            if used >= job.options.attempts:
-                return JobEvent.FAIL, finish.reason or "crash"
-            return JobEvent.RETRY, finish.reason or "crash"
+            idle = finish.kind is EndingKind.IDLE
+            reason = finish.reason or ("idle_timeout" if idle else "crash")
+            if used < job.options.attempts:
+                return JobEvent.RETRY, reason
+            return (JobEvent.TIME_OUT if idle else JobEvent.FAIL), reason
 
 
 def ended_attempt(job: Job, finish: Finish, now: float) -> Job:
     """The row after an attempt has ended: terminal, or queued for the next attempt (J5)."""
-    used = job.attempts_used + (finish.kind is EndingKind.CRASHED)
+    used = job.attempts_used + (finish.kind in (EndingKind.CRASHED, EndingKind.IDLE))
     event, reason = _ending_event(job, finish, used)
     row = attrs.evolve(
         job,
@@ -234,7 +302,7 @@ def ended_attempt(job: Job, finish: Finish, now: float) -> Job:
     if row.state.terminal:
         result = finish.result if event is JobEvent.COMPLETE else None
         return attrs.evolve(row, ended_at=now, sha256=finish.sha256, result=result)
-    return attrs.evolve(row, run_at=_run_at(row, finish, event, now))
+    return queued_row(row, _run_at(row, finish, event, now), now)
 
 
 def _run_at(row: Job, finish: Finish, event: JobEvent, now: float) -> float:

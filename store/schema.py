@@ -175,6 +175,15 @@ CREATE TABLE signals (
 CREATE UNIQUE INDEX signals_id ON signals (job, id);
 """
 
+_TIMES = """
+ALTER TABLE jobs ADD COLUMN at REAL;
+ALTER TABLE jobs ADD COLUMN expires_at REAL;
+ALTER TABLE jobs ADD COLUMN unknown_until REAL;
+CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE state = 'queued' AND expires_at IS NOT NULL;
+CREATE INDEX jobs_unknown ON jobs (unknown_until) WHERE state = 'queued' AND unknown_until IS NOT NULL;
+CREATE INDEX jobs_names ON jobs (name, unknown_until) WHERE state = 'queued';
+"""
+
 # The counts follow the rows by themselves, whoever changes one.
 _COUNTING = (
     """CREATE TRIGGER jobs_counted_in AFTER INSERT ON jobs WHEN new.state IN ('queued', 'running') BEGIN
@@ -219,6 +228,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     lambda connection: _carry_out(_THIRD, connection=connection),
     lambda connection: _carry_out(_COMPLETIONS, connection=connection),
     lambda connection: _carry_out(_SIGNALS, connection=connection),
+    lambda connection: _carry_out(_TIMES, connection=connection),
 )
 """``MIGRATIONS[n]`` makes version n+1 of version n; version 0 is an empty file. What was released is
 never changed: what comes after it is a step of its own."""

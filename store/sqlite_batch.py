@@ -46,6 +46,8 @@ class Batch:
     """What goes to the thread in one call. The results are put into it there."""
 
     now: float
+    jumped_s: float = 0.0
+    """How far the wall clock has jumped, to ``now``, since the last commit."""
     appends: list[tuple[OutputSource, Append]] = attrs.field(factory=list)
     operations: list[Operation] = attrs.field(factory=list)
     reads: list[Operation] = attrs.field(factory=list)
@@ -98,6 +100,8 @@ class SqliteEngine:
     def _commit(self, batch: Batch) -> None:
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            if batch.jumped_s:
+                self._tables.clock_jumped(batch.jumped_s, batch.now)
             grew = self._append(batch)
             for operation in batch.operations:
                 self._operate(operation, batch)

@@ -55,6 +55,12 @@ class SqliteCompletions:
         ).fetchone()
         return run_at if isinstance(run_at, float | int) else None
 
+    def clock_jumped(self, by_s: float) -> None:
+        self._db.execute(
+            f"UPDATE completions SET run_at = run_at + ? WHERE {_WAITS} AND run_at > 0 AND run_at < 1e12",
+            (by_s,),
+        )
+
     def dead(self, before: str | None, limit: int) -> list[Completion]:
         where, parameters = "WHERE dead_at IS NOT NULL", list[object]()
         if before is not None:

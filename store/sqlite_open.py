@@ -12,7 +12,7 @@ import orjson
 from trouper.store.errors import SchemaMismatch, StoreCorrupt, StoreRefused, StoreUnavailable
 from trouper.store.options import StoreOptions
 from trouper.store.records import Entry
-from trouper.store.schema import APPLICATION_ID, VERSION, migrate
+from trouper.store.schema import ACTIVE, APPLICATION_ID, VERSION, migrate
 from trouper.store.sqlite_log import blocks_end
 from trouper.store.sqlite_rows import WHOLE_MAX
 from trouper.store.tables import decode_entries, encode_entries
@@ -80,6 +80,7 @@ def open_database(path: Path, options: StoreOptions, new_id: Callable[[], str]) 
         if migrate(connection):
             connection.execute("INSERT INTO meta VALUES ('epoch', ?), ('boot', 0)", (new_id(),))
         boot, epoch = _begin_boot(connection)
+        _recount(connection)
         _replay(connection)
         connection.execute("COMMIT")
     except sqlite3.Error as error:
@@ -127,6 +128,20 @@ def _begin_boot(connection: sqlite3.Connection) -> tuple[int, str]:
     if not isinstance(boot, int) or not isinstance(epoch, str):
         raise StoreCorrupt("the database has lost its epoch or its boot number")
     return boot, epoch
+
+
+def _recount(connection: sqlite3.Connection) -> None:
+    """Count anew what each user has queued and running: a count that is damaged would hide a queue."""
+    connection.execute(
+        "INSERT OR IGNORE INTO users (user, feed_seq, floor_seq)"
+        f" SELECT DISTINCT user, 0, 0 FROM jobs INDEXED BY jobs_active WHERE {ACTIVE} AND user IS NOT NULL"
+    )
+    of_user = "SELECT COUNT(*) FROM jobs INDEXED BY jobs_active WHERE jobs.user = users.user AND"
+    counts = [f"({of_user} {ACTIVE} AND state = '{state}')" for state in ("queued", "running")]
+    connection.execute(
+        f"UPDATE users SET queued = {counts[0]}, running = {counts[1]}"
+        f" WHERE queued IS NOT {counts[0]} OR running IS NOT {counts[1]}"
+    )
 
 
 # --- the journal that the last process left ------------------------------------------------------

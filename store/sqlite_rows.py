@@ -81,7 +81,7 @@ def _options(value: Column) -> JobOptions:
         raise ValueError(f"unknown options {sorted(loaded.keys() - defaults.keys())}")
     for name, default in defaults.items():
         given = loaded.setdefault(name, default)
-        if name == "timeout_s":
+        if default is None:
             legal = given is None or _is_real(given)
         elif isinstance(default, tuple):
             legal = isinstance(given, list | tuple) and all(isinstance(item, str) for item in given)
@@ -91,7 +91,7 @@ def _options(value: Column) -> JobOptions:
             legal = isinstance(given, type(default))
         if not legal:
             raise ValueError(f"option {name} is {given!r}")
-        if _is_real(given) and not isinstance(default, int):
+        if given is not None and (default is None or isinstance(default, float)):
             loaded[name] = float(given)  # the power of a whole number may be endlessly long
     return JobOptions(**{**loaded, "notify_on": tuple(loaded["notify_on"])})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
@@ -17,6 +17,16 @@ from trouper.store.schema import ACTIVE
 from trouper.store.sqlite_completions import SqliteCompletions
 from trouper.store.sqlite_log import LogHead, SqliteLog
 from trouper.store.sqlite_open import is_outage
+from trouper.store.sqlite_queue import (
+    CLOCK_JUMPED,
+    NEXT_DUE,
+    NEXT_EXPIRED,
+    NEXT_ORPHAN,
+    NEXT_TIMES,
+    NEXT_UNKNOWN,
+    QUEUED_NAMED,
+    QUEUED_NAMES,
+)
 from trouper.store.sqlite_rows import (
     JOB_COLUMNS,
     JOB_FIELDS,
@@ -42,36 +52,6 @@ _INSERT_JOB = f"INSERT INTO jobs ({JOB_COLUMNS}) VALUES ({', '.join('?' * len(JO
 _UPDATE_JOB = f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in JOB_FIELDS)} WHERE id = ?"
 _INSERT_NOTIFICATION = (
     f"INSERT INTO notifications ({NOTIFICATION_COLUMNS}) VALUES ({', '.join('?' * len(NOTIFICATION_FIELDS))})"
-)
-
-# A thread is held by what runs, and for a job that has not begun by what waits for another attempt.
-# Each of the two is one look into an index, however many jobs of the thread wait.
-_OF_THREAD = (
-    "SELECT 1 FROM jobs AS other INDEXED BY jobs_active"
-    f" WHERE other.user = due.user AND other.thread = due.thread AND {ACTIVE}"
-)
-_THREAD_IS_HELD = (
-    f"(EXISTS ({_OF_THREAD} AND other.state = 'running') OR (due.attempt = 0"
-    f" AND EXISTS ({_OF_THREAD} AND other.state = 'queued' AND other.attempt > 0)))"
-)
-_DUE_OF_USER = (
-    "SELECT ord FROM jobs AS due INDEXED BY jobs_waiting WHERE due.user = users.user AND state = 'queued'"
-    " AND ord > COALESCE((SELECT value FROM json_each(?5) WHERE key = users.user), 0)"
-    # What is no time (text, the infinite) is above all that is one, and is not to wait for.
-    " AND (run_at <= ?1 OR run_at > 1e12)"
-    f" AND (thread IS NULL OR NOT {_THREAD_IS_HELD}) ORDER BY ord LIMIT 1"
-)
-# The users in the order of their turns, up to the first who has something to start.
-NEXT_DUE = (
-    f"SELECT served, since, ord, {', '.join(f'jobs.{name}' for name in JOB_FIELDS)}"
-    f" FROM users INDEXED BY users_waiting CROSS JOIN jobs ON jobs.ord = ({_DUE_OF_USER})"
-    " WHERE queued > 0 AND (served, since) >= (?3, ?4) AND (?2 IS NULL OR running < ?2)"
-    " ORDER BY served, since LIMIT 1"
-)
-
-NEXT_ORPHAN = (
-    f"SELECT ord, {JOB_COLUMNS} FROM jobs INDEXED BY jobs_running WHERE state = 'running'"
-    " AND boot IS NOT ? AND ord > ? ORDER BY ord LIMIT 1"
 )
 
 _IS_SEQ = f"feed_seq BETWEEN 0 AND {WHOLE_MAX - 1}"
@@ -164,27 +144,28 @@ class SqliteTables:
         row = self._db.execute("SELECT queued FROM users WHERE user = ?", (user,)).fetchone()
         return int(row[0]) if row else 0
 
-    def thread_holder(self, user: str, thread: str) -> str | None:
-        row = self._db.execute(
-            f"SELECT id FROM jobs INDEXED BY jobs_active WHERE user = ? AND thread = ? AND {ACTIVE}"
-            " ORDER BY ord LIMIT 1",
-            (user, thread),
-        ).fetchone()
-        return row[0] if row else None
-
-    def active_in(self, user: str, thread: str) -> list[Job]:
-        where = f"INDEXED BY jobs_active WHERE user = ? AND thread = ? AND {ACTIVE} ORDER BY ord"
-        return self._jobs(where, (user, thread))
+    def active_in(self, user: str, thread: str, now: float) -> list[Job]:
+        where = (
+            f"INDEXED BY jobs_active WHERE user = ? AND thread = ? AND {ACTIVE}"
+            " AND (attempt > 0 OR run_at <= ? OR run_at > 1e12) ORDER BY ord"
+        )
+        return self._jobs(where, (user, thread, now))
 
     def next_orphan(self, boot: int, after: int) -> Candidate | None:
         row = self._db.execute(NEXT_ORPHAN, (boot, after)).fetchone()
         return None if row is None else self._candidate(row)
 
     def next_due(
-        self, now: float, per_user: int | None, turn: Turn, passed: Mapping[str, int]
+        self,
+        now: float,
+        per_user: int | None,
+        turn: Turn,
+        passed: Mapping[str, int],
+        names: Collection[str] | None,
     ) -> tuple[Candidate, Turn] | None:
         places = orjson.dumps(passed).decode()
-        row = self._db.execute(NEXT_DUE, (now, per_user, *turn, places)).fetchone()
+        known = None if names is None else orjson.dumps(list(names)).decode()
+        row = self._db.execute(NEXT_DUE, (now, per_user, *turn, places, known)).fetchone()
         if row is None:
             return None
         served, since, *columns = row
@@ -232,11 +213,28 @@ class SqliteTables:
         )
 
     def next_due_at(self, now: float) -> float | None:
-        (run_at,) = self._db.execute(
-            "SELECT MIN(run_at) FROM jobs INDEXED BY jobs_queued WHERE state = 'queued' AND run_at > ?",
-            (now,),
-        ).fetchone()
-        return run_at if isinstance(run_at, float | int) else None
+        times = [self._db.execute(query, (now,)).fetchone()[0] for query in NEXT_TIMES]
+        return min((time for time in times if isinstance(time, float | int)), default=None)
+
+    def next_expired(self, now: float) -> Candidate | None:
+        for query in (NEXT_EXPIRED, NEXT_UNKNOWN):
+            row = self._db.execute(query, (now,)).fetchone()
+            if row is not None:
+                return self._candidate(row)
+        return None
+
+    def queued_names(self, limit: int) -> list[str]:
+        return [name for (name,) in self._db.execute(QUEUED_NAMES, (limit + 1,))][:limit]
+
+    def queued_named(self, name: str, *, unknown: bool, limit: int) -> list[Candidate]:
+        mark = "IS NOT NULL" if unknown else "IS NULL"
+        query = f"{QUEUED_NAMED} AND unknown_until {mark} ORDER BY unknown_until, ord LIMIT ?"
+        return [self._candidate(row) for row in self._db.execute(query, (name, limit)).fetchall()]
+
+    def clock_jumped(self, by_s: float, now: float) -> None:
+        self._db.execute(CLOCK_JUMPED, (by_s, now))
+        self._db.execute("UPDATE tombstones SET expires_at = expires_at + ?", (by_s,))
+        self.completions.clock_jumped(by_s)
 
     # --- notifications ---
 

@@ -25,6 +25,7 @@ from trouper.store.options import StoreOptions
 from trouper.store.protocol import Append, Appended, AppendFailed, CommitNotice, OutputSource, Refused
 from trouper.store.seams import BlockingThread, Seams
 from trouper.store.sqlite_batch import Batch, Operation, SqliteEngine, unavailable
+from trouper.store.wall_watch import WallWatch
 
 _DRAIN_ROUNDS = 100
 """How often a closing store asks its sources for what is left."""
@@ -50,6 +51,7 @@ class GroupCommit:
         self._reads: deque[Operation] = deque()
         self._dirty: dict[OutputSource, None] = {}
         self._wake = trio.Event()
+        self._watch = WallWatch(seams, options.clock_jump_s)
         self._output_due_at = -1.0
         self._retry_s = 0.0
         self._closed = False
@@ -134,7 +136,7 @@ class GroupCommit:
                 await self._wake.wait()
 
     def _build(self) -> Batch:
-        batch = Batch(self._seams.wall())
+        batch = Batch(self._watch.read(), self._watch.jumped_s)
         for queue, taken in ((self._operations, batch.operations), (self._reads, batch.reads)):
             while queue and len(taken) < self._options.batch_operations_max:
                 operation = queue.popleft()
@@ -178,6 +180,8 @@ class GroupCommit:
     def _tell(self, batch: Batch) -> None:
         """Sources, then listeners, then waiters: who wakes finds everybody else informed."""
         self._back_off(batch)
+        if batch.committed:
+            self._watch.jumped_s -= batch.jumped_s
         for (source, _), result in zip(batch.appends, batch.settled, strict=True):
             self._settle(source, result)
         # Of what was committed all the same, too: nobody else would ever tell them.

@@ -7,7 +7,7 @@ append by without reading a row. A head exists for exactly the jobs that run und
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import attrs
@@ -88,12 +88,9 @@ class Tables(Protocol):
         """How many rows of ``user`` are queued."""
         ...
 
-    def thread_holder(self, user: str, thread: str) -> str | None:
-        """The id of the oldest active job of the thread."""
-        ...
-
-    def active_in(self, user: str, thread: str) -> list[Job]:
-        """The active jobs of the thread, oldest first."""
+    def active_in(self, user: str, thread: str, now: float) -> list[Job]:
+        """The jobs that run or wait in the thread, oldest first. One that has not begun and is put off
+        beyond ``now`` is not in it yet."""
         ...
 
     def next_orphan(self, boot: int, after: int) -> Candidate | None:
@@ -102,12 +99,17 @@ class Tables(Protocol):
         ...
 
     def next_due(
-        self, now: float, per_user: int | None, turn: Turn, passed: Mapping[str, int]
+        self,
+        now: float,
+        per_user: int | None,
+        turn: Turn,
+        passed: Mapping[str, int],
+        names: Collection[str] | None,
     ) -> tuple[Candidate, Turn] | None:
         """Of the users from ``turn`` on who have fewer than ``per_user`` running rows: the first with
-        a queued row with ``run_at`` ≤ ``now`` whose thread is free, with the oldest such row above the
-        user's place in ``passed``. A thread is free if no job of it runs and none waits for another
-        attempt (that one itself may be given)."""
+        a queued row of one of ``names`` with ``run_at`` ≤ ``now`` whose thread is free, with the oldest
+        such row above the user's place in ``passed``. A thread is free if no job of it runs and none waits
+        for another attempt (that one itself may be given)."""
         ...
 
     def alone(self, candidate: Candidate, now: float, call: Callable[[], T]) -> T | None:
@@ -120,7 +122,25 @@ class Tables(Protocol):
         ...
 
     def next_due_at(self, now: float) -> float | None:
-        """The earliest ``run_at`` above ``now`` of a queued row."""
+        """The earliest ``run_at`` above ``now``, ``expires_at`` or ``unknown_until`` of a queued row."""
+        ...
+
+    def next_expired(self, now: float) -> Candidate | None:
+        """A queued row with ``expires_at`` or ``unknown_until`` ≤ ``now``."""
+        ...
+
+    def queued_names(self, limit: int) -> list[str]:
+        """The different names of queued rows, at most ``limit``: one look into an index for each."""
+        ...
+
+    def queued_named(self, name: str, *, unknown: bool, limit: int) -> list[Candidate]:
+        """Queued rows of that name with an ``unknown_until``, or (not ``unknown``) without."""
+        ...
+
+    def clock_jumped(self, by_s: float, now: float) -> None:
+        """The wall clock has jumped to ``now``: what was to happen after some time moves along. What is
+        to happen *at* a time (``at``) and lay ahead stays; if it is due by the jump, its time in the queue
+        begins now."""
         ...
 
     # notifications

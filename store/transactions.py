@@ -8,6 +8,7 @@ one ``CommitNotice`` for all the transactions of a commit.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import attrs
 
@@ -21,6 +22,7 @@ from trouper.store.protocol import (
     Finish,
     Finished,
     Mark,
+    Names,
     Notified,
     Notify,
     RefusalReason,
@@ -35,25 +37,67 @@ from trouper.store.transaction import Transaction, check_text
 # --- claim -----------------------------------------------------------------------------------------
 
 
-def claim(tx: Transaction, limit: int, per_user: int | None) -> Claims:
+AT_A_TIME = 500
+"""Rows whose time in the queue is over, or whose name is not known any more, that one claim looks at."""
+
+
+def claim(tx: Transaction, limit: int, per_user: int | None, names: Names) -> Claims:
     """Orphans first, then what is due, in turn by user (J4); what is only to be ended does not count."""
     started: list[Job] = []
-    ended: list[Job] = []
-    candidates = _candidates(tx, per_user)
+    _tell_unknown(tx, names)
+    ended = _end_expired(tx, names)
+    candidates = _candidates(tx, per_user, names)
     while len(started) < limit and (candidate := next(candidates, None)) is not None:
-        job = tx.alone(candidate, _claim_one)
+        job = tx.alone(candidate, partial(_claim_one, names=names))
         if job is None:
             continue
         if job.state is not JobState.RUNNING:
-            ended.append(job)
+            ended += [job] * job.state.terminal
             continue
         started.append(job)
         if candidate.job.state is JobState.QUEUED:  # one that its process left had its turn
             tx.tables.served(job.user)
-    return Claims(tuple(started), tuple(ended), tx.tables.next_due_at(tx.now), tx.now)
+    queued = tx.tables.count_state(JobState.QUEUED)
+    return Claims(tuple(started), tuple(ended), tx.tables.next_due_at(tx.now), tx.now, queued)
 
 
-def _candidates(tx: Transaction, per_user: int | None) -> Iterator[Candidate]:
+def _tell_unknown(tx: Transaction, names: Names) -> None:
+    """See that a row whose name is not known says so, and one whose name is known again does not."""
+    if names.known is None:
+        return
+    for name in tx.tables.queued_names(AT_A_TIME):
+        known = name in names
+        for candidate in tx.tables.queued_named(name, unknown=known, limit=AT_A_TIME):
+            tx.alone(candidate, partial(_mark, names=names))
+
+
+def _mark(tx: Transaction, job: Job, names: Names) -> Job:
+    if job.name in names:
+        return tx.update_job(rules.known_row(job))
+    return tx.update_job(
+        rules.unknown_row(job, job.attempts_used, now=tx.now, unknown_job_s=names.unknown_job_s)
+    )
+
+
+def _end_expired(tx: Transaction, names: Names) -> list[Job]:
+    """End what has waited too long, whether there is room to run anything or not."""
+    ended: list[Job] = []
+    for _ in range(AT_A_TIME):
+        candidate = tx.tables.next_expired(tx.now)
+        if candidate is None:
+            break
+        job = tx.alone(candidate, partial(_end_one, names=names))
+        ended += [job] if job is not None and job.state.terminal else []
+    return ended
+
+
+def _end_one(tx: Transaction, job: Job, names: Names) -> Job:
+    verdict = rules.judge_claim(job, tx.now, known=job.name in names)
+    # Otherwise its name is known again, and it only had not been told so yet.
+    return _end_unrun(tx, job, verdict) if isinstance(verdict, rules.EndUnrun) else _mark(tx, job, names)
+
+
+def _candidates(tx: Transaction, per_user: int | None, names: Names) -> Iterator[Candidate]:
     """Rows to claim, each of which is claimed or ended before the next is asked for."""
     place = 0
     while (orphan := tx.tables.next_orphan(tx.boot, place)) is not None:
@@ -62,7 +106,7 @@ def _candidates(tx: Transaction, per_user: int | None) -> Iterator[Candidate]:
     # Who was passed over before ``turn`` is still blocked, and so is what lies before ``passed``.
     turn = FIRST_TURN
     passed: dict[str, int] = {}
-    while (due := tx.tables.next_due(tx.now, per_user, turn, passed)) is not None:
+    while (due := tx.tables.next_due(tx.now, per_user, turn, passed, names.known)) is not None:
         candidate, turn = due
         yield candidate
         job = candidate.job
@@ -73,8 +117,11 @@ def _candidates(tx: Transaction, per_user: int | None) -> Iterator[Candidate]:
             passed[job.user] = candidate.place
 
 
-def _claim_one(tx: Transaction, job: Job) -> Job:
-    verdict = rules.judge_claim(job)
+def _claim_one(tx: Transaction, job: Job, names: Names) -> Job:
+    verdict = rules.judge_claim(job, tx.now, known=job.name in names)
+    if isinstance(verdict, rules.Wait):
+        row = rules.unknown_row(job, verdict.attempts_used, now=tx.now, unknown_job_s=names.unknown_job_s)
+        return tx.update_job(row)
     if isinstance(verdict, rules.Run):
         row = rules.claimed_row(job, verdict, boot=tx.boot, now=tx.now)
         try:
@@ -155,14 +202,14 @@ def savepoint(tx: Transaction, request: Savepoint) -> Saved | Refused:
     )
 
 
-def unsafe(tx: Transaction, job_id: str, fence: int, step: str | None) -> Saved | Refused:
+def unsafe(tx: Transaction, job_id: str, fence: int, step: str | None, used_ms: int) -> Saved | Refused:
     job = tx.tables.job(job_id)
     refused = _refuse(tx, job, fence, step=step)
     if refused or job is None:
         return refused or Refused(RefusalReason.FENCED)
     if job.unsafe == step:
         return Saved(job)
-    return Saved(tx.update_job(attrs.evolve(job, unsafe=step)))
+    return Saved(tx.update_job(attrs.evolve(job, unsafe=step, used_ms=max(job.used_ms, used_ms))))
 
 
 def finish(tx: Transaction, request: Finish) -> Finished | Refused:
@@ -213,6 +260,8 @@ def notify(tx: Transaction, request: Notify) -> Notified | Refused:
         body=request.body,
         created_at=tx.now,
     )
+    if request.used_ms > job.used_ms:
+        tx.update_job(attrs.evolve(job, used_ms=request.used_ms))
     return Notified(tx.insert_notification(notification), created=True)
 
 

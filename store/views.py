@@ -1,6 +1,9 @@
-"""What the reads of a store give that is more than rows: a user's feed, and a job's output."""
+"""What the reads of a store give that is more than rows: a user's feed, and a job's output; and what a
+claim may take."""
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 import attrs
 
@@ -43,3 +46,19 @@ class OutputRange:
     attempt: int
     start: int
     entries: tuple[Entry, ...]
+
+
+@attrs.frozen
+class Names:
+    """The jobs that a claim may take. A row of another one waits for ``unknown_job_s`` seconds by the wall
+    clock and is lost then."""
+
+    known: Collection[str] | None
+    """None: all."""
+    unknown_job_s: float = 3600.0
+
+    def __contains__(self, name: str) -> bool:
+        return self.known is None or name in self.known
+
+
+ANY_NAME = Names(None)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, get_args
 
+import attrs
 import orjson
 
 from trouper.actors.job_spec import BadArguments, Call, JobSpec
@@ -49,6 +51,33 @@ def named_call(
     return spec.call(**arguments)
 
 
+@attrs.frozen
+class When:
+    """When a job is to run: at once, ``at`` a time (seconds since the epoch), or after ``delay_s``."""
+
+    at: float | None = None
+    delay_s: float = 0.0
+
+    @property
+    def put_off(self) -> bool:
+        return self.at is not None or self.delay_s > 0
+
+
+def check_when(at: datetime | float | None, delay: float, *, now: float, most_s: float) -> When:
+    """``at`` and ``delay`` as one. Raises ``BadArguments``, naming what is legal."""
+    if isinstance(at, datetime):
+        if at.tzinfo is None:
+            raise BadArguments(f"at={at!r} has no time zone: legal are aware datetimes and seconds")
+        at = at.timestamp()
+    if at is not None and delay:
+        raise BadArguments("at and delay are both given: legal is one of them")
+    if not 0 <= delay <= most_s:
+        raise BadArguments(f"delay={delay!r}: legal are 0 to {most_s:g} seconds")
+    if at is not None and not 0 <= at <= now + most_s:
+        raise BadArguments(f"at={at!r}: legal are seconds since the epoch, up to {most_s:g} from now")
+    return When(None if at is None else float(at), float(delay))
+
+
 def make_admission(
     call: Call,
     *,
@@ -57,11 +86,14 @@ def make_admission(
     thread: str | None,
     idempotency_key: str | None,
     on_busy: OnBusy,
+    when: When,
     options: RuntimeOptions,
 ) -> Admission:
     """The request for the store. Raises ``BadArguments``."""
     if on_busy not in get_args(OnBusy):
         raise BadArguments(f"on_busy={on_busy!r}: legal are {', '.join(map(repr, get_args(OnBusy)))}")
+    if when.put_off and on_busy != "enqueue":
+        raise BadArguments(f"on_busy={on_busy!r} of a job that is put off: legal is 'enqueue'")
     if len(call.arguments.encode()) > options.arguments_bytes:
         raise BadArguments(
             f"arguments of {call.spec.name!r}: legal are up to {options.arguments_bytes} bytes of JSON"
@@ -76,6 +108,8 @@ def make_admission(
         idempotency_key=None if idempotency_key is None else check_label("idempotency key", idempotency_key),
         options=call.spec.options,
         on_busy=on_busy,
+        at=when.at,
+        delay_s=when.delay_s,
         max_queued=options.max_queued,
         max_queued_per_user=options.max_queued_per_user,
     )

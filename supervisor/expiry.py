@@ -7,7 +7,7 @@ jumps and lost wake-ups, every ``sweep_interval_s``.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 import attrs
@@ -16,7 +16,7 @@ import trio
 from trouper.actors.actor import Actor
 from trouper.actors.job_actor import hash_log
 from trouper.store.errors import StoreCorrupt, StoreUnavailable
-from trouper.store.protocol import EndingKind, Finish, Store
+from trouper.store.protocol import EndingKind, Finish, Names, Store
 from trouper.store.records import Job, JobState
 from trouper.store.seams import Seams
 from trouper.supervisor.options import RuntimeOptions
@@ -60,6 +60,10 @@ class ExpiryPorts:
     """See that every user with sessions has a notifier."""
     room: Callable[[], int]
     """How many more attempts may run here now."""
+    counted: Callable[[int], None]
+    """Told how many rows are queued, after each claim."""
+    names: Collection[str]
+    """The jobs that can run here."""
     enter: Callable[[Job], Callable[[], Awaitable[None]]]
     """Enter the actor of a claimed row into ``running``; what it gives starts it and waits until it runs."""
     look: Callable[[Job], None]
@@ -93,8 +97,13 @@ class Expiry(Actor[ExpiryMessage]):
     async def _claim(self) -> None:
         if self._ports.stopping():
             return
-        per_user = self._ports.options.max_running_per_user
-        claims = await self._ports.store.claim(self._ports.room(), per_user)
+        options = self._ports.options
+        claims = await self._ports.store.claim(
+            self._ports.room(),
+            options.max_running_per_user,
+            names=Names(self._ports.names, options.unknown_job_s),
+        )
+        self._ports.counted(claims.queued)
         # All of them are known before the first is waited for: a cancel must find every one.
         starts = [self._ports.enter(job) for job in claims.started]
         for job, start in zip(claims.started, starts, strict=True):

@@ -28,6 +28,10 @@ class RuntimeOptions:
     """Queued jobs of one user; a submit beyond is refused."""
     max_sessions: int = attrs.field(default=20_000, validator=_at_least_one)
     """Open sessions, over all users; a further one is refused."""
+    max_delay_s: float = 366 * 86_400.0
+    """How far ahead a job may be put off, by ``delay`` or ``at``."""
+    unknown_job_s: float = 3600.0
+    """How long a queued job waits whose name is not registered, by the wall clock; then it is ``lost``."""
     arguments_bytes: int = attrs.field(default=32 * 1024, validator=_at_least_one)
     """The JSON of one job's arguments."""
     signal_bytes: int = attrs.field(default=16 * 1024, validator=_at_least_one)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -23,7 +24,14 @@ from trouper.store.records import Counts, Job, Notification, ThreadSummary
 from trouper.store.seams import Seams
 from trouper.store.signals import SignalAnswer, SignalRow
 from trouper.store.urls import StoreFactory
-from trouper.supervisor.admission import admitted, check_label, make_admission, named_call
+from trouper.supervisor.admission import (
+    When,
+    admitted,
+    check_label,
+    check_when,
+    make_admission,
+    named_call,
+)
 from trouper.supervisor.child_spec import ChildSpec
 from trouper.supervisor.completions import HooksDue
 from trouper.supervisor.options import RuntimeOptions
@@ -55,6 +63,8 @@ class Runtime:
         thread: str | None = None,
         idempotency_key: str | None = None,
         on_busy: OnBusy = "enqueue",
+        at: datetime | float | None = None,
+        delay: float = 0.0,
     ) -> Job:
         """Admit a job: when this returns, it is durable.
 
@@ -64,12 +74,18 @@ class Runtime:
         * ``on_busy``: when the thread has active jobs: ``"enqueue"`` behind them, ``"reject"``,
           ``"interrupt"`` (they end ``cancelled``, ``superseded``, and this one starts when the last has
           ended) or ``"rollback"`` (that, and their output and notifications are gone).
+        * ``at``: not to run before this time, an aware ``datetime`` or seconds since the epoch; it follows
+          the wall clock however that is set. ``delay``: not before so many seconds have passed; it does
+          not. One of the two, up to ``max_delay_s`` ahead. A job that is put off takes a place in the
+          queue, but not its thread's: until it is due others pass it, and it is not what makes the thread
+          busy.
 
         Raises ``BadArguments``, ``UnknownJob``, ``KeyConflict``, ``ThreadIsBusy``, ``QueueIsFull``,
         ``UserQueueIsFull``, ``Draining``, ``StoreUnavailable``. **Cancellation**: the job may have been
         admitted; with an idempotency key, submitting again finds out.
         """
-        job, _ = await self._submit(call, user, thread, idempotency_key, on_busy)
+        when = self._when(at, delay)
+        job, _ = await self._submit(call, user, thread, idempotency_key, on_busy, when)
         return job
 
     async def submit_named(
@@ -81,6 +97,8 @@ class Runtime:
         thread: str | None = None,
         idempotency_key: str | None = None,
         on_busy: OnBusy = "enqueue",
+        at: float | None = None,
+        delay: float = 0.0,
         clients_only: bool = True,
     ) -> tuple[Job, bool]:
         """As ``submit``, by name, for a gateway: (job, whether it is new).
@@ -88,10 +106,20 @@ class Runtime:
         With ``clients_only`` only jobs declared ``client=True`` are known.
         """
         call = named_call(self._tree.specs, name, arguments, clients_only=clients_only)
-        return await self._submit(call, user, thread, idempotency_key, on_busy)
+        when = self._when(at, delay)
+        return await self._submit(call, user, thread, idempotency_key, on_busy, when)
+
+    def _when(self, at: datetime | float | None, delay: float) -> When:
+        return check_when(at, delay, now=self.seams.wall(), most_s=self.options.max_delay_s)
 
     async def _submit(
-        self, call: Call, user: str, thread: str | None, idempotency_key: str | None, on_busy: OnBusy
+        self,
+        call: Call,
+        user: str,
+        thread: str | None,
+        idempotency_key: str | None,
+        on_busy: OnBusy,
+        when: When,
     ) -> tuple[Job, bool]:
         if self._tree.stopping:
             raise Draining("this runtime is stopping: try again in a moment")
@@ -104,6 +132,7 @@ class Runtime:
             thread=thread,
             idempotency_key=idempotency_key,
             on_busy=on_busy,
+            when=when,
             options=self.options,
         )
         return admitted(await self.store.admit(admission), admission)

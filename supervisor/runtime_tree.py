@@ -92,6 +92,8 @@ class RuntimeTree:
         self.ready = False
         self.running: dict[str, ActorRef[JobMessage]] = {}
         """Job id → actor, of the attempts that run here."""
+        self.queued = 0
+        """Queued rows, over all users, as of the last claim."""
         self.subscribers = Subscribers()
         self.outputs = Outputs(options.channels.pages, self._page_wanted)
         self.desk = ChannelDesk(self.tell_notifier)
@@ -248,8 +250,10 @@ class RuntimeTree:
             stopping=lambda: self.stopping,
             wake_notifiers=self._wake_notifiers,
             room=self._room,
+            counted=self._count_queued,
             enter=self._enter_job,
             look=self._row_changed,
+            names=self.specs.keys(),
         )
         return Expiry(ports)
 
@@ -259,6 +263,9 @@ class RuntimeTree:
             return 0
         stuck_too = 2 * self.options.max_running - self.jobs.statistics().children
         return max(0, min(self.options.max_running - len(self.running), stuck_too))
+
+    def _count_queued(self, queued: int) -> None:
+        self.queued = queued
 
     def _enter_job(self, job: Job) -> Callable[[], Awaitable[None]]:
         ports = AttemptPorts(
@@ -270,7 +277,7 @@ class RuntimeTree:
         )
         spec, ref = actor_child(
             f"{job.id}#{job.attempt}",
-            lambda: JobActor(job, self.specs.get(job.name), ports, self.outputs, self.reporter),
+            lambda: JobActor(job, self.specs[job.name], ports, self.outputs, self.reporter),
             restart=Restart.TEMPORARY,
             shutdown_s=self.options.jobs.grace_s,
         )

@@ -4,7 +4,7 @@ each node that can be cut. What a shared engine must do, without a network."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import attrs
 import trio
@@ -151,11 +151,11 @@ class SharedMemoryStore(MemoryStore):
         boot = self._boot if self.shared.live(self._boot) else NO_BOOT
         return Transaction(self.shared.tables, boot, self.shared.clock(), self._seams.new_id)
 
-    async def claim(self, limit: int, per_user: int | None = None) -> Claims:
+    async def claim(self, limit: int, per_user: int | None = None, **names: Any) -> Claims:
         await self._reach()
         if not self.shared.live(self._boot):
             return Claims((), (), None, self.shared.clock())
-        return await super().claim(limit, per_user)
+        return await super().claim(limit, per_user, **names)
 
     async def renew(self, *, anew: bool = False) -> Renewed:
         await self._reach()

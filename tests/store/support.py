@@ -57,12 +57,17 @@ class InlineThread:
 
 @attrs.define
 class Wall:
-    """A wall clock that goes when it is told to."""
+    """A clock that goes when it is told to, and on the wall shows what it is set to."""
 
     now: float = 1_000.0
+    set_by_s: float = 0.0
 
     def __call__(self) -> float:
-        return self.now
+        return self.now + self.set_by_s
+
+    def jump(self, by_s: float) -> None:
+        """Set the clock on the wall; no time passes."""
+        self.set_by_s += by_s
 
 
 class World:
@@ -82,7 +87,8 @@ class World:
         self.wall = Wall()
         self.notices: list[CommitNotice] = []
         ids = itertools.count(1)
-        self.seams = Seams(**{"wall": self.wall, "new_id": lambda: f"id{next(ids)}", **seams})
+        clocks = {"wall": self.wall, "now": lambda: self.wall.now}
+        self.seams = Seams(**{**clocks, "new_id": lambda: f"id{next(ids)}", **seams})
         self._options = options
         self._nursery = nursery
         self._scope = trio.CancelScope()

@@ -7,7 +7,7 @@ import pytest
 from tests.store.support import World, admission, look, options
 from trouper.store.protocol import EndingKind, QueueFull
 from trouper.store.records import JobState
-from trouper.store.sqlite_tables import NEXT_DUE, NEXT_ORPHAN
+from trouper.store.sqlite_queue import NEXT_DUE, NEXT_ORPHAN
 
 pytestmark = pytest.mark.clause("J4")
 
@@ -129,13 +129,14 @@ async def test_the_counts_of_a_user_follow_the_rows_whoever_changes_them(sqlite:
 
 async def test_the_next_job_is_found_along_indexes_alone(sqlite: World) -> None:
     query = NEXT_DUE
-    for place, value in ((1, "0"), (2, "1"), (3, "0"), (4, "0"), (5, "'{}'")):
+    for place, value in ((1, "0"), (2, "1"), (3, "0"), (4, "0"), (5, "'{}'"), (6, "'[]'")):
         query = query.replace(f"?{place}", value)
     plan = [row[3] for row in look(sqlite.path, f"EXPLAIN QUERY PLAN {query}")]
     assert [step for step in plan if "SUBQUERY" not in step] == [
         "SEARCH users USING INDEX users_waiting ((served,since)>(?,?))",
         "SEARCH jobs USING INTEGER PRIMARY KEY (rowid=?)",
         "SEARCH due USING INDEX jobs_waiting (user=? AND ord>?)",
+        "SCAN json_each VIRTUAL TABLE INDEX 1:",
         "SCAN json_each VIRTUAL TABLE INDEX 1:",
         "SEARCH other USING COVERING INDEX jobs_active (user=? AND thread=? AND state=?)",
         "SEARCH other USING COVERING INDEX jobs_active (user=? AND thread=? AND state=? AND attempt>?)",

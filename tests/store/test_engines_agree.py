@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from tests.store.support import PROMPT_OPTIONS, InlineThread, Source, World, admission, notice_of, options
 from trouper.store.errors import StoreError
-from trouper.store.protocol import EndingKind, Finish, Savepoint
+from trouper.store.protocol import EndingKind, Finish, Names, Savepoint
 from trouper.store.records import Job
 
 USERS = st.sampled_from(["ada", "bob"])
@@ -42,8 +42,13 @@ ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
         st.sampled_from(["p", "q"]),
         st.sampled_from(["enqueue", "enqueue", "enqueue", "reject", "interrupt", "rollback"]),
         st.integers(1, 3),
+        st.sampled_from([{}, {}, {"delay_s": 2.0}, {"at": 1004.0}, {"name": "other"}]),
     ),
-    "claim": (st.integers(1, 3), st.sampled_from([None, 1, 2])),
+    "claim": (
+        st.integers(0, 3),
+        st.sampled_from([None, 1, 2]),
+        st.sampled_from([None, ("report", "other"), ("report",), ("other",)]),
+    ),
     "append": (PICK, ENTRIES, st.sampled_from([0, 0, 0, 0, -1, 1]), SMALL),
     "savepoint": (PICK, st.sampled_from([0, 0, 0, 1]), st.text(max_size=3)),
     "unsafe": (PICK, st.sampled_from([None, None, "step"])),
@@ -53,6 +58,7 @@ ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "cancel_key": (USERS, st.sampled_from(["k", "l", "m"])),
     "mark": (USERS, st.sampled_from(["seen", "read", "archived"]), PICK, st.none() | PICK, st.none() | PICK),
     "wait": (SMALL,),
+    "jump": (st.sampled_from([-100, -7, 1, 6, 100]),),
     "restart": (),
 }
 
@@ -77,7 +83,14 @@ class Play:
             return type(error)
 
     async def admit(
-        self, user: str, thread: str | None, key: str | None, print: str, on_busy: str, attempts: int
+        self,
+        user: str,
+        thread: str | None,
+        key: str | None,
+        print: str,
+        on_busy: str,
+        attempts: int,
+        other: dict[str, Any],
     ) -> object:
         id = f"j{len(self.jobs)}"
         self.jobs.append(id)
@@ -92,13 +105,17 @@ class Play:
                 max_queued=12,
                 max_queued_per_user=9,
                 options=options(
-                    attempts=attempts, timeout_s=2.0, notify_on=("completed", "cancelled", "lost")
+                    attempts=attempts,
+                    timeout_s=2.0,
+                    queue_timeout_s=4.0 if attempts == 2 else None,
+                    notify_on=("completed", "cancelled", "lost"),
                 ),
+                **other,
             )
         )
 
-    async def claim(self, limit: int, per_user: int | None) -> object:
-        claims = await self.world.store.claim(limit, per_user)
+    async def claim(self, limit: int, per_user: int | None, names: tuple[str, ...] | None) -> object:
+        claims = await self.world.store.claim(limit, per_user, names=Names(names, 3.0))
         self.attempts += claims.started
         return claims
 
@@ -169,6 +186,9 @@ class Play:
 
     async def wait(self, seconds: int) -> None:
         self.world.wall.now += seconds
+
+    async def jump(self, by_s: int) -> None:
+        self.world.wall.jump(by_s)
 
     async def restart(self) -> tuple[int, str]:
         await self.world.restart()

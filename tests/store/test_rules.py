@@ -53,12 +53,12 @@ def ended(job: Job, kind: EndingKind, **fields: Any) -> Job:
 def test_a_running_row_of_a_dead_process_is_run_again_or_ended_for_a_reason(
     fields: dict[str, Any], options: dict[str, Any], verdict: object
 ) -> None:
-    assert judge_claim(attrs.evolve(RUNNING, options=JobOptions(**options), **fields)) == verdict
+    assert judge_claim(attrs.evolve(RUNNING, options=JobOptions(**options), **fields), 50.0) == verdict
 
 
 def test_a_queued_row_is_run_without_using_an_attempt_up() -> None:
-    assert judge_claim(QUEUED) == Run(0)
-    assert judge_claim(attrs.evolve(QUEUED, attempt=3, attempts_used=2)) == Run(2)
+    assert judge_claim(QUEUED, 50.0) == Run(0)
+    assert judge_claim(attrs.evolve(QUEUED, attempt=3, attempts_used=2), 50.0) == Run(2)
 
 
 @pytest.mark.clause("J1")

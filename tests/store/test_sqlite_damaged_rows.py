@@ -130,7 +130,7 @@ async def test_a_row_that_fails_half_way_leaves_nothing_of_its_claim(sqlite: Wor
 async def test_a_fault_of_the_runtime_gives_no_job_up(sqlite: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await sqlite.admit("j1")
 
-    def wrong(job: object) -> None:
+    def wrong(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken:
@@ -208,3 +208,22 @@ async def test_a_small_block_that_is_damaged_keeps_no_commit_from_the_others(
     answer = await sqlite.store.lose(job.id, job.fence, UNDECODABLE)
     assert isinstance(answer, Finished)
     assert (await sqlite.end(other)).state is JobState.COMPLETED
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "NULL", "'many'", "7"])
+async def test_a_damaged_count_of_a_user_hides_no_queue_after_the_next_start(
+    sqlite: World, count: str
+) -> None:
+    await sqlite.start("running")
+    await sqlite.admit("waits")
+    await sqlite.admit("other", user="bob")
+    await sqlite.close()
+    if count == "NULL":
+        harm(sqlite.path, "DELETE FROM users")
+    else:
+        harm(sqlite.path, f"UPDATE users SET queued = {count}, running = {count}")
+    await sqlite.restart()
+    counts = "SELECT user, queued, running FROM users ORDER BY user"
+    assert look(sqlite.path, counts) == [("ada", 1, 1), ("bob", 1, 0)]
+    claims = await sqlite.store.claim(9)
+    assert sorted(job.id for job in (*claims.started, *claims.ended)) == ["other", "running", "waits"]

@@ -1,0 +1,141 @@
+"""The contract of every engine: rows whose job is registered nowhere wait, say so, and are lost (J6)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.store.support import World, harm, look, options
+from trouper.store.protocol import Claims, EndingKind, Names
+from trouper.store.records import JobState
+from trouper.store.sqlite_queue import QUEUED_NAMES
+
+pytestmark = pytest.mark.clause("J6")
+
+
+async def claim(world: World, *names: str, limit: int = 9, unknown_job_s: float = 60.0) -> Claims:
+    return await world.store.claim(limit, names=Names(names, unknown_job_s))
+
+
+def ids(jobs: Any) -> list[str]:
+    return [job.id for job in jobs]
+
+
+async def test_only_jobs_that_can_run_here_are_claimed(world: World) -> None:
+    await world.admit("old", name="gone")
+    await world.admit("j1", name="report")
+    await world.admit("j2", name="other")
+    assert ids((await claim(world, "report", "other")).started) == ["j1", "j2"]
+
+
+async def test_a_job_that_nobody_knows_waits_and_says_so_on_the_feed(world: World) -> None:
+    await world.admit("old", name="gone", thread="t")
+    await world.admit("next", thread="t")
+    before = (await world.store.snapshot("ada", 9)).seq
+    claims = await claim(world, "report")
+    assert ids(claims.started) == ["next"], "it does not hold its thread"
+    assert claims.next_due_at == 1060.0
+    row = await world.row("old")
+    assert (row.state, row.reason) == (JobState.QUEUED, "unknown_job")
+    changes = await world.store.changes_since("ada", before, 9)
+    assert changes is not None
+    assert "old" in ids(changes.jobs)
+    seq = changes.seq
+    await claim(world, "report")
+    assert (await world.store.snapshot("ada", 9)).seq == seq, "it is told once"
+
+
+async def test_it_is_lost_after_a_while_and_a_restart_does_not_begin_it_anew(world: World) -> None:
+    await world.admit("old", name="gone")
+    await claim(world, "report")
+    world.wall.now += 59
+    await world.restart()
+    assert (await claim(world, "report", limit=0)).ended == ()
+    world.wall.now += 1
+    (job,) = (await claim(world, "report", limit=0)).ended
+    assert (job.id, job.state, job.reason) == ("old", JobState.LOST, "unknown_job")
+    assert [row.title for row in await world.store.notifications("ada")] == ["gone lost"]
+
+
+async def test_one_that_is_put_off_is_not_lost_before_its_time(world: World) -> None:
+    await world.admit("old", name="gone", delay_s=100.0)
+    await claim(world, "report")
+    assert (await world.row("old")).unknown_until == 1160.0
+
+
+async def test_one_whose_job_comes_back_runs_and_says_nothing_any_more(world: World) -> None:
+    await world.admit("old", name="gone")
+    await claim(world, "report")
+    await world.restart()
+    await claim(world, "gone", limit=0)
+    row = await world.row("old")
+    assert (row.reason, row.unknown_until) == (None, None)
+    world.wall.now += 60
+    assert ids((await claim(world, "gone")).started) == ["old"]
+
+
+async def test_a_timeout_of_the_queue_may_come_first(world: World) -> None:
+    await world.admit("old", name="gone", options=options(queue_timeout_s=10.0))
+    await claim(world, "report")
+    world.wall.now += 10
+    (job,) = (await claim(world, "report")).ended
+    assert (job.state, job.reason) == (JobState.TIMED_OUT, "queue_timeout")
+
+
+async def test_one_that_ran_when_its_process_died_waits_with_its_output_and_the_attempt_used(
+    world: World,
+) -> None:
+    job = await world.start("old", name="gone", options=options(attempts=2))
+    await world.write(job, "a", "b")
+    await world.savepoint(job, 1)
+    await world.restart()
+    assert (await claim(world, "report")).started == ()
+    row = await world.row("old")
+    assert (row.state, row.reason, row.attempts_used, row.boot) == (JobState.QUEUED, "unknown_job", 1, None)
+    assert (await claim(world, "report")).ended == ()
+    (job,) = (await claim(world, "gone")).started
+    assert (job.attempt, job.attempts_used, await world.log("old")) == (2, 1, ("a",))
+    await world.end(job, EndingKind.RETURNED, sha256="x")
+
+
+async def test_one_that_has_no_attempt_left_is_lost_at_once(world: World) -> None:
+    await world.start("old", name="gone")
+    await world.restart()
+    (job,) = (await claim(world, "report")).ended
+    assert (job.state, job.reason) == (JobState.LOST, "attempts")
+
+
+async def test_it_can_be_cancelled_while_it_waits(world: World) -> None:
+    await world.admit("old", name="gone")
+    await claim(world, "report")
+    await world.store.cancel("old", "ada")
+    assert ((await world.row("old")).state, (await world.row("old")).reason) == (JobState.CANCELLED, "user")
+
+
+@pytest.mark.parametrize("by_s", [3600.0, -3600.0])
+async def test_a_clock_that_is_set_neither_loses_nor_keeps_it(world: World, by_s: float) -> None:
+    await world.admit("old", name="gone")
+    await claim(world, "report")
+    world.wall.jump(by_s)
+    assert (await claim(world, "report")).ended == ()
+    world.wall.now += 60
+    assert ids((await claim(world, "report")).ended) == ["old"]
+
+
+async def test_a_name_that_is_no_text_is_damage_and_waits_for_nobody(sqlite: World) -> None:
+    await sqlite.admit("old")
+    harm(sqlite.path, "UPDATE jobs SET name = x'ff00' WHERE id = 'old'")
+    (job,) = (await claim(sqlite, "report")).ended
+    assert (job.state, job.reason) == (JobState.LOST, "undecodable")
+
+
+async def test_the_names_that_wait_are_found_by_a_look_for_each(sqlite: World) -> None:
+    plan = [row[3] for row in look(sqlite.path, f"EXPLAIN QUERY PLAN {QUEUED_NAMES.replace('?', '9')}")]
+    looks = [step for step in plan if " jobs " in step]
+    assert looks == ["SEARCH jobs USING INDEX jobs_names (name>?)"] * 2
+    for place in range(3):
+        for name in ("b", "a", "c"):
+            await sqlite.admit(f"{name}{place}", name=name)
+    (names,) = [await sqlite.store._query(lambda tables: tables.queued_names(2))]  # type: ignore[attr-defined]
+    assert names == ["a", "b"]
