@@ -7,7 +7,7 @@ from typing import Final
 
 from benchmarks.measuring import Suite
 
-SUITES: Final = {"actors": "benchmarks.actors"}
+SUITES: Final = {"actors": "benchmarks.actors", "store": "benchmarks.store"}
 """Name → the module whose ``SUITE`` it is."""
 
 

@@ -163,11 +163,12 @@ class OutputLog:
 
     def _keep(self, taken: tuple[Entry, ...]) -> None:
         sizes = [entry_bytes(entry) for entry in taken]
+        size = sum(sizes)
         self.committed += len(taken)
-        self.pending_bytes -= sum(sizes)
-        self._tail.extend(taken)
-        self._tail_sizes.extend(sizes)
-        self._tail_bytes += sum(sizes)
+        self.pending_bytes -= size
+        self._tail += taken
+        self._tail_sizes += sizes
+        self._tail_bytes += size
         # Trim at twice the bound, down to the bound: one list move for many commits.
         if self._tail_bytes <= 2 * self._tail_bytes_max:
             return

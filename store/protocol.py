@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import attrs
 import trio
@@ -124,9 +124,9 @@ class Refused:
     detail: str = ""
 
 
-@attrs.frozen
-class Append:
-    """Entries ``start … start+len(entries)`` of an attempt's log."""
+class Append(NamedTuple):
+    """Entries ``start … start+len(entries)`` of an attempt's log. (A tuple, as its answer: there is one for
+    every streaming job in every commit, and it takes a quarter of the time to make.)"""
 
     job_id: str
     fence: int
@@ -135,8 +135,7 @@ class Append:
     used_ms: int
 
 
-@attrs.frozen
-class Appended:
+class Appended(NamedTuple):
     entries: int
     """The committed length of the log."""
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -45,9 +44,12 @@ class LogHead(Head):
 
 _mutable = attrgetter("entries", "used_ms", "folded", "tail", "tail_bytes", "first_seq", "items")
 
+_Before = tuple[LogHead, tuple[Any, ...], int, int]
+"""What a head was: its ``_mutable`` values, and the lengths of its tail and its items."""
 
-def _restore(head: LogHead, values: tuple[Any, ...], tail: int, items: int) -> None:
-    """Give a head back the values that ``_mutable`` took, its lists with their lengths of then."""
+
+def _restore(before: _Before) -> None:
+    head, values, tail, items = before
     (
         head.entries,
         head.used_ms,
@@ -72,7 +74,7 @@ class SqliteLog:
         self._touched: dict[str, LogHead] = {}
         self._seq = 0
         self._oldest = 1
-        self._undo: list[Callable[[], None]] = []
+        self._undo: list[Callable[[], None] | _Before] = []
         self.blocks_written = 0
 
     # --- following the transaction ---
@@ -84,7 +86,11 @@ class SqliteLog:
     def roll_back(self, mark: int = 0) -> None:
         """Undo what was done in memory since ``mark``."""
         while len(self._undo) > mark:
-            self._undo.pop()()
+            step = self._undo.pop()
+            if isinstance(step, tuple):
+                _restore(step)
+            else:
+                step()
         # Put in order again, once, whatever was undone.
         unfolded = [head for head in self._heads.values() if head.tail]
         unfolded.sort(key=lambda head: head.first_seq)
@@ -96,8 +102,7 @@ class SqliteLog:
         self._touched.clear()
 
     def _remember(self, head: LogHead) -> None:
-        step = partial(_restore, head, _mutable(head), len(head.tail), len(head.items))
-        self._undo.append(step)
+        self._undo.append((head, _mutable(head), len(head.tail), len(head.items)))
 
     # --- heads ---
 

@@ -1,0 +1,56 @@
+"""The measures, who takes part, and what ours is to reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from benchmarks.measuring import OURS, Contender, Measure, Suite, Target
+from benchmarks.store import disk, statements, ticks, writers
+from benchmarks.store.writers import Prepare, Work
+
+STATEMENTS = "the same statements, without trio"
+FDATASYNC = "bare fdatasync, one for all writers"
+SIZES = {1: 300, 20: 2_000, 200: 4_000}
+"""Writers → how often in each round."""
+OUTPUT_SHARE = 100
+"""Of output so many times as much: it is cheaper by that. (The bare disk does not care what it carries.)"""
+
+
+def _measures(name: str, unit: str, prepare: Prepare, note: str, share: int = 1) -> Iterator[Measure]:
+    for count, times in SIZES.items():
+        work = Work(prepare, count)
+        contenders = [
+            Contender(OURS, work.take),
+            Contender(STATEMENTS, partial(statements.replay, work)),
+            Contender(FDATASYNC, partial(disk.sync, count), 1 / share),
+        ]
+        target = Target("at least half of the same statements", 0.5, versus=STATEMENTS)
+        yield Measure(
+            f"{name}, {count} writer{'s' if count > 1 else ''}",
+            f"{unit}/s",
+            times * share,
+            contenders,
+            [target] if count == 20 else [],
+            note,
+        )
+
+
+SUITE = Suite(
+    "store",
+    [
+        *_measures("admissions", "jobs", writers.admissions, "each waits for its own"),
+        *_measures("finishes", "jobs", writers.finishes, "each waits for its own, and is notified of"),
+        *_measures("output", "entries", writers.output, "as fast as the store takes them", OUTPUT_SHARE),
+        Measure(
+            "commits of 1,250 jobs, one entry each per 25 ms",
+            "% of a core",
+            200,
+            [Contender(OURS, ticks.share_of_a_core)],
+            [Target("at most 15 % of a core", at_most=15)],
+            "processor time of the store's thread and of its part in the loop",
+            of_bytes=True,
+        ),
+    ],
+    peers=("trio", "attrs", "orjson"),
+)

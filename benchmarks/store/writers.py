@@ -1,0 +1,134 @@
+"""trouper's store under many writers, each of which waits for its own before it goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import attrs
+import trio
+
+from benchmarks.store import opened
+from benchmarks.store.opened import Recording
+from trouper.actors.options import JobLimits
+from trouper.store.output_log import OutputHash, OutputLog
+from trouper.store.protocol import Admission, Admitted, EndingKind, Finish, Finished, Store
+from trouper.store.records import Job
+
+ENTRY = "some words of an answer, "
+"""What a model sends at a time."""
+LIMITS = JobLimits()
+
+
+Prepare = Callable[[Store, int, int], Awaitable[list[Callable[[], Awaitable[None]]]]]
+"""(store, writers, times) → what each writer does."""
+
+
+@attrs.frozen
+class Work:
+    """What ``writers`` writers do together, ``times`` of it."""
+
+    prepare: Prepare
+    writers: int
+
+    def take(self, times: int, recording: Recording | None = None) -> float:
+        """Seconds that it took. With a recording, its statements are told apart from the stage's."""
+        return trio.run(self._run, max(times, self.writers), recording)
+
+    async def _run(self, times: int, recording: Recording | None) -> float:
+        with opened.folder() as path:
+            async with opened.open_store(path) as store:
+                writers = await self.prepare(store, self.writers, times)
+                if recording is not None:
+                    recording.begin()
+                began = time.perf_counter()
+                async with trio.open_nursery() as nursery:
+                    for write in writers:
+                        nursery.start_soon(write)
+                took = time.perf_counter() - began
+                if recording is not None:
+                    recording.end()
+                return took
+
+
+def _admission(writer: int, number: int) -> Admission:
+    return Admission(
+        id=f"job-{writer}-{number}",
+        user=f"user-{writer}",
+        name="reply",
+        arguments='{"prompt":"What is a trouper?"}',
+        fingerprint="0" * 64,
+        thread=f"thread-{writer}-{number}",
+        idempotency_key=f"key-{writer}-{number}",
+        max_queued=1_000_000,
+        max_queued_per_user=1_000_000,
+    )
+
+
+async def _admit(store: Store, writer: int, times: int) -> None:
+    for number in range(times):
+        assert isinstance(await store.admit(_admission(writer, number)), Admitted)
+
+
+async def admissions(store: Store, writers: int, times: int) -> list[Callable[[], Awaitable[None]]]:
+    """Jobs are submitted, one after the other by each."""
+    return [partial(_admit, store, writer, times // writers) for writer in range(writers)]
+
+
+async def running(store: Store, writers: int, each: int) -> list[list[Job]]:
+    """So many running jobs for each writer."""
+    async with trio.open_nursery() as nursery:
+        for writer in range(writers):
+            nursery.start_soon(_admit, store, writer, each)
+    by_user: dict[str, list[Job]] = {}
+    for job in (await store.claim(writers * each)).started:
+        by_user.setdefault(job.user, []).append(job)
+    return list(by_user.values())
+
+
+async def _finish(store: Store, jobs: list[Job]) -> None:
+    sha256 = OutputHash().hexdigest()
+    for job in jobs:
+        request = Finish(
+            job_id=job.id,
+            fence=job.fence,
+            kind=EndingKind.RETURNED,
+            entries=0,
+            sha256=sha256,
+            used_ms=1,
+            result='{"finish":"stop"}',
+        )
+        assert isinstance(await store.finish(request), Finished)
+
+
+async def finishes(store: Store, writers: int, times: int) -> list[Callable[[], Awaitable[None]]]:
+    """Running jobs end ``completed``, each with its notification."""
+    return [partial(_finish, store, jobs) for jobs in await running(store, writers, times // writers)]
+
+
+class Writer:
+    """A job that writes as fast as the store takes it, held back as a job's ``write`` is."""
+
+    def __init__(self, store: Store, job: Job) -> None:
+        self._settled = trio.lowlevel.ParkingLot()
+        self.log = OutputLog(job, OutputHash(), on_dirty=store.dirty, on_change=self._wake, used_ms=lambda: 1)
+
+    def _wake(self) -> None:
+        self._settled.unpark_all()
+
+    async def write(self, times: int) -> None:
+        for number in range(times):
+            self.log.append(ENTRY)
+            while self.log.pending_bytes > LIMITS.pending_bytes:
+                await self._settled.park()
+            if number % LIMITS.writes_per_checkpoint == 0:
+                await trio.lowlevel.checkpoint()
+        while self.log.committed < self.log.entries:
+            await self._settled.park()
+
+
+async def output(store: Store, writers: int, times: int) -> list[Callable[[], Awaitable[None]]]:
+    """Entries of output, written by as many running jobs."""
+    jobs = await running(store, writers, 1)
+    return [partial(Writer(store, job).write, times // writers) for (job,) in jobs]
