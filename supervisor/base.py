@@ -86,7 +86,8 @@ class BaseSupervisor(ABC):
         what must pass (``KeyboardInterrupt``, ``SystemExit``) if that came out of a child.
 
         **Cancellation**: an ordered stop, shielded, within ``shutdown_total_s``; then ``Cancelled`` passes
-        on. An exception inside the stop, as a second Ctrl-C, cancels all that is left, and passes.
+        on. An exception inside the stop, as a second Ctrl-C if this is the main task, cancels all that is
+        left, and passes; where another task gets that Ctrl-C, it calls ``kill``.
         **Resources**: no task of a child is left. It can be run again afterwards.
         """
         self.path = self.name

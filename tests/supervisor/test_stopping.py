@@ -144,6 +144,24 @@ def test_the_first_interrupt_stops_in_order_and_the_second_cancels_what_is_left(
     assert sorted(stage.log[2:]) == ["a-", "b-"]
 
 
+@pytest.mark.clause("S1")
+async def test_who_gets_the_second_interrupt_in_another_task_ends_the_stop_by_killing(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage = Stage()
+    specs = [stage.child(name, heeds=False, shutdown_s=1000) for name in "ab"]
+    inner = Supervisor("inner", specs, reporter=stage.report, shutdown_total_s=1000)
+    outer = Supervisor("outer", [inner.child_spec()], reporter=stage.report, shutdown_total_s=1000)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(outer.run)
+        outer.stop()
+        await trio.sleep(10)
+        assert stage.log == ["a+", "b+"], "they have their grace"
+        outer.kill()
+    assert sorted(stage.log[2:]) == ["a-", "b-"]
+    assert trio.current_time() == 10
+
+
 def _holds(error: BaseException, kind: type[BaseException]) -> bool:
     if isinstance(error, BaseExceptionGroup):
         return error.subgroup(kind) is not None
