@@ -6,7 +6,7 @@ The job actor drives it; the ``JobContext`` is its face towards the user's funct
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,7 @@ import trio
 from trouper.actors.job_errors import AttemptOver, BadState, OutputRefused, OutputTooLarge
 from trouper.actors.messages import Bells, Message
 from trouper.actors.options import JobLimits
+from trouper.actors.pace import Pace
 from trouper.store.errors import StoreUnavailable
 from trouper.store.output_log import ENTRY_BYTES_MAX, OutputHash, OutputLog
 from trouper.store.protocol import Notify, RefusalReason, Refused, Savepoint, Store
@@ -64,6 +65,8 @@ class AttemptPorts:
     """Ring when a message to a job that runs here is committed."""
     progress: Callable[[Progress], None]
     """Keeps the job's latest progress where those who watch it, now or later, find it."""
+    pace: Pace = attrs.field(factory=Pace)
+    """The runtime's, shared by all its attempts."""
 
 
 class Attempt:
@@ -86,9 +89,7 @@ class Attempt:
         self._release_asked = False
         self._on_stop = on_stop
         self._started = ports.seams.now()
-        self._room = trio.Event()
-        self._writes = 0
-        self._last_checkpoint = self._started
+        self._room = trio.lowlevel.ParkingLot()
         self._down_since: float | None = None
         self._entry_at = self._started
         self._store_waits = 0
@@ -151,8 +152,8 @@ class Attempt:
 
     def _settled(self) -> None:
         """An append went through, failed or was refused."""
-        self._room.set()  # all who wait share this event, so only this replaces it
-        self._room = trio.Event()
+        if self._room:
+            self._room.unpark_all()
         if self.log.refusal is not None:
             fenced = self.log.refusal.reason is RefusalReason.FENCED
             self.stop(StopCause.FENCE if fenced else StopCause.OUTPUT)
@@ -203,31 +204,26 @@ class Attempt:
 
     # --- output ---
 
-    async def append(self, entries: list[Entry]) -> None:
+    async def append(self, entries: Sequence[Entry]) -> None:
         """Put entries into the log; wait while the store is behind."""
         self._check_open()
-        size = sum(map(entry_bytes, entries))
-        if self.log.bytes_total + size > self.limits.output_bytes:
-            limit = self.limits.output_bytes
-            raise OutputTooLarge(f"one attempt of job {self.job.id} would write more than {limit} bytes")
+        most, so_far = self.limits.output_bytes, self.log.bytes_total
+        # Counted byte by byte only near the limit: no entry is larger than one may be.
+        near = so_far + ENTRY_BYTES_MAX * len(entries) > most
+        if near and so_far + sum(map(entry_bytes, entries)) > most:
+            raise OutputTooLarge(f"one attempt of job {self.job.id} would write more than {most} bytes")
         for entry in entries:
             self.log.append(entry)
+        limits, pace, now = self.limits, self.ports.pace, self.ports.seams.now
         if entries:
-            self._entry_at = self.ports.seams.now()
-        self._writes += 1
-        while self.log.pending_bytes > self.limits.pending_bytes:
+            self._entry_at = now()
+        while self.log.pending_bytes > limits.pending_bytes:
             with self._waiting_for_store():
-                await self._room.wait()
-            self._ran_on()
-        now = self.ports.seams.now()
-        due = now - self._last_checkpoint >= self.limits.checkpoint_s
-        if due or self._writes >= self.limits.writes_per_checkpoint:
+                await self._room.park()
+            pace.gave_way(now())
+        if pace.wrote(now(), writes_max=limits.writes_per_checkpoint, longest_s=limits.checkpoint_s):
             await trio.lowlevel.checkpoint()
-            self._ran_on()
-
-    def _ran_on(self) -> None:
-        self._writes = 0
-        self._last_checkpoint = self.ports.seams.now()
+            pace.gave_way(now())
 
     def check_event(self, name: str, data: str) -> None:
         if not name or "\0" in name or len(name) > 100:

@@ -24,16 +24,12 @@ from trouper.actors.channel_items import (
     FeedSnapshot,
     GoneItem,
     OutputItem,
-    Part,
     ProgressItem,
     RewindItem,
 )
 from trouper.actors.feed import FeedWindow
 from trouper.actors.options import ChannelLimits
 from trouper.actors.outputs import OutputHead, Outputs
-from trouper.store.records import Entry, entry_bytes
-
-_READ_ENTRIES = 4096  # entries looked at in one go; the byte limit cuts finer
 
 
 class TooManyAttached(ValueError):
@@ -131,7 +127,8 @@ class SubscriberChannel:
         else:
             attachment.attempt, attachment.n = attempt, n
             attachment.phase = _Phase.LIVE
-        self.output_changed(job_id)
+        self._dirty[job_id] = None
+        self._ready()  # even if it is dirty: what is asked for may be due sooner than what has grown
 
     def detach(self, job_id: str) -> None:
         if self._attached.pop(job_id, None) is not None:
@@ -190,6 +187,8 @@ class SubscriberChannel:
             self.output_changed(job_id)
 
     def output_changed(self, job_id: str) -> None:
+        if job_id in self._dirty and self._room() > 0:
+            return  # it was told, and ``pending`` has been true since: the hot path, once per entry
         if job_id in self._attached:
             self._dirty[job_id] = None
             self._ready()
@@ -217,8 +216,9 @@ class SubscriberChannel:
         list: nothing is due; ``on_ready`` tells when something is.
         """
         items: list[ChannelItem] = []
-        while (feed := self._take_feed()) is not None:  # a snapshot, and what has come since
-            items.append(feed)
+        if self._feed_due():
+            while (feed := self._take_feed()) is not None:  # a snapshot, and what has come since
+                items.append(feed)
         budget = min(max_bytes, self._room())
         self._taking_from = self._sent
         for job_id in list(self._dirty):
@@ -294,7 +294,8 @@ class SubscriberChannel:
             items.append(RewindItem(head.job_id, head.attempt, keep))
             attachment.phase = _Phase.REWOUND
             return True
-        self._take_progress(attachment, items)
+        if head.progress is not attachment.progress:
+            self._take_progress(attachment, items)
         while attachment.n < head.entries:
             if head.damaged:
                 items.append(GoneItem(head.job_id, "damaged"))
@@ -302,13 +303,20 @@ class SubscriberChannel:
                 return True
             if budget <= 0:
                 return False
-            entries = head.read(attachment.n, min(_READ_ENTRIES, self._frame_limit(attachment)))
-            if entries is None:
+            piece = head.piece(attachment.n, self._frame_end(attachment), budget)
+            if piece is None:
                 self._outputs.want_page(head, attachment.n, self.user)
                 return True
-            if self._sent > self._taking_from and entry_bytes(entries[0]) > budget:
+            if piece.size > budget and self._sent > self._taking_from:
                 return False  # one entry always fits, and only one
-            budget -= self._take_range(attachment, entries, budget, items)
+            attachment.n = piece.end
+            budget -= piece.size
+            self._sent += piece.size
+            items.append(
+                OutputItem(
+                    head.job_id, piece.attempt, piece.start, piece.end, piece.parts, self._sent, piece.encoded
+                )
+            )
         if head.ended:
             return self._take_end(attachment, budget, items)
         return True
@@ -316,41 +324,12 @@ class SubscriberChannel:
     def _may_read(self, head: OutputHead) -> bool:
         return self._trusted or (head.job is not None and head.job.user == self.user)
 
-    def _frame_limit(self, attachment: _Attachment) -> int:
-        """Entries up to the latest savepoint, if it is ahead: no frame spans it (O3)."""
+    def _frame_end(self, attachment: _Attachment) -> int:
+        """Where the next frame ends at the latest: at the latest savepoint, if it is ahead: no frame spans
+        it (O3)."""
         head = attachment.head
-        left = head.entries - attachment.n
         savepoint = head.log.savepoint if head.log is not None else head.job.savepoint if head.job else 0
-        return min(left, savepoint - attachment.n) if attachment.n < savepoint else left
-
-    def _take_range(
-        self, attachment: _Attachment, entries: list[Entry], budget: int, items: list[ChannelItem]
-    ) -> int:
-        """Add one frame of as many of ``entries`` as fit the budget (at least one); its payload."""
-        parts: list[Part] = []
-        texts: list[str] = []
-        size = taken = 0
-        for entry in entries:
-            entry_size = entry_bytes(entry)
-            if taken and size + entry_size > budget:
-                break
-            size += entry_size
-            taken += 1
-            if isinstance(entry, str):
-                texts.append(entry)
-                continue
-            if texts:
-                parts.append("".join(texts))
-                texts = []
-            parts.append(entry)
-        if texts:
-            parts.append("".join(texts))
-        start, attachment.n = attachment.n, attachment.n + taken
-        self._sent += size
-        items.append(
-            OutputItem(attachment.head.job_id, attachment.attempt, start, attachment.n, parts, self._sent)
-        )
-        return size
+        return min(head.entries, savepoint) if attachment.n < savepoint else head.entries
 
     def _take_progress(self, attachment: _Attachment, items: list[ChannelItem]) -> None:
         progress = attachment.head.progress

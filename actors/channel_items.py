@@ -41,8 +41,10 @@ class RewindItem:
     keep: int
 
 
-@attrs.frozen
+@attrs.define
 class OutputItem:
+    """(Not frozen: that would cost a microsecond for each message.)"""
+
     job_id: str
     attempt: int
     start: int
@@ -50,6 +52,8 @@ class OutputItem:
     parts: list[Part]
     """Neighbouring texts joined into one, events as (name, JSON text)."""
     sent: int
+    encoded: list[bytes] = attrs.field(factory=list, eq=False, repr=False)
+    """Shared by the sessions that are given the same range: whoever encodes it first leaves that here."""
 
 
 @attrs.frozen
@@ -68,4 +72,5 @@ class GoneItem:
     reason: str
 
 
-ChannelItem = FeedSnapshot | FeedChanges | ProgressItem | RewindItem | OutputItem | EndItem | GoneItem
+OtherItem = FeedSnapshot | FeedChanges | ProgressItem | RewindItem | EndItem | GoneItem
+ChannelItem = OutputItem | OtherItem

@@ -62,6 +62,7 @@ class JobContext:
         self._attempt = attempt
         self.messages = Messages(attempt)
         """What ``runtime.signal`` and clients sent to this job: ``Message`` after ``Message``."""
+        self._site = f"ctx.call.{attempt.job.attempt}"
 
     @property
     def job_id(self) -> str:
@@ -88,7 +89,7 @@ class JobContext:
         return None if saved is None else orjson.loads(saved)
 
     def _called(self) -> None:
-        self._attempt.ports.seams.fault(f"ctx.call.{self.attempt}")
+        self._attempt.ports.seams.fault(self._site)
 
     async def write(self, text: str) -> None:
         """Append text to the output.
@@ -104,7 +105,7 @@ class JobContext:
             pieces = split_text(text)
         except ValueError as error:
             raise OutputRefused(str(error)) from None
-        await self._attempt.append([*pieces])
+        await self._attempt.append(pieces)
 
     async def emit(self, name: str, data: object = None) -> None:
         """Append a named event with JSON data (together up to 16 KiB). As ``write`` otherwise."""

@@ -11,11 +11,17 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
+import attrs
+
 from trouper.actors.attempt import Progress
+from trouper.actors.channel_items import Part
+from trouper.actors.pace import Pace
 from trouper.store.output_log import OutputLog
 from trouper.store.protocol import CommitNotice, OutputRange
 from trouper.store.protocol import OutputHead as StoredHead
-from trouper.store.records import Entry, Job, keep_after
+from trouper.store.records import Entry, Job, entry_bytes, keep_after
+
+_READ_ENTRIES = 4096  # entries looked at in one go; the byte limit cuts finer
 
 
 class Watcher(Protocol):
@@ -24,6 +30,50 @@ class Watcher(Protocol):
     user: str
 
     def output_changed(self, job_id: str) -> None: ...
+
+
+@attrs.define
+class Piece:
+    """Neighbouring entries of a log, as one frame holds them."""
+
+    attempt: int
+    start: int
+    end: int
+    parts: list[Part]
+    size: int
+    """Payload, in bytes of UTF-8."""
+    encoded: list[bytes] = attrs.field(factory=list)
+    """See ``OutputItem``."""
+
+    @staticmethod
+    def of(attempt: int, start: int, entries: list[Entry], budget: int) -> Piece:
+        """As many of ``entries`` as fit into ``budget`` bytes, at least one."""
+        try:
+            text = "".join(entries)  # type: ignore[arg-type]  # an event is no text, and says so
+            size = len(text.encode())
+            if size <= budget:
+                return Piece(attempt, start, start + len(entries), [text], size)
+        except TypeError:
+            pass
+        parts: list[Part] = []
+        texts: list[str] = []
+        size = taken = 0
+        for entry in entries:
+            entry_size = entry_bytes(entry)
+            if taken and size + entry_size > budget:
+                break
+            size += entry_size
+            taken += 1
+            if isinstance(entry, str):
+                texts.append(entry)
+                continue
+            if texts:
+                parts.append("".join(texts))
+                texts = []
+            parts.append(entry)
+        if texts:
+            parts.append("".join(texts))
+        return Piece(attempt, start, start + taken, parts, size)
 
 
 class OutputHead:
@@ -35,6 +85,8 @@ class OutputHead:
     def __init__(self, job_id: str, pages_max: int) -> None:
         self.job_id = job_id
         self.job: Job | None = None
+        self.loaded = False
+        self.ended = False
         self.missing = False
         """The store knows no such job."""
         self.damaged = False
@@ -47,19 +99,13 @@ class OutputHead:
         self._pages: OrderedDict[int, list[Entry]] = OrderedDict()
         self._pages_max = pages_max
         self._wanted: int | None = None
-
-    @property
-    def loaded(self) -> bool:
-        return self.job is not None
+        self._piece: Piece | None = None
+        """The last that was read, for the next session at the same cursor."""
 
     @property
     def pages(self) -> int:
         """Pages of older output in memory."""
         return len(self._pages)
-
-    @property
-    def ended(self) -> bool:
-        return self.job is not None and self.job.state.terminal
 
     def keep_for(self, attempt: int, entries: int) -> int:
         """What a reader at a cursor of another attempt, or beyond the log, may keep (O3)."""
@@ -75,6 +121,8 @@ class OutputHead:
         if self.job is not None and job.feed_seq <= self.job.feed_seq:
             return
         self.job = job
+        self.loaded = True
+        self.ended = job.state.terminal
         self.missing = False
         if job.attempt > self.attempt:
             self.attempt, self.entries = job.attempt, job.entries
@@ -109,6 +157,25 @@ class OutputHead:
                 self._pages.move_to_end(page_start)
                 return page[start - page_start : start - page_start + limit]
         return None
+
+    def piece(self, start: int, end: int, budget: int) -> Piece | None:
+        """Committed entries from ``start``, at most to ``end`` and of ``budget`` bytes, at least one; None:
+        not in memory. All sessions at one cursor are given the same one, made once."""
+        last = self._piece
+        if (
+            last is not None
+            and last.start == start
+            and last.end == end
+            and last.attempt == self.attempt
+            and last.size <= budget
+        ):
+            return last
+        entries = self.read(start, min(_READ_ENTRIES, end - start))
+        if entries is None:
+            return None
+        piece = Piece.of(self.attempt, start, entries, budget)
+        self._piece = piece if len(self.watchers) > 1 else None
+        return piece
 
     def want(self, start: int) -> bool:
         """Whether a page from ``start`` must be asked for now (single-flight)."""
@@ -152,6 +219,8 @@ class Outputs:
         self._heads: dict[str, OutputHead] = {}
         self._pages_max = pages_max
         self._on_page_wanted = on_page_wanted
+        self.pace = Pace()
+        """Shared by all who write here."""
 
     def __len__(self) -> int:
         return len(self._heads)

@@ -117,6 +117,8 @@ class OutputLog:
         self._tail_bytes_max = tail_bytes_max
         self._pending: list[Entry] = []
         self._in_flight: tuple[Entry, ...] = ()
+        self._sizes: list[int] = []
+        """Of what is in flight, then of what is pending."""
         self.pending_bytes = 0
         self._tail: list[Entry] = []
         self._tail_sizes: list[int] = []
@@ -127,9 +129,10 @@ class OutputLog:
 
     def append(self, entry: Entry) -> None:
         """Add an entry, which the caller has checked (``split_text``; an event's size)."""
-        self._pending.append(entry)
-        self.entries += 1
         size = entry_bytes(entry)
+        self._pending.append(entry)
+        self._sizes.append(size)
+        self.entries += 1
         self.pending_bytes += size
         self.bytes_total += size
         self._hash.update(entry)
@@ -162,7 +165,8 @@ class OutputLog:
         self._on_change()
 
     def _keep(self, taken: tuple[Entry, ...]) -> None:
-        sizes = [entry_bytes(entry) for entry in taken]
+        sizes = self._sizes[: len(taken)]
+        del self._sizes[: len(taken)]
         size = sum(sizes)
         self.committed += len(taken)
         self.pending_bytes -= size

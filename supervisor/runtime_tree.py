@@ -274,6 +274,7 @@ class RuntimeTree:
             limits=self.options.jobs,
             bells=self.bells,
             progress=self.outputs.progressed,
+            pace=self.outputs.pace,
         )
         spec, ref = actor_child(
             f"{job.id}#{job.attempt}",

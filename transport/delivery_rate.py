@@ -8,6 +8,8 @@ byte is the only one of which it is known how long it took.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 HORIZON_S = 1.0
 """A message is at most what the peer takes in this many seconds."""
 
@@ -23,10 +25,10 @@ class DeliveryRate:
         self._since = 0.0
         self.message_bytes = least
 
-    def sent(self, total: int, now: float) -> None:
-        """``total`` bytes have been sent on this connection so far."""
+    def sent(self, total: int, now: Callable[[], float]) -> None:
+        """``total`` bytes have been sent on this connection so far. ``now()``: seconds, monotonic."""
         if self._sent == self._acked:
-            self._since = now  # the clock of the next ack starts with the first byte that it may tell of
+            self._since = now()  # the clock of the next ack starts with the first byte that it may tell of
         self._sent = total
 
     def acked(self, total: int, now: float) -> None:

@@ -115,7 +115,7 @@ class ReplayedStream(trio.abc.Stream):
 
     def __init__(self, first: bytes, stream: trio.abc.Stream) -> None:
         self._first = first
-        self._stream = stream
+        self.real = stream
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         if self._first:
@@ -123,16 +123,16 @@ class ReplayedStream(trio.abc.Stream):
             size = len(self._first) if max_bytes is None else max_bytes
             data, self._first = self._first[:size], self._first[size:]
             return data
-        return await self._stream.receive_some(max_bytes)
+        return await self.real.receive_some(max_bytes)
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self._stream.send_all(data)
+        await self.real.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        await self._stream.wait_send_all_might_not_block()
+        await self.real.wait_send_all_might_not_block()
 
     async def aclose(self) -> None:
-        await self._stream.aclose()
+        await self.real.aclose()
 
 
 class HttpConnection:

@@ -1,7 +1,9 @@
 """What a connection has to send: a byte queue and one task that drains it.
 
 Only the drain task awaits ``send_all``, so nobody else can be cancelled half-way through a frame and
-leave a mixed stream behind. ``offer`` is synchronous. trio-websocket is handed an ``OutboxStream``,
+leave a mixed stream behind. ``offer`` is synchronous: on a plain socket with nothing pending it writes at
+once, without waiting, and only what the socket did not take is the drain's; a wake-up of the drain for
+each frame would cost several times what the write does. trio-websocket is handed an ``OutboxStream``,
 whose frames go through the same outbox: a pong behind the frame under way (only the newest is kept,
 and its sender never waits, so a reader that answers pings is never held up by a slow peer), a close
 behind everything, after which offers are refused. If the drain is cancelled or fails with bytes
@@ -10,6 +12,8 @@ pending, the stream is somewhere inside a frame: the connection is aborted.
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import deque
 from collections.abc import Callable
 
@@ -17,6 +21,7 @@ import attrs
 import trio
 
 from trouper.transport.codes import CloseCode, close_reason
+from trouper.transport.http import ReplayedStream
 
 _TEXT, _CLOSE, _PONG = 0x81, 0x88, 0x8A  # first bytes: FIN and opcode
 _TOO_BIG = (1009).to_bytes(2, "big")
@@ -44,6 +49,16 @@ def _header(first: int, length: int) -> bytes:
     return bytes((first, 127)) + length.to_bytes(8, "big")
 
 
+def descriptor_of(stream: trio.abc.Stream) -> Callable[[], int] | None:
+    """What to ask for the descriptor that ``stream`` writes to, or None if there is none to write to past
+    it: TLS, a memory stream, Windows (whose sockets are no files)."""
+    while isinstance(stream, ReplayedStream):
+        stream = stream.real
+    if sys.platform == "win32" or type(stream) is not trio.SocketStream:
+        return None
+    return stream.socket.fileno
+
+
 @attrs.frozen
 class OutboxStatistics:
     """``pending_bytes``: queued or being sent; ``sent_bytes``: handed to the transport so far."""
@@ -57,13 +72,23 @@ class OutboxStatistics:
 class Outbox:
     """Bounded by its users: one message (offered only when ``idle``), one pong, one close frame.
 
-    ``on_idle`` is called, synchronously, each time that everything was sent.
+    ``on_idle`` is called, synchronously, each time that the drain has sent everything. ``descriptor``:
+    see ``descriptor_of``. It is asked before each write, not kept: the number of a socket that was closed
+    is soon another's.
     **Resources**: the outbox aborts ``stream`` but never closes it in an orderly way.
     """
 
-    def __init__(self, stream: trio.abc.SendStream, on_idle: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.SendStream,
+        on_idle: Callable[[], None] = lambda: None,
+        descriptor: Callable[[], int] | None = None,
+    ) -> None:
         self._stream = stream
         self._on_idle = on_idle
+        self._descriptor = descriptor
+        self._begun = False
+        """The first in the queue is the rest of a frame that the socket took a part of."""
         self._queue: deque[bytes] = deque()
         self._pong: bytes | None = None
         self._under_way = 0
@@ -88,12 +113,24 @@ class Outbox:
         return self._closing
 
     def offer(self, frame: bytes) -> bool:
-        """Send ``frame`` when the stream takes it. False: it was refused, the outbox is closed (or not
-        idle, which its user should have asked)."""
+        """Send ``frame``, at once or when the stream takes it. False: it was refused, the outbox is closed
+        (or not idle, which its user should have asked). Idle afterwards: all of it was sent."""
         if self._closing or self._ended or not self.idle:
             return False
-        self._push(frame)
+        rest = frame if self._descriptor is None else self._write_now(frame, self._descriptor())
+        if rest:
+            self._begun = len(rest) < len(frame)
+            self._push(rest)
         return True
+
+    def _write_now(self, frame: bytes, descriptor: int) -> bytes:
+        """Give the socket what it takes without waiting; what it did not take."""
+        try:
+            taken = os.write(descriptor, frame)
+        except OSError:  # it is full, or at its end, or closed (-1): the drain waits, or finds out
+            return frame
+        self._sent_bytes += taken
+        return frame[taken:]
 
     def pong(self, frame: bytes) -> None:
         """Send a pong behind the frame under way; a pong that still waits is replaced."""
@@ -157,12 +194,13 @@ class Outbox:
         self._work.unpark_all()
 
     def _next(self) -> bytes | None:
-        if self._pong is not None:
+        if self._pong is not None and not self._begun:
             data, self._pong = self._pong, None
             self._under_way_is_queued = False
         elif self._queue:
             data = self._queue.popleft()
             self._under_way_is_queued = True
+            self._begun = False
         else:
             return None
         self._under_way = len(data)

@@ -13,7 +13,7 @@ import attrs
 
 from trouper.actors.channel_items import ChannelItem, FeedChanges, FeedSnapshot, OutputItem
 from trouper.transport import messages
-from trouper.transport.codec import encode_item, encode_row
+from trouper.transport.codec import encode_item, encode_output, encode_row
 from trouper.transport.codes import ErrorCode
 from trouper.transport.messages import Item
 from trouper.transport.views import channel_item
@@ -47,10 +47,13 @@ class Outgoing:
         parts: list[bytes] = []
         given_up: set[str] = set()
         for item in items:
-            if getattr(item, "job_id", None) in given_up:
+            if given_up and getattr(item, "job_id", None) in given_up:
                 continue
             try:
-                parts.append(encode_item(channel_item(item)))
+                if isinstance(item, OutputItem):
+                    parts.append(encode_output(item))
+                else:
+                    parts.append(encode_item(channel_item(item)))
             except Exception as error:
                 self._tell(item, error)
                 if isinstance(item, OutputItem):

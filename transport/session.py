@@ -204,8 +204,8 @@ class Session:
         if due:
             self._attach_unanswered = False
         for item in due:
-            if isinstance(item, OutputItem | EndItem):
-                self._rate.sent(item.sent, self._now())
+            if isinstance(item, (OutputItem, EndItem)):  # a union costs six times as much
+                self._rate.sent(item.sent, self._now)
         parts.extend(self._outgoing.channel_items(due, self._channel.detach))
         return join_items(parts) if parts else None
 

@@ -7,12 +7,11 @@ from typing import Any
 import orjson
 
 from trouper.actors.channel_items import (
-    ChannelItem,
     EndItem,
     FeedChanges,
     FeedSnapshot,
     GoneItem,
-    OutputItem,
+    OtherItem,
     ProgressItem,
     RewindItem,
 )
@@ -21,13 +20,9 @@ from trouper.transport import messages
 from trouper.transport.codec import finite
 
 
-def channel_item(item: ChannelItem) -> messages.Item:
-    """A channel's item as the wire has it."""
+def channel_item(item: OtherItem) -> messages.Item:
+    """A channel's item as the wire has it. (Output has a way of its own: ``codec.encode_output``.)"""
     match item:
-        case OutputItem():
-            return messages.Output(
-                item.job_id, item.attempt, item.start, item.end, tuple(item.parts), item.sent
-            )
         case FeedChanges(epoch, changes):
             return messages.Feed(
                 epoch,

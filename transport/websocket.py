@@ -25,7 +25,7 @@ from trouper.transport.errors import MissingExtra
 from trouper.transport.http import Request
 from trouper.transport.messages import Command
 from trouper.transport.options import GatewayOptions
-from trouper.transport.outbox import Outbox, OutboxStream, close_frame, text_frame
+from trouper.transport.outbox import Outbox, OutboxStream, close_frame, descriptor_of, text_frame
 from trouper.transport.ports import GatewayRuntime, SessionChannel
 from trouper.transport.session import Action, CarryOut, Close, Session
 from trouper.transport.session import Authenticate as AuthenticateAction
@@ -78,7 +78,8 @@ class WebSocketConnection:
         self._options = ports.options
         self._request = request
         self._session = Session(ports.options, self._due, ports.on_crash, trio.current_time)
-        self._outbox = Outbox(stream, self._idle)
+        direct = descriptor_of(stream) if ports.options.direct_writes else None
+        self._outbox = Outbox(stream, self._idle, direct)
         self._stream = OutboxStream(
             self._outbox,
             stream,
@@ -297,8 +298,12 @@ class WebSocketConnection:
             if message is None:
                 return False
             self._backlog = self._session.pending
-            self._replies_taken.unpark_all()
-            return self._outbox.offer(text_frame(message))
+            if self._replies_taken:
+                self._replies_taken.unpark_all()
+            offered = self._outbox.offer(text_frame(message))
+            if self._backlog and self._outbox.idle:
+                self._ports.ticker.mark(self, urgent=True)  # else the drain tells when it has sent all
+            return offered
         except Exception as error:
             self._crashed("writing to a session", error)
             return False

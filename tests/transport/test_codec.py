@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trouper.actors.channel_items import OutputItem
 from trouper.store.records import Counts, Job, JobState, Notification, ThreadSummary
 from trouper.transport import messages, views
-from trouper.transport.codec import decode_client, encode, encode_item, encode_row
+from trouper.transport.codec import decode_client, encode, encode_item, encode_output, encode_row
 from trouper.transport.codes import CLOSE_REASON_BYTES, CloseCode, close_reason
 from trouper.transport.errors import MessageTooLarge, ProtocolBroken
 from trouper.transport.messages import Item, Unacceptable
@@ -207,3 +208,25 @@ def test_a_close_reason_is_cut_on_a_code_point() -> None:
     reason = close_reason("ä" * 100)
     assert reason == "ä" * (CLOSE_REASON_BYTES // 2)
     assert close_reason("short") == "short"
+
+
+entries = st.one_of(st.text(max_size=20), st.tuples(st.text(max_size=5), st.text(max_size=20)))
+
+
+@given(st.text(max_size=20), st.integers(0, 2**40), st.lists(entries, max_size=5), st.integers(0, 2**40))
+def test_output_that_is_written_by_hand_is_what_the_codec_writes(
+    job: str, start: int, parts: list[Any], sent: int
+) -> None:
+    shared: list[bytes] = []
+    for total in (sent, sent + 7):  # another session: only its own count differs
+        item = OutputItem(job, 3, start, start + len(parts), parts, total, shared)
+        by_codec = messages.Output(job, 3, start, start + len(parts), tuple(parts), total)
+        assert encode_output(item) == encode_item(by_codec)
+    assert len(shared) == 1
+
+
+def test_output_that_cannot_be_written_is_refused_each_time() -> None:
+    item = OutputItem("j1", 1, 0, 1, ["\ud800"], 3)
+    for _ in range(2):
+        with pytest.raises(ProtocolBroken, match="output cannot be written as JSON"):
+            encode_output(item)

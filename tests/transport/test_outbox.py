@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import trio
-from trio.testing import MemorySendStream, memory_stream_one_way_pair, wait_all_tasks_blocked
+from trio.testing import (
+    MemorySendStream,
+    memory_stream_one_way_pair,
+    memory_stream_pair,
+    wait_all_tasks_blocked,
+)
 
 from trouper.transport.codes import CloseCode
-from trouper.transport.outbox import Outbox, OutboxStream, close_frame, text_frame
+from trouper.transport.outbox import Outbox, OutboxStream, close_frame, descriptor_of, text_frame
 
 PING_ANSWER = b"\x8a\x01a"
 NEWER_ANSWER = b"\x8a\x01b"
@@ -180,3 +190,117 @@ async def test_the_librarys_close_for_a_large_message_gets_our_code() -> None:
         await wrapped(outbox).send_all(close_frame(1009, "Exceeded maximum message size"))
         nursery.cancel_scope.cancel()
     assert gate.taken[0][2:4] == int(CloseCode.TOO_LARGE).to_bytes(2, "big")
+
+
+# --- writing at once ------------------------------------------------------------------------------
+
+
+@contextmanager
+def full_soon() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A pair of sockets; what one of them takes unread is little."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        ours.setblocking(False)
+        theirs.setblocking(False)
+        yield ours, theirs
+
+
+def read_all(sock: socket.socket) -> bytes:
+    got = b""
+    try:
+        while data := sock.recv(1 << 16):
+            got += data
+    except BlockingIOError:
+        pass
+    return got
+
+
+async def test_a_frame_goes_at_once_when_nothing_is_pending_and_wakes_nobody() -> None:
+    gate = Gate()
+    with full_soon() as (ours, theirs):
+        outbox = Outbox(gate, descriptor=ours.fileno)
+        assert outbox.offer(b"hello")  # nobody drains
+        assert outbox.idle
+        assert read_all(theirs) == b"hello"
+        assert outbox.statistics().sent_bytes == 5
+        assert outbox.statistics().pending_bytes == 0
+
+
+async def test_what_a_full_socket_did_not_take_is_drained_before_a_pong() -> None:
+    gate = Gate()
+    frame = text_frame(bytes(1 << 20))
+    with full_soon() as (ours, theirs):
+        outbox = Outbox(gate, descriptor=ours.fileno)
+        assert outbox.offer(frame)
+        begun = read_all(theirs)
+        assert 0 < len(begun) < len(frame)
+        assert not outbox.idle
+        outbox.pong(PING_ANSWER)
+        gate.open.set()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(outbox.run)
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        assert gate.taken == [frame[len(begun) :], PING_ANSWER]
+        assert outbox.statistics().sent_bytes == len(frame) + len(PING_ANSWER)
+
+
+async def test_a_frame_of_which_a_full_socket_took_nothing_waits_whole() -> None:
+    gate = Gate()
+    with full_soon() as (ours, theirs):
+        outbox = Outbox(gate, descriptor=ours.fileno)
+        try:
+            while True:
+                ours.send(bytes(4096))
+        except BlockingIOError:
+            pass
+        assert outbox.offer(b"later")
+        outbox.pong(PING_ANSWER)  # nothing of the frame is on its way, so a pong may go first
+        gate.open.set()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(outbox.run)
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+        assert sorted(gate.taken) == sorted([b"later", PING_ANSWER])
+        assert set(read_all(theirs)) == {0}
+
+
+async def test_half_a_frame_written_at_once_and_never_finished_aborts_the_connection() -> None:
+    gate = Gate()
+    with full_soon() as (ours, _theirs):
+        outbox = Outbox(gate, descriptor=ours.fileno)
+        assert outbox.offer(text_frame(bytes(1 << 20)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(outbox.run)
+            await wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    assert gate.closed
+    assert outbox.statistics().aborted
+
+
+async def test_the_descriptor_is_asked_anew_so_a_closed_sockets_number_is_never_written_to() -> None:
+    gate = Gate()
+    with full_soon() as (ours, _), full_soon() as (another, reader):
+        outbox = Outbox(gate, descriptor=ours.fileno)
+        assert outbox.offer(b"one")
+        number = ours.fileno()
+        ours.close()
+        with another.dup() as reused:
+            assert reused.fileno() == number, "the system gives the lowest free number"
+            assert outbox.offer(b"two")
+            assert read_all(reader) == b""
+        assert not outbox.idle  # it waits for the drain, which learns that the stream is closed
+
+
+async def test_only_a_plain_socket_is_written_to_at_once() -> None:
+    ours, theirs = socket.socketpair()
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+    with theirs:
+        asked = descriptor_of(stream)
+        assert asked is not None
+        assert asked() == ours.fileno()
+        await stream.aclose()
+        assert asked() == -1
+    assert descriptor_of(memory_stream_pair()[0]) is None
+    assert descriptor_of(trio.SSLStream(stream, ssl.create_default_context())) is None
