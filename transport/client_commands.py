@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
-from trouper.store.protocol import Mark
+from trouper.store.protocol import Mark, OnBusy
 from trouper.store.records import Counts
 from trouper.transport.client_views import (
     CancelView,
@@ -44,13 +44,19 @@ class Commands(ABC):
         *,
         thread: str | None = None,
         key: str | None = None,
-        on_busy: Literal["enqueue", "reject"] = "enqueue",
+        on_busy: OnBusy = "enqueue",
+        at: float | None = None,
+        delay: float | None = None,
     ) -> JobView:
         """Start a job by its name; returns its row.
 
         ``key`` is the idempotency key: submitting twice with one key and the same content gives the
         same job. By default one is made, so that at least this client never starts the job twice,
         however often the connection is lost meanwhile.
+
+        ``on_busy``, when the thread has active jobs: ``enqueue`` behind them, ``reject``, ``interrupt``
+        (they end ``cancelled``) or ``rollback`` (their output goes, too). ``at`` (seconds since the epoch)
+        or ``delay`` (seconds): not to run before.
 
         The codes of ``CommandFailed``: ``unknown_job``, ``bad_request``, ``conflict``,
         ``thread_busy``, ``queue_full``, ``busy``, ``unavailable``, ``draining``, ``internal``.
@@ -59,12 +65,22 @@ class Commands(ABC):
         """
         key = key if key is not None else self._new_key()
         fields = {"job": job, "arguments": dict(arguments or {}), "key": key, "on_busy": on_busy}
-        return JobView.from_wire(mapping(await self._ask("submit", fields, thread=thread), "job"))
+        ok = await self._ask("submit", fields, thread=thread, at=at, delay_s=delay)
+        return JobView.from_wire(mapping(ok, "job"))
 
     async def cancel(self, job_id: str) -> CancelView:
         """Ask for a job to be cancelled. The answer is given when the intent is durable; the end of
         the job follows on the feed. **Cancellation**: it may be done."""
-        ok = await self._ask("cancel", {"job": job_id})
+        return await self._cancel({"job": job_id})
+
+    async def cancel_key(self, key: str) -> CancelView:
+        """As ``cancel``, for the job that was or will be submitted with this idempotency key. If it has not
+        come yet, the key is remembered for a while, and its submit is cancelled from the beginning; then
+        the answer is ``accepted`` too, without a job. **Cancellation**: it may be done."""
+        return await self._cancel({"key": key})
+
+    async def _cancel(self, which: Mapping[str, Any]) -> CancelView:
+        ok = await self._ask("cancel", which)
         job = ok.get("job")
         return CancelView(
             string(ok, "answer"), None if job is None else JobView.from_wire(mapping(ok, "job"))

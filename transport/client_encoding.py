@@ -6,6 +6,7 @@ everything that goes on over it: such a call is refused here, before anything is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,10 @@ def _is_integer(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
@@ -30,6 +35,8 @@ _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "arguments": (lambda value: isinstance(value, dict), "an object"),
     "ids": (_are_texts, "a list of strings"),
     "message": (lambda value: True, "any JSON"),
+    "at": (_is_number, "a number"),
+    "delay_s": (_is_number, "a number"),
     "limit": (_is_integer, "an integer"),
     "upto": (_is_integer, "an integer"),
 }

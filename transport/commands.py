@@ -7,13 +7,13 @@ exception is told to the runtime's reporter and answered ``internal``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import orjson
 
 from trouper.actors.job_spec import BadArguments
 from trouper.store.errors import StoreUnavailable
-from trouper.store.protocol import Mark
+from trouper.store.protocol import Mark, OnBusy
 from trouper.supervisor.refusals import Refusal
 from trouper.transport import messages, views
 from trouper.transport.codec import encode_row
@@ -69,7 +69,10 @@ async def _answer(runtime: GatewayRuntime, user: str, command: Command, most: in
         case messages.Submit():
             return await _submit(runtime, user, command)
         case messages.Cancel():
-            result = await runtime.cancel(command.job, user=user)
+            if command.job is not None:
+                result = await runtime.cancel(command.job, user=user)
+            else:
+                result = await runtime.cancel_key(command.key or "", user=user)
             job = None if result.job is None else views.job_detail(result.job)
             return {"answer": str(result.answer), "job": job}
         case messages.Signal():
@@ -109,7 +112,9 @@ async def _submit(runtime: GatewayRuntime, user: str, command: messages.Submit) 
         user=user,
         thread=command.thread,
         idempotency_key=command.key,
-        on_busy=cast(Literal["enqueue", "reject"], command.on_busy),
+        on_busy=cast(OnBusy, command.on_busy),
+        at=command.at,
+        delay=command.delay_s or 0.0,
         clients_only=True,
     )
     return {"job": views.job_detail(job), "created": created}

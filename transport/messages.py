@@ -7,10 +7,11 @@ A field that is named otherwise on the wire says so with ``wire(...)``. Validato
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import attrs
 
+from trouper.store.protocol import OnBusy
 from trouper.transport.codes import COALESCE_MS, MAX_INTEGER, PROTOCOL_VERSION
 from trouper.transport.rows import Counts as Counts
 from trouper.transport.rows import JobDetail as JobDetail
@@ -157,14 +158,21 @@ class Submit(Command):
     arguments: JsonObject
     key: str = attrs.field(validator=_name)
     thread: str | None = attrs.field(default=None, validator=_name)
-    on_busy: str = attrs.field(default="enqueue", validator=_one_of("enqueue", "reject"))
+    on_busy: str = attrs.field(default="enqueue", validator=_one_of(*get_args(OnBusy)))
+    at: float | None = attrs.field(default=None, validator=_between(0, MAX_INTEGER))
+    delay_s: float | None = attrs.field(default=None, validator=_between(0, MAX_INTEGER))
 
 
 @attrs.frozen(kw_only=True)
 class Cancel(Command):
     t: ClassVar[str] = "cancel"
     id: str = attrs.field(validator=_command_id)
-    job: str = attrs.field(validator=_name)
+    job: str | None = attrs.field(default=None, validator=_name)
+    key: str | None = attrs.field(default=None, validator=_name)
+
+    def __attrs_post_init__(self) -> None:
+        if (self.job is None) == (self.key is None):
+            raise OutOfRange("a cancel has exactly one of job and key")
 
 
 @attrs.frozen(kw_only=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from trouper.actors.reports import Report
-from trouper.store.protocol import CancelResult, Mark
+from trouper.store.protocol import CancelResult, Mark, OnBusy
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
 from trouper.store.signals import SignalAnswer
 from trouper.transport.session import Channel
@@ -38,11 +38,15 @@ class GatewayRuntime(Protocol):
         user: str,
         thread: str | None = None,
         idempotency_key: str | None = None,
-        on_busy: Literal["enqueue", "reject"] = "enqueue",
+        on_busy: OnBusy = "enqueue",
+        at: float | None = None,
+        delay: float = 0.0,
         clients_only: bool = True,
     ) -> tuple[Job, bool]: ...
 
     async def cancel(self, job_id: str, *, user: str | None = None) -> CancelResult: ...
+
+    async def cancel_key(self, key: str, *, user: str) -> CancelResult: ...
 
     async def signal(
         self, job_id: str, message: object, *, id: str | None = None, user: str | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Literal
+from typing import Any
 
 import trio
 
@@ -13,7 +13,7 @@ from trouper.actors.channel_items import ChannelItem, FeedSnapshot, OutputItem
 from trouper.actors.job_spec import BadArguments
 from trouper.actors.reports import Report
 from trouper.store.errors import StoreUnavailable
-from trouper.store.protocol import CancelAnswer, CancelResult, Mark, Snapshot
+from trouper.store.protocol import CancelAnswer, CancelResult, Mark, OnBusy, Snapshot
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
 from trouper.store.signals import SignalAnswer
 from trouper.supervisor.refusals import ThreadIsBusy
@@ -111,6 +111,9 @@ class FakeRuntime:
         self.open_now = 0
         self.order: list[str] = []
         self.signals: list[tuple[str, object, str | None]] = []
+        self.asked: list[tuple[OnBusy, float | None, float]] = []
+        """When each submit wanted its job to run."""
+        self.cancelled_keys: list[tuple[str, str]] = []
         self.go = trio.Event()
         self.mail: list[Notification] = []
 
@@ -138,10 +141,13 @@ class FakeRuntime:
         user: str,
         thread: str | None = None,
         idempotency_key: str | None = None,
-        on_busy: Literal["enqueue", "reject"] = "enqueue",
+        on_busy: OnBusy = "enqueue",
+        at: float | None = None,
+        delay: float = 0.0,
         clients_only: bool = True,
     ) -> tuple[Job, bool]:
         assert clients_only
+        self.asked.append((on_busy, at, delay))
         await trio.lowlevel.checkpoint()
         if name == "slow":
             await self.go.wait()
@@ -158,6 +164,11 @@ class FakeRuntime:
         created = idempotency_key not in self.rows
         job = Job(id=idempotency_key, user=user, name=name, thread=thread, arguments='{"n":1}')
         return self.rows.setdefault(idempotency_key, job), created
+
+    async def cancel_key(self, key: str, *, user: str) -> CancelResult:
+        await trio.lowlevel.checkpoint()
+        self.cancelled_keys.append((user, key))
+        return CancelResult(CancelAnswer.ACCEPTED)
 
     async def cancel(self, job_id: str, *, user: str | None = None) -> CancelResult:
         found = await self.job(job_id, user=user)

@@ -77,6 +77,12 @@ async def test_the_other_commands_ask_and_read_what_the_protocol_says(autojump_c
             cancelled = await client.cancel("j1")
             nursery.start_soon(answer, {"answer": "unknown", "job": None})
             unknown = await client.cancel("j2")
+            nursery.start_soon(answer, {"answer": "accepted", "job": None})
+            early = await client.cancel_key("k7")
+            nursery.start_soon(answer, {"job": wire.job(), "created": True})
+            await client.submit("echo", key="k8", on_busy="interrupt")
+            nursery.start_soon(answer, {"job": wire.job(), "created": True})
+            await client.submit("echo", key="k9", delay=1.5)
             nursery.start_soon(answer, {"answer": "accepted"})
             sent = await client.signal("j1", {"stop": True}, key="m1")
             nursery.start_soon(answer, {"counts": wire.counts(1, 2)})
@@ -92,6 +98,7 @@ async def test_the_other_commands_ask_and_read_what_the_protocol_says(autojump_c
             notes = await client.notifications(before="n5")
     assert (cancelled.answer, cancelled.job and cancelled.job.state) == ("accepted", "cancelled")
     assert (unknown.answer, unknown.job) == ("unknown", None)
+    assert (early.answer, early.job) == ("accepted", None)
     assert sent == "accepted"
     assert (marked.unseen, marked.unread) == (1, 2)
     assert (one.result, one.ended) == (7, True)
@@ -101,6 +108,9 @@ async def test_the_other_commands_ask_and_read_what_the_protocol_says(autojump_c
     assert asked == [
         {"t": "cancel", "job": "j1"},
         {"t": "cancel", "job": "j2"},
+        {"t": "cancel", "key": "k7"},
+        {"t": "submit", "job": "echo", "arguments": {}, "key": "k8", "on_busy": "interrupt"},
+        {"t": "submit", "job": "echo", "arguments": {}, "key": "k9", "on_busy": "enqueue", "delay_s": 1.5},
         {"t": "signal", "job": "j1", "message": {"stop": True}, "key": "m1"},
         {"t": "mark", "mark": "read", "ids": ["n1"]},
         {"t": "job", "job": "j1"},

@@ -247,3 +247,22 @@ async def test_two_cuts_in_a_row_lose_nothing_of_what_was_asked() -> None:
                     await client.drop_connection()
         assert len({row.id for row in rows}) == 20
         assert len(await client.jobs(limit=100)) == 20
+
+
+@pytest.mark.clause("J2", "J4")
+async def test_a_job_is_cancelled_by_its_key_before_it_comes_and_another_ends_what_runs() -> None:
+    async with open_client() as (ada, _):
+        early = await ada.cancel_key("k1")
+        assert (early.answer, early.job) == ("accepted", None)
+        born = await ada.submit("echo", {"text": "ab", "gate": "never"}, key="k1")
+        assert (born.state, born.reason) == ("cancelled", "user")
+        first = await ada.submit("echo", {"text": "ab", "gate": "never"}, thread="t")
+        later = await ada.submit("echo", {"text": "ab", "gate": "never"}, thread="t", delay=3600)
+        second = await ada.submit("echo", {"text": "", "gate": ""}, thread="t", on_busy="interrupt")
+        async for _change in ada.changes():
+            if ada.feed.jobs[second.id].ended:
+                break
+        states = [(ada.feed.jobs[each.id].state, ada.feed.jobs[each.id].reason) for each in (first, later)]
+        assert states == [("cancelled", "superseded"), ("queued", None)]
+        with pytest.raises(CommandFailed, match="legal is 'enqueue'"):
+            await ada.submit("echo", {"text": "", "gate": ""}, on_busy="rollback", delay=1)

@@ -93,8 +93,8 @@ def test_a_wrong_shape_breaks_the_protocol_and_is_named(text: str, says: str) ->
         ({"t": "mark", "id": "c1", "mark": "seen", "ids": ["x"] * 501}, "ids has 501 elements"),
         ({"t": "submit", "id": "c1", "job": "j", "arguments": {}, "key": ""}, "key has 0 characters"),
         (
-            {"t": "submit", "id": "c1", "job": "j", "arguments": {}, "key": "k", "on_busy": "rollback"},
-            "on_busy is 'rollback'; legal are enqueue, reject",
+            {"t": "submit", "id": "c1", "job": "j", "arguments": {}, "key": "k", "on_busy": "wait"},
+            "on_busy is 'wait'; legal are enqueue, reject, interrupt, rollback",
         ),
     ],
 )

@@ -141,3 +141,34 @@ async def test_a_list_with_a_row_that_cannot_be_written_is_internal_and_the_conn
         assert [what for what, _ in house.crashes] == ["a command", "a command's reply"]
         del house.runtime.rows["j1"]
         await still_works(peer)
+
+
+@pytest.mark.clause("J4")
+async def test_a_submit_says_what_is_to_be_done_in_a_busy_thread_and_when(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        for place, word in enumerate(("enqueue", "reject", "interrupt", "rollback")):
+            await peer.ask({**submit(f"w{place}"), "on_busy": word})
+        await peer.ask({**submit("later"), "at": 1700000000})
+        await peer.ask({**submit("soon"), "delay_s": 2.5})
+        assert house.runtime.asked == [
+            *((word, None, 0.0) for word in ("enqueue", "reject", "interrupt", "rollback")),
+            ("enqueue", 1700000000, 0.0),
+            ("enqueue", None, 2.5),
+        ]
+        for wrong in ({"on_busy": "wait"}, {"at": -1}, {"delay_s": -0.5}):
+            refused = await peer.ask({**submit("no"), **wrong})
+            assert refused["error"]["code"] == "bad_request"
+        assert len(house.runtime.asked) == 6
+
+
+@pytest.mark.clause("J2")
+async def test_a_job_is_cancelled_by_its_key_over_the_wire(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        early = await peer.ask({"t": "cancel", "id": "a", "key": "k1"})
+        assert early["ok"] == {"answer": "accepted", "job": None}
+        assert [key for _, key in house.runtime.cancelled_keys] == ["k1"]
+        for wrong in ({}, {"job": "j", "key": "k"}, {"key": ""}):
+            refused = await peer.ask({"t": "cancel", "id": "b", **wrong})
+            assert refused["error"]["code"] == "bad_request"

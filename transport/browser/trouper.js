@@ -407,6 +407,7 @@ const TYPES = {
   text: ["a string", (value) => typeof value === "string"],
   texts: ["an array of strings", (value) => Array.isArray(value) && value.every((each) => typeof each === "string")],
   integer: ["an integer", Number.isSafeInteger],
+  number: ["a number", Number.isFinite],
   any: ["a JSON value", (value) => value !== undefined],
   object: ["an object", (value) => typeof value === "object" && value !== null && !Array.isArray(value)],
 };
@@ -414,8 +415,8 @@ const TYPES = {
 /** The fields of each command and their types; one with `?` may be left out.
  * @type {Record<string, Record<string, string>>} */
 const COMMANDS = {
-  submit: { job: "text", arguments: "object", key: "text", thread: "text?", on_busy: "text?" },
-  cancel: { job: "text" },
+  submit: { job: "text", arguments: "object", key: "text", thread: "text?", on_busy: "text?", at: "number?", delay_s: "number?" },
+  cancel: { job: "text?", key: "text?" },
   signal: { job: "text", message: "any", key: "text" },
   mark: { mark: "text", ids: "texts?", job: "text?", upto: "integer?" },
   job: { job: "text" },
@@ -1064,18 +1065,29 @@ export class Client extends EventTarget {
 
   /**
    * Starts a job. The same `key` with the same content gives the same job, so it can be repeated.
-   * @param {{job: string, arguments?: Record<string, any>, thread?: string, key?: string,
-   *   onBusy?: "enqueue" | "reject"}} request
+   * `onBusy`, when the thread has active jobs: wait behind them, be refused, have them end (`interrupt`), or
+   * that and their output goes (`rollback`). `at` (seconds since the epoch) or `delayS`: not to run before.
+   * @param {{job: string, arguments?: Record<string, any>, thread?: string, key?: string, at?: number,
+   *   delayS?: number, onBusy?: "enqueue" | "reject" | "interrupt" | "rollback"}} request
    * @returns {Promise<{job: Job, created: boolean}>}
    */
-  async submit({ job, arguments: args = {}, thread, key = this._newKey(), onBusy }) {
-    return this._ask("submit", { job, arguments: args, key, thread, on_busy: onBusy });
+  async submit({ job, arguments: args = {}, thread, key = this._newKey(), onBusy, at, delayS }) {
+    return this._ask("submit", { job, arguments: args, key, thread, on_busy: onBusy, at, delay_s: delayS });
   }
 
   /** Resolves when the intent is durable; the end of the job follows on the feed. @param {string} job
    * @returns {Promise<{answer: "accepted" | "already_ended" | "unknown", job: Job | null}>} */
   async cancel(job) {
+    if (typeof job !== "string") throw badRequest(`cancel: job is ${said(job)}; legal is a string`);
     return this._ask("cancel", { job });
+  }
+
+  /** As `cancel`, for the job that was or will be submitted with this key. If it has not come yet, its
+   * submit is cancelled from the beginning; then there is no `job` in the answer. @param {string} key
+   * @returns {Promise<{answer: "accepted" | "already_ended" | "unknown", job: Job | null}>} */
+  async cancelKey(key) {
+    if (typeof key !== "string") throw badRequest(`cancel: key is ${said(key)}; legal is a string`);
+    return this._ask("cancel", { key });
   }
 
   /** Sends a message to a job that has not ended. The same `key` with the same content is one message.

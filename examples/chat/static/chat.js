@@ -333,6 +333,14 @@ export class Chat {
     this.changed();
   }
 
+  /** Stops what has been sent before anybody knows whether it arrived: its submit, now or when it is tried
+   * again, gives a job that is cancelled. @param {Sending} sending */
+  async stopSending(sending) {
+    const { job: row } = await this.client.cancelKey(sending.key);
+    if (row) this._row(row);
+    this.changed();
+  }
+
   /** @param {string} job */
   async stop(job) {
     const { job: row } = await this.client.cancel(job);

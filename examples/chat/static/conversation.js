@@ -100,7 +100,10 @@ export class Conversation {
         ),
         h("p", { class: "problem", role: "alert", hidden: true }),
         h("button", {
-          type: "button", class: "quiet", hidden: true,
+          type: "button", class: "quiet", data: { testid: "stop-sending" }, onclick: () => this.chat.stopSending(sending),
+        }, "Stop"),
+        h("button", {
+          type: "button", class: "quiet", hidden: true, data: { testid: "edit-again" },
           onclick: () => {
             this.chat.dismiss(sending);
             this.edit(sending);
@@ -117,7 +120,8 @@ export class Conversation {
     setText(problem, sending.problem);
     problem.hidden = false;
     setText(/** @type {any} */ (element.querySelector(".chip")), "not sent");
-    /** @type {any} */ (element.querySelector("button")).hidden = false;
+    /** @type {any} */ (element.querySelector("[data-testid=stop-sending]")).hidden = true;
+    /** @type {any} */ (element.querySelector("[data-testid=edit-again]")).hidden = false;
   }
 
   async _older() {
