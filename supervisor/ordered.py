@@ -260,6 +260,8 @@ class OrderedChildren(BaseSupervisor):
 
     def _after(self) -> None:
         for child in self._children.values():
+            if child.error is not None:
+                self._note_end(child)  # it was stuck, and crashed when nobody waited for it any more
             child.finish()
         if self._current is not None:
             self._current.refuse()

@@ -12,11 +12,13 @@ from trouper.actors.ref import Delivery
 from trouper.actors.reports import Report, ReportKind
 from trouper.actors.signals import StopReason
 from trouper.supervisor.backoff import Backoff
+from trouper.supervisor.child import ChildState
 from trouper.supervisor.child_spec import ChildContext, ChildSpec, Restart
 from trouper.supervisor.dynamic import DynamicSupervisor
 from trouper.supervisor.errors import MaxRestartIntensity
 from trouper.supervisor.intensity import Intensity
 from trouper.supervisor.keyed import KeyedSupervisor
+from trouper.supervisor.strategy import Strategy
 from trouper.supervisor.supervisor import Supervisor
 
 TRIES = 8  # of two tasks that are due at one instant trio runs either first
@@ -224,3 +226,69 @@ async def test_a_keyed_actor_that_ends_before_its_first_message_does_not_do_so_a
         keyed.ref("a").tell("one")
         await trio.sleep(60)
     assert starts == [0, 1, 3, 7, 7], "it waits longer each time, and the message is not lost"
+
+
+def stubborn(stage: Stage, name: str) -> ChildSpec:
+    """One that is stuck for two seconds when it is stopped."""
+    return stage.child(name, heeds=False, shutdown_s=0, cancel_takes_s=3)
+
+
+async def test_all_who_terminate_a_stuck_child_are_answered_also_if_it_ends_while_its_supervisor_is_busy(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage, answers = Stage(), list[float]()
+    children = [stubborn(stage, "a"), stage.child("b", stop_takes_s=5, shutdown_s=10)]
+    supervisor = Supervisor("top", children, reporter=stage.report)
+
+    async def terminate(name: str, at: float) -> None:
+        await trio.sleep(at)
+        assert await supervisor.terminate_child(name)
+        answers.append(trio.current_time())
+
+    async with running(supervisor):
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(terminate, "a", 0)
+                nursery.start_soon(terminate, "b", 1.5)
+                nursery.start_soon(terminate, "a", 2)
+        assert answers == [6.5] * 3, "a ended at 3, while its supervisor waited for b"
+
+
+@pytest.mark.clause("S2")
+async def test_a_child_that_was_terminated_and_stuck_does_not_come_back_with_its_group(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage = Stage()
+    children = [stubborn(stage, "a"), stage.child("b", stop_takes_s=5, shutdown_s=10), stage.child("c")]
+    supervisor = Supervisor("top", children, strategy=Strategy.ONE_FOR_ALL, reporter=stage.report)
+    async with running(supervisor):
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(supervisor.terminate_child, "a")
+                await trio.sleep(1.5)
+                stage.fail("c", ValueError("boom"))
+        assert trio.current_time() == 6.5, "a ended at 3, while b was stopped for c"
+        await trio.sleep(1)
+        assert supervisor.state_of("a") is ChildState.ENDED
+        assert stage.log == ["a+", "b+", "c+", "c-", "a-", "b-", "b+", "c+"]
+
+
+@pytest.mark.clause("S3")
+async def test_a_stuck_child_that_crashes_after_the_stop_is_reported_all_the_same(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage = Stage()
+
+    async def crash_late(context: ChildContext) -> None:
+        context.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(5)
+            raise ValueError("boom")
+
+    supervisor = Supervisor("top", [ChildSpec("a", crash_late, shutdown_s=0)], reporter=stage.report)
+    async with running(supervisor):
+        pass
+    assert [kind for kind, _ in stage.kinds()] == [ReportKind.STUCK, ReportKind.SHUTDOWN, ReportKind.CRASH]
