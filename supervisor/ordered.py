@@ -194,7 +194,9 @@ class OrderedChildren(BaseSupervisor):
         for other in group:
             if other.state is ChildState.ENDED or other.alive:
                 continue
-            if other.spec.restart is Restart.TEMPORARY:
+            if other.spec.name in self._waiters:
+                self._end_late(other)  # it was terminated before, and has ended while the others were stopped
+            elif other.spec.restart is Restart.TEMPORARY:
                 other.finish()
             else:
                 other.state = ChildState.BACKOFF
@@ -242,9 +244,14 @@ class OrderedChildren(BaseSupervisor):
         for child in reversed(self._children.values()):
             if child.alive:
                 stops.append(await self._stop_one(child, deadline, wait_for_stuck=False))
-            elif child.state in ALIVE and child.error is not None:
-                self._note_end(child)  # it crashed before its turn came, and nobody has told of it
+            else:
+                self._note_crash(child)  # it came before its turn
         return stops
+
+    def _note_crash(self, child: Child) -> None:
+        """Tell of a crash of which the step is in the lane, to which the loop does not come any more."""
+        if child.state in ALIVE and child.error is not None:
+            self._note_end(child)
 
     async def _stop_one(self, child: Child, deadline: float, *, wait_for_stuck: bool) -> StopRecord:
         record = await stop_child(
@@ -260,8 +267,7 @@ class OrderedChildren(BaseSupervisor):
 
     def _after(self) -> None:
         for child in self._children.values():
-            if child.error is not None:
-                self._note_end(child)  # it was stuck, and crashed when nobody waited for it any more
+            self._note_crash(child)  # it was stuck, and crashed when nobody waited for it any more
             child.finish()
         if self._current is not None:
             self._current.refuse()

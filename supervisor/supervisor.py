@@ -238,10 +238,10 @@ class Supervisor(OrderedChildren):
         if child.alive:  # it is stuck: the others need not wait for it
             self._waiters.setdefault(name, []).append(waiter)
             return
-        if child.state is ChildState.RUNNING:
-            self._note_end(child)  # it ended by itself a moment ago
+        self._note_crash(child)  # it ended by itself a moment ago
         self._finish(child)
-        waiter.succeed(True)
+        for each in (waiter, *self._waiters.pop(name, ())):
+            each.succeed(True)
 
     async def _delete(self, name: str, slot: ReplySlot[None]) -> None:
         child = self._children.get(name)
