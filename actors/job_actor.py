@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any, TypeVar
 
 import attrs
@@ -100,6 +101,7 @@ class JobActor(Actor[JobMessage]):
         self._early: StopCause | None = None
         """Told to stop before there was an attempt to stop."""
         self._scope = trio.CancelScope()
+        self._looking = trio.CancelScope()
         self._task: trio.lowlevel.Task | None = None
         self._ending: Ending | None = None
         self._ended = trio.Event()
@@ -135,7 +137,8 @@ class JobActor(Actor[JobMessage]):
             if reason is not StopReason.CRASHED and not self._settled:
                 if not self._ended.is_set() and self._attempt.unsafe is None:
                     self._ending = _BY_CAUSE[StopCause.RELEASE]
-                await self._settle(tries=1)
+                with suppress(StoreUnavailable):
+                    await self._settle(tries=1)
         finally:
             self._outputs.close_log(self._attempt.log)
             self._ports.bells.close(self.job, self._attempt.bell)
@@ -144,6 +147,7 @@ class JobActor(Actor[JobMessage]):
 
     def _stopping(self) -> None:
         """A reason has been recorded: cancel the function, and give it its grace."""
+        self._looking.cancel()
         self._scope.cancel()
         self.context.nursery.start_soon(self._watch_grace)
 
@@ -177,12 +181,14 @@ class JobActor(Actor[JobMessage]):
             return
         attempt = self._attempt = Attempt(self.job, prefix, self._ports, self._stopping)
         self._outputs.open_log(self.job, attempt.log)
-        # A cancel that was committed before anybody could tell this actor is found in the row.
-        row = await patiently(lambda: self._ports.store.job(self.job.id))
-        if row is not None:
-            attempt.bell.ring(row.signals)
-            if row.cancel_requested:
-                attempt.stop(StopCause.CANCEL)
+        # A cancel that was committed before anybody could tell this actor is found in the row. An attempt
+        # that is told to stop does not wait for that: it would seem stuck while the store is down.
+        with self._looking:
+            row = await patiently(lambda: self._ports.store.job(self.job.id))
+            if row is not None:
+                attempt.bell.ring(row.signals)
+                if row.cancel_requested:
+                    attempt.stop(StopCause.CANCEL)
         if self._early is not None:
             attempt.stop(self._early)
         if self.job.options.timeout_s is not None:

@@ -1,0 +1,98 @@
+"""A runtime in virtual time, and what must hold of it however it went."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
+from typing import Any, TypeVar
+
+import attrs
+import trio
+
+import trouper
+from trouper.actors.job_spec import Call
+from trouper.actors.output_pieces import End, Transcript
+from trouper.actors.reports import Report, ReportKind
+from trouper.simulation import World
+from trouper.store.errors import DataRefused, StoreUnavailable
+from trouper.store.urls import StoreFactory
+
+T = TypeVar("T")
+
+CLOSE_S = 40.0
+"""How long a runtime may take to end, with a store that hangs: its one deadline, and what is waited for."""
+
+
+async def insist(call: Callable[[], Awaitable[T]]) -> T:
+    """As a caller does who is told that it may be tried again."""
+    while True:
+        try:
+            return await call()
+        except (StoreUnavailable, DataRefused):
+            await trio.sleep(0.5)
+
+
+@attrs.define
+class Stage:
+    """Where a scenario plays."""
+
+    world: World
+    store: StoreFactory | str
+    reports: list[Report] = attrs.field(factory=list)
+
+    @asynccontextmanager
+    async def runtime(self, *jobs: Any) -> AsyncIterator[trouper.Runtime]:
+        """A runtime that must end in time, whatever went wrong (S5)."""
+        began = trio.current_time()
+        async with trouper.open_runtime(
+            self.store, jobs=jobs, seams=self.world.seams, on_report=self.reports.append
+        ) as runtime:
+            yield runtime
+            began = trio.current_time()
+        took = trio.current_time() - began
+        assert took <= CLOSE_S, f"it took {took} s to close"
+
+    def of_ours(self, *, stuck: bool) -> list[Report]:
+        """Crashes that no job made, and tasks that were taken for stuck."""
+        kinds = (ReportKind.CRASH, ReportKind.STUCK) if stuck else (ReportKind.CRASH,)
+        bad = [report for report in self.reports if report.kind in kinds]
+        return [report for report in bad if "on purpose" not in report.reason]
+
+
+async def submit(runtime: trouper.Runtime, call: Call, key: str, **options: Any) -> str:
+    """Submit until it is admitted; the job's id."""
+    job = await insist(lambda: runtime.submit(call, user="ada", idempotency_key=key, **options))
+    return job.id
+
+
+async def read(runtime: trouper.Runtime, job_id: str) -> Transcript:
+    """The output as somebody has it who reads along. Who is told that the store is down begins again."""
+
+    async def whole() -> Transcript:
+        transcript = Transcript()
+        async with aclosing(runtime.read(job_id)) as output:
+            async for piece in output:
+                transcript.add(piece)
+        return transcript
+
+    return await insist(whole)
+
+
+async def check(
+    runtime: trouper.Runtime,
+    job_id: str,
+    *,
+    state: str,
+    text: str,
+    told: tuple[str, ...] = ("ended",),
+) -> trouper.Job:
+    """It ended so, once, and its output is that, without a gap; these notifications are there, once."""
+    job = await insist(lambda: runtime.wait(job_id))
+    assert job.state.value == state, f"{job.state} ({job.reason}: {job.error})"
+    transcript = await read(runtime, job_id)
+    assert transcript.text == text
+    assert isinstance(transcript.end, End)
+    assert transcript.end.verified
+    inbox = await insist(lambda: runtime.inbox("ada"))
+    assert sorted(row.kind for row in inbox if row.job == job_id) == sorted(told)
+    return job
