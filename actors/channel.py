@@ -24,12 +24,14 @@ from trouper.actors.channel_items import (
     FeedSnapshot,
     GoneItem,
     OutputItem,
+    PlacesItem,
     ProgressItem,
     RewindItem,
 )
 from trouper.actors.feed import FeedWindow
 from trouper.actors.options import ChannelLimits
 from trouper.actors.outputs import OutputHead, Outputs
+from trouper.store.protocol import QueuePlaces
 
 
 class TooManyAttached(ValueError):
@@ -102,6 +104,8 @@ class SubscriberChannel:
         self._window: FeedWindow | None = None
         self._feed_slot: FeedSnapshot | FeedChanges | None = None
         self._feed_asked = wants_feed
+        self._places: QueuePlaces = ()
+        self._places_told: QueuePlaces = ()
         self._attached: dict[str, _Attachment] = {}
         self._dirty: dict[str, None] = {}
         self._sent = 0
@@ -173,6 +177,12 @@ class SubscriberChannel:
         self._feed_slot = slot
         self._ready()
 
+    def set_places(self, places: QueuePlaces) -> None:
+        """The places of the user's jobs in the queue are these now; only the latest are told."""
+        if self.wants_feed and places != self._places:
+            self._places = places
+            self._ready()
+
     def feed_changed(self) -> None:
         self._ready()
 
@@ -202,7 +212,11 @@ class SubscriberChannel:
     @property
     def pending(self) -> bool:
         """Whether ``take`` would give something now."""
-        return self._feed_due() or bool(self._dirty and (self._room() > 0 or self._any_control()))
+        return (
+            self._feed_due()
+            or self._places != self._places_told
+            or bool(self._dirty and (self._room() > 0 or self._any_control()))
+        )
 
     @property
     def feed_pending(self) -> bool:
@@ -219,6 +233,9 @@ class SubscriberChannel:
         if self._feed_due():
             while (feed := self._take_feed()) is not None:  # a snapshot, and what has come since
                 items.append(feed)
+        if self._places != self._places_told:
+            self._places_told = self._places
+            items.append(PlacesItem(self._places))
         budget = min(max_bytes, self._room())
         self._taking_from = self._sent
         for job_id in list(self._dirty):

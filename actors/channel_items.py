@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from trouper.store.protocol import Changes, Snapshot
+from trouper.store.protocol import Changes, QueuePlaces, Snapshot
 from trouper.store.records import JobState
 
 END_BYTES = 64
@@ -23,6 +23,13 @@ class FeedSnapshot:
 class FeedChanges:
     epoch: str
     changes: Changes
+
+
+@attrs.frozen
+class PlacesItem:
+    """The places in the queue of all the user's jobs that have one."""
+
+    places: QueuePlaces
 
 
 @attrs.frozen
@@ -72,5 +79,5 @@ class GoneItem:
     reason: str
 
 
-OtherItem = FeedSnapshot | FeedChanges | ProgressItem | RewindItem | EndItem | GoneItem
+OtherItem = FeedSnapshot | FeedChanges | PlacesItem | ProgressItem | RewindItem | EndItem | GoneItem
 ChannelItem = OutputItem | OtherItem

@@ -18,6 +18,9 @@ class Subscribers:
     def __len__(self) -> int:
         return sum(map(len, self._by_user.values()))
 
+    def __contains__(self, user: object) -> bool:
+        return user in self._by_user
+
     def add(self, channel: SubscriberChannel) -> None:
         self._by_user.setdefault(channel.user, {})[channel] = None
 

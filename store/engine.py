@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -32,6 +32,7 @@ from trouper.store.protocol import (
     OutputRange,
     OutputSource,
     QueueFull,
+    QueuePlaces,
     Refused,
     Saved,
     Savepoint,
@@ -210,6 +211,14 @@ class EngineStore(abc.ABC):
     async def dead_completions(self, *, before: str | None = None, limit: int = 50) -> tuple[Completion, ...]:
         limit = self._page(limit)
         return await self._query(lambda tables: tuple(tables.completions.dead(before, limit)))
+
+    async def queue_places(
+        self, wanted: Container[str], *, per_user: int = 20, users: int = 1000
+    ) -> Mapping[str, QueuePlaces]:
+        now = self._seams.wall()
+        return await self._query(
+            lambda tables: queries.queue_places(tables, now, wanted, per_user=per_user, users=users)
+        )
 
     async def running(self) -> tuple[Job, ...]:
         return await self._query(lambda tables: tuple(tables.running(self.boot)))

@@ -79,3 +79,9 @@ def queued_named(queued: Iterable[Candidate], name: str, unknown: bool) -> list[
         each for each in queued if each.job.name == name and (each.job.unknown_until is not None) == unknown
     ]
     return sorted(found, key=lambda each: (each.job.unknown_until or 0.0, each.place))
+
+
+def waiting_users(queued: Iterable[Candidate], turns: Mapping[str, Turn]) -> list[tuple[str, int]]:
+    """See ``Tables.waiting_users``."""
+    counts = Counter(candidate.job.user for candidate in queued)
+    return sorted(counts.items(), key=lambda item: turns[item[0]])

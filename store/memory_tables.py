@@ -142,8 +142,18 @@ class MemoryTables:
         passed: Mapping[str, int],
         names: Collection[str] | None,
     ) -> tuple[Candidate, Turn] | None:
-        turns = {user: rows.turn for user, rows in self._users.items()}
+        turns = self._turns()
         return memory_queue.next_due(self._candidates(), turns, now, per_user, turn, passed, names)
+
+    def waiting_users(self, limit: int) -> list[tuple[str, int]]:
+        return memory_queue.waiting_users(self._queued(), self._turns())[:limit]
+
+    def due_of(self, user: str, now: float, limit: int) -> list[str]:
+        jobs = (candidate.job for candidate in self._queued())
+        return [job.id for job in jobs if job.user == user and job.run_at <= now][:limit]
+
+    def _turns(self) -> dict[str, Turn]:
+        return {user: rows.turn for user, rows in self._users.items()}
 
     def served(self, user: str) -> None:
         rows = self._users[user]

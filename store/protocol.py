@@ -25,6 +25,8 @@ from trouper.store.views import Changes as Changes
 from trouper.store.views import Names as Names
 from trouper.store.views import OutputHead as OutputHead
 from trouper.store.views import OutputRange as OutputRange
+from trouper.store.views import QueuePlaces as QueuePlaces
+from trouper.store.views import QueueStore
 from trouper.store.views import Snapshot as Snapshot
 
 # --- submitting ---------------------------------------------------------------------------------
@@ -280,7 +282,7 @@ class CommitNotice:
     due: bool
 
 
-class Store(LeasedStore, CompletionStore, SignalStore, Protocol):
+class Store(LeasedStore, CompletionStore, SignalStore, QueueStore, Protocol):
     """What is remembered. One instance is one start (*boot*) of the store.
 
     ``run`` is the store's task: it opens the engine, raises ``boot``, calls ``task_status.started``

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from trouper.store.protocol import Changes, OutputHead, OutputRange, Snapshot
+from collections.abc import Container
+from itertools import accumulate
+
+from trouper.store.protocol import Changes, OutputHead, OutputRange, QueuePlaces, Snapshot
 from trouper.store.records import ThreadSummary
 from trouper.store.tables import Tables
 
@@ -35,6 +38,28 @@ def snapshot(tables: Tables, user: str, notifications: int) -> Snapshot:
         tuple(tables.notifications_of(user, None, notifications)),
         tables.counts(user),
     )
+
+
+def queue_places(
+    tables: Tables, now: float, wanted: Container[str], *, per_user: int, users: int
+) -> dict[str, QueuePlaces]:
+    """See ``Store.queue_places``.
+
+    The k-th job of a user starts in round k of the turns: after k jobs of each who comes before the user in a
+    round and k-1 of each who comes after, as far as they have so many.
+    """
+    waiting = tables.waiting_users(users)
+    counts = [queued for _, queued in waiting]
+    # sums[k][n]: how many of the first n users' jobs start in the first k rounds.
+    sums = [list(accumulate((min(k, count) for count in counts), initial=0)) for k in range(per_user + 1)]
+    places: dict[str, QueuePlaces] = {}
+    for turn, (user, _) in enumerate(waiting):
+        if user in wanted:
+            places[user] = tuple(
+                (job_id, sums[k][turn] + sums[k - 1][-1] - sums[k - 1][turn + 1] + k)
+                for k, job_id in enumerate(tables.due_of(user, now, per_user), 1)
+            )
+    return places
 
 
 def output_head(tables: Tables, job_id: str) -> OutputHead | None:

@@ -75,3 +75,13 @@ NEXT_ORPHAN = (
     f"SELECT ord, {JOB_COLUMNS} FROM jobs INDEXED BY jobs_running WHERE state = 'running'"
     " AND boot IS NOT ? AND ord > ? ORDER BY ord LIMIT 1"
 )
+
+# What the places in the queue are told from.
+WAITING_USERS = (
+    "SELECT user, queued FROM users INDEXED BY users_waiting WHERE queued > 0 AND typeof(queued) = 'integer'"
+    " ORDER BY served, since LIMIT ?"
+)
+DUE_OF = (
+    "SELECT id FROM jobs INDEXED BY jobs_waiting WHERE user = ? AND state = 'queued' AND run_at <= ?"
+    " ORDER BY ord LIMIT ?"
+)

@@ -19,6 +19,7 @@ from trouper.store.sqlite_log import LogHead, SqliteLog
 from trouper.store.sqlite_open import is_outage
 from trouper.store.sqlite_queue import (
     CLOCK_JUMPED,
+    DUE_OF,
     NEXT_DUE,
     NEXT_EXPIRED,
     NEXT_ORPHAN,
@@ -26,6 +27,7 @@ from trouper.store.sqlite_queue import (
     NEXT_UNKNOWN,
     QUEUED_NAMED,
     QUEUED_NAMES,
+    WAITING_USERS,
 )
 from trouper.store.sqlite_rows import (
     JOB_COLUMNS,
@@ -176,6 +178,12 @@ class SqliteTables:
         (job,) = self._read_jobs([rest])
         assert isinstance(ord, int)
         return Candidate(job, ord)
+
+    def waiting_users(self, limit: int) -> list[tuple[str, int]]:
+        return self._db.execute(WAITING_USERS, (limit,)).fetchall()
+
+    def due_of(self, user: str, now: float, limit: int) -> list[str]:
+        return [id for (id,) in self._db.execute(DUE_OF, (user, now, limit))]
 
     def served(self, user: str) -> None:
         self._db.execute(

@@ -117,6 +117,14 @@ class Tables(Protocol):
         neither can be done, what it did is undone, the row is set aside, and this is None."""
         ...
 
+    def waiting_users(self, limit: int) -> list[tuple[str, int]]:
+        """(user, how many rows are queued) of those with any, in the order of their turns."""
+        ...
+
+    def due_of(self, user: str, now: float, limit: int) -> list[str]:
+        """The ids of queued rows of ``user`` with ``run_at`` ≤ ``now``, oldest first."""
+        ...
+
     def served(self, user: str) -> None:
         """A job of ``user`` is started: everybody else's turn comes before the next one of this user."""
         ...

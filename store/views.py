@@ -3,7 +3,8 @@ claim may take."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Container, Mapping
+from typing import Protocol
 
 import attrs
 
@@ -29,6 +30,21 @@ class Snapshot:
     jobs: tuple[Job, ...]
     notifications: tuple[Notification, ...]
     counts: Counts
+
+
+QueuePlaces = tuple[tuple[str, int], ...]
+"""A user's next jobs to start, as (job id, place), 1 for the next of all."""
+
+
+class QueueStore(Protocol):
+    """The part of ``Store`` for what waits."""
+
+    async def queue_places(
+        self, wanted: Container[str], *, per_user: int = 20, users: int = 1000
+    ) -> Mapping[str, QueuePlaces]:
+        """The places of the next ``per_user`` due jobs of each waiting user that is ``wanted``, looking at no
+        more than ``users`` users: as if each start needed nothing but a free place, and no job more came."""
+        ...
 
 
 @attrs.frozen

@@ -28,6 +28,12 @@ class RuntimeOptions:
     """Queued jobs of one user; a submit beyond is refused."""
     max_sessions: int = attrs.field(default=20_000, validator=_at_least_one)
     """Open sessions, over all users; a further one is refused."""
+    places_interval_s: float = 1.0
+    """How often, at most, sessions are told the places of their queued jobs."""
+    places_per_user: int = attrs.field(default=20, validator=_at_least_one)
+    """The queued jobs of a user, next first, whose places are told."""
+    places_users: int = attrs.field(default=1_000, validator=_at_least_one)
+    """Waiting users who are looked at for it; who comes behind them is told no place."""
     max_delay_s: float = 366 * 86_400.0
     """How far ahead a job may be put off, by ``delay`` or ``at``."""
     unknown_job_s: float = 3600.0

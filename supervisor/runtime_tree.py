@@ -63,6 +63,7 @@ from trouper.supervisor.intensity import Intensity
 from trouper.supervisor.keyed import KeyedSupervisor
 from trouper.supervisor.lease import LeaseKeeper
 from trouper.supervisor.options import RuntimeOptions
+from trouper.supervisor.queue_board import QueueBoard
 from trouper.supervisor.refusals import TooManySessions
 from trouper.supervisor.strategy import Strategy
 from trouper.supervisor.supervisor import Supervisor
@@ -92,8 +93,6 @@ class RuntimeTree:
         self.ready = False
         self.running: dict[str, ActorRef[JobMessage]] = {}
         """Job id → actor, of the attempts that run here."""
-        self.queued = 0
-        """Queued rows, over all users, as of the last claim."""
         self.subscribers = Subscribers()
         self.outputs = Outputs(options.channels.pages, self._page_wanted)
         self.desk = ChannelDesk(self.tell_notifier)
@@ -138,6 +137,7 @@ class RuntimeTree:
             stopping=lambda: self.stopping,
         )
         completions_spec, self.completions = completions_child(self.hooks)
+        self.board = QueueBoard(self.store, self.subscribers, options)
         core = Supervisor(
             "core",
             [
@@ -145,6 +145,7 @@ class RuntimeTree:
                 self.notifiers.child_spec(),
                 self.jobs.child_spec(),
                 expiry_spec,
+                ChildSpec("queue_board", self.board.run),
                 completions_spec,
             ],
             strategy=Strategy.ONE_FOR_ONE,
@@ -250,7 +251,7 @@ class RuntimeTree:
             stopping=lambda: self.stopping,
             wake_notifiers=self._wake_notifiers,
             room=self._room,
-            counted=self._count_queued,
+            counted=self.board.counted,
             enter=self._enter_job,
             look=self._row_changed,
             names=self.specs.keys(),
@@ -263,9 +264,6 @@ class RuntimeTree:
             return 0
         stuck_too = 2 * self.options.max_running - self.jobs.statistics().children
         return max(0, min(self.options.max_running - len(self.running), stuck_too))
-
-    def _count_queued(self, queued: int) -> None:
-        self.queued = queued
 
     def _enter_job(self, job: Job) -> Callable[[], Awaitable[None]]:
         ports = AttemptPorts(
@@ -306,6 +304,7 @@ class RuntimeTree:
     def _committed(self, notice: CommitNotice) -> None:
         """The step after each commit."""
         self.outputs.committed(notice)
+        self.board.committed(notice)
         for user, seq in notice.feeds.items():
             self.notifiers.tell_if_active(user, FeedMoved(seq))
         for job in notice.jobs:
@@ -380,6 +379,7 @@ class RuntimeTree:
         self.subscribers.add(channel)
         if wants_feed:
             self.tell_notifier(user, OpenFeed(channel))
+            self.board.opened()
         return channel
 
     def close_channel(self, channel: SubscriberChannel) -> None:

@@ -17,7 +17,7 @@ def usage(tree: RuntimeTree) -> dict[str, Any]:
         channel.statistics() for user in tree.subscribers.users() for channel in tree.subscribers.of(user)
     ]
     return {
-        "queued": {"now": tree.queued, "max": tree.options.max_queued},
+        "queued": {"now": tree.board.queued, "max": tree.options.max_queued},
         "running": {"now": len(tree.running), "max": tree.options.max_running},
         "sessions": {"now": len(channels), "max": tree.options.max_sessions},
         "attached": {

@@ -286,6 +286,10 @@ class ClientCore:
         self._resync_due |= ask
         return [FeedChanged()] if self.feed.seq != before else []
 
+    def _on_queue(self, item: WireItem) -> list[CoreEvent]:
+        self.feed.queue(item)
+        return [FeedChanged()]
+
     def _on_progress(self, item: WireItem) -> list[CoreEvent]:
         progress = parse_progress(item)
         output = self._outputs.get(string(item, "job"))
@@ -386,6 +390,7 @@ _HANDLERS: dict[str, Callable[[ClientCore, WireItem], list[CoreEvent]]] = {
     "reply": ClientCore._on_reply,
     "snapshot": ClientCore._on_snapshot,
     "feed": ClientCore._on_feed,
+    "queue": ClientCore._on_queue,
     "progress": ClientCore._on_progress,
     "output": ClientCore._on_output,
     "rewind": ClientCore._on_rewind,

@@ -34,6 +34,8 @@ class FeedChange:
     notifications: tuple[NotificationView, ...]
     counts: Counts
     replaced: bool
+    places: Mapping[str, int]
+    """See ``FeedState.places``."""
 
 
 class FeedState:
@@ -50,6 +52,8 @@ class FeedState:
         self._jobs: dict[str, JobView] = {}
         self._notifications: dict[str, NotificationView] = {}
         self._resyncing = False
+        self.places: Mapping[str, int] = MappingProxyType({})
+        """Job id → place in the queue, 1 for the next to start; of those that were told one."""
 
     @property
     def jobs(self) -> Mapping[str, JobView]:
@@ -67,9 +71,13 @@ class FeedState:
         """What ``hello`` and ``resync`` tell; None while nothing is held."""
         return None if self.epoch is None else {"epoch": self.epoch, "seq": self.seq}
 
-    def changes_since(self, seq: int, snapshots: int) -> FeedChange | None:
-        """The rows changed after ``seq``, for a reader that saw ``snapshots`` of them; None: none."""
-        if self.epoch is None or (seq == self.seq and snapshots == self.snapshots):
+    def changes_since(
+        self, seq: int, snapshots: int, places: Mapping[str, int] | None = None
+    ) -> FeedChange | None:
+        """The rows changed after ``seq``, for a reader that saw ``snapshots`` of them and these ``places``
+        (None: to whom they do not matter); None: nothing has changed."""
+        seen = seq == self.seq and snapshots == self.snapshots and places in (None, self.places)
+        if self.epoch is None or seen:
             return None
         replaced = snapshots != self.snapshots
         if replaced:
@@ -81,6 +89,7 @@ class FeedState:
             notifications=tuple(row for row in self._notifications.values() if row.seq > seq),
             counts=self.counts,
             replaced=replaced,
+            places=self.places,
         )
 
     # --- what the server sends ------------------------------------------------------------------
@@ -88,6 +97,13 @@ class FeedState:
     def connection_opened(self) -> None:
         """A resync that was asked for on the last connection is answered by none."""
         self._resyncing = False
+        if self.places:
+            self.places = MappingProxyType({})
+
+    def queue(self, item: WireItem) -> None:
+        """Replace the places in the queue."""
+        given = {string(row, "job"): integer(row, "place") for row in rows(item, "places")}
+        self.places = MappingProxyType(given)
 
     def snapshot(self, item: WireItem) -> bool:
         """Replace everything. True if it brought notifications."""

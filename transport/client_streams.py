@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import trio
@@ -101,6 +101,7 @@ class Changes:
         self._on_close = on_close
         self._seq = -1
         self._snapshots = -1
+        self._places: Mapping[str, int] | None = None
         self._closed = False
         self.changed = trio.lowlevel.ParkingLot()
 
@@ -110,9 +111,10 @@ class Changes:
     async def __anext__(self) -> FeedChange:
         await trio.lowlevel.checkpoint()
         while not self._closed:
-            change = self._core.feed.changes_since(self._seq, self._snapshots)
+            change = self._core.feed.changes_since(self._seq, self._snapshots, self._places)
             if change is not None:
                 self._seq, self._snapshots = change.seq, self._core.feed.snapshots
+                self._places = change.places
                 return change
             if self._owner.stopped is not None:
                 raise self._owner.stopped

@@ -294,6 +294,20 @@ class Feed(Item):
 
 
 @attrs.frozen
+class Place:
+    """A queued job's place: 1 for the next to start."""
+
+    job: str
+    place: int
+
+
+@attrs.frozen
+class Queue(Item):
+    t: ClassVar[str] = "queue"
+    places: tuple[Place, ...]
+
+
+@attrs.frozen
 class Progress(Item):
     t: ClassVar[str] = "progress"
     job: str

@@ -12,6 +12,7 @@ from trouper.actors.channel_items import (
     FeedSnapshot,
     GoneItem,
     OtherItem,
+    PlacesItem,
     ProgressItem,
     RewindItem,
 )
@@ -40,6 +41,8 @@ def channel_item(item: OtherItem) -> messages.Item:
                 tuple(map(notification_row, snapshot.notifications)),
                 counts(snapshot.counts),
             )
+        case PlacesItem(places):
+            return messages.Queue(tuple(messages.Place(job, place) for job, place in places))
         case ProgressItem():
             return messages.Progress(
                 item.job_id, item.attempt, finite(item.done) or 0, finite(item.total), item.note

@@ -367,3 +367,27 @@ def test_a_window_that_the_server_would_refuse_is_refused_at_the_call(wrong: Any
         core.set_coalesce(wrong)
     core.opened()
     assert "coalesce_ms" not in core.take()[0]
+
+
+@pytest.mark.clause("J4")
+def test_places_in_the_queue_are_replaced_and_told_as_a_change_and_end_with_the_connection() -> None:
+    core = connected(None, wire.snapshot(1, jobs=(wire.job("a", state="queued", seq=1),)))
+    seen = core.feed.snapshots, core.feed.places
+    assert core.received([{"t": "queue", "places": [{"job": "a", "place": 3}, {"job": "b", "place": 9}]}])
+    assert dict(core.feed.places) == {"a": 3, "b": 9}
+    change = core.feed.changes_since(1, *seen)
+    assert change is not None
+    assert (change.jobs, dict(change.places)) == ((), {"a": 3, "b": 9})
+    assert core.feed.changes_since(1, seen[0], change.places) is None
+    core.received([{"t": "queue", "places": [{"job": "a", "place": 1}]}])
+    assert dict(core.feed.places) == {"a": 1}
+    core.closed(1006)
+    core.opened()
+    assert dict(core.feed.places) == {}
+
+
+@pytest.mark.parametrize("places", [None, {}, [7], [{"job": 7, "place": 1}], [{"job": "a", "place": "1"}]])
+def test_places_that_are_none_break_the_connection(places: object) -> None:
+    core = connected(None, wire.snapshot(1))
+    (broken,) = core.received([{"t": "queue", "places": places}])
+    assert isinstance(broken, Broken)

@@ -266,3 +266,20 @@ async def test_a_job_is_cancelled_by_its_key_before_it_comes_and_another_ends_wh
         assert states == [("cancelled", "superseded"), ("queued", None)]
         with pytest.raises(CommandFailed, match="legal is 'enqueue'"):
             await ada.submit("echo", {"text": "", "gate": ""}, on_busy="rollback", delay=1)
+
+
+@pytest.mark.clause("J4")
+async def test_a_client_sees_its_place_in_the_queue_and_that_it_is_over() -> None:
+    async with open_client() as (client, _):
+        first = await client.submit("echo", {"text": "ab", "gate": "line"}, thread="t")
+        second = await client.submit("echo", {"text": "", "gate": ""}, thread="t")
+        seen: list[dict[str, int]] = []
+        async for change in client.changes():
+            if not seen or seen[-1] != dict(change.places):
+                seen.append(dict(change.places))
+            if second.id in change.places:
+                GATES["line"].set()
+            if client.feed.jobs.get(second.id, second).ended and not change.places:
+                break
+        assert seen[-2:] == [{second.id: 1}, {}]
+        assert client.feed.jobs[first.id].state == "completed"

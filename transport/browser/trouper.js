@@ -34,8 +34,9 @@
  *   retryAt: when it tries again, on the client's clock (`client.now()`, milliseconds). failures:
  *   connections in a row that could not be made or did not last `stableMs`; 0 while open.
  * @typedef {{epoch: string | null, seq: number, generation: number, jobs: ReadonlyMap<string, Job>,
- *   notifications: readonly Notification[], counts: Counts, user: string | null,
- *   connection: Connection}} Snapshot
+ *   notifications: readonly Notification[], counts: Counts, places: ReadonlyMap<string, number>,
+ *   user: string | null, connection: Connection}} Snapshot
+ *   places: job id → its place in the queue, 1 for the next to start, where one was told.
  *   generation rises when the server replaced the whole state: what was asked for by command before
  *   may have changed unheard since.
  * @typedef {{type: "text", text: string, attempt: number, n: number | null}
@@ -321,6 +322,8 @@ export class Feed {
     this.notifications = [];
     /** @type {Counts} */
     this.counts = { unseen: 0, unread: 0 };
+    /** Job id → place in the queue. @type {Map<string, number>} */
+    this.places = new Map();
     /** Ids whose one effect has taken place. @type {Set<string>} */
     this.told = new Set();
   }
@@ -660,6 +663,10 @@ export class ClientCore {
     else if (item.t === "welcome") this._welcome(item);
     else if (item.t === "reply") this._reply(item);
     else if (item.t === "snapshot" || item.t === "feed") this._feed(item);
+    else if (item.t === "queue") {
+      this.feed.places = new Map(item.places.map((/** @type {any} */ { job, place }) => [job, place]));
+      this.effects.push({ type: "feed", jobs: [], notifications: [], fresh: [] });
+    }
     else if (item.t === "error") this.effects.push({ type: "fault", code: item.code, message: item.message });
     else if (OUTPUT_ITEMS.has(item.t)) this._output(item);
     // Other types are of a later version of the protocol, which says to pass over them.
@@ -669,6 +676,7 @@ export class ClientCore {
   _welcome(item) {
     this.user = item.user;
     this.window = item.window;
+    if (this.feed.places.size) this.feed.places = new Map(); // the server tells them anew
     this.silenceMs = item.silence_ms;
     if (this.feed.epoch !== null && item.epoch !== this.feed.epoch) this._void();
     this.effects.push({ type: "welcome", item });
@@ -1039,9 +1047,9 @@ export class Client extends EventTarget {
 
   /** The present state: the same object until something changes. @returns {Snapshot} */
   getSnapshot() {
-    const { epoch, seq, generation, jobs, notifications, counts } = this._core.feed;
+    const { epoch, seq, generation, jobs, notifications, counts, places } = this._core.feed;
     this._snapshot ??= Object.freeze({
-      epoch, seq, generation, jobs, notifications, counts, user: this._core.user, connection: this._connection,
+      epoch, seq, generation, jobs, notifications, counts, places, user: this._core.user, connection: this._connection,
     });
     return this._snapshot;
   }

@@ -91,6 +91,10 @@ export class MessageView {
     let text = STATES[job.state] ?? job.state;
     if (active(job) && job.cancel_requested) text = "stopping…";
     else if (job.state === "running" && job.attempt > 1) text += `, attempt ${job.attempt}`;
+    else if (job.state === "queued" && this.chat.snapshot.places.has(job.id)) {
+      const place = this.chat.snapshot.places.get(job.id);
+      text = place === 1 ? "queued, next to start" : `queued, number ${place} in line`;
+    } else if (job.state === "queued" && job.reason === "unknown_job") text = "waiting: this is not offered at present";
     else if (job.state === "queued" && job.attempt > 0) text = `waiting for attempt ${job.attempt + 1}`;
     setText(this.chip, text);
     this.chip.dataset.state = job.state;

@@ -16,7 +16,7 @@ const JOB = { id: "j1", name: "ask", thread: "t1", state: "completed", created_a
 /** A chat on a client that answers from memory and keeps what it was asked. */
 function open({ unread = 0, notifications = [] } = {}) {
   const asked = [];
-  const snapshot = { generation: 1, jobs: new Map(), notifications, counts: { unseen: 0, unread } };
+  const snapshot = { generation: 1, jobs: new Map(), places: new Map(), notifications, counts: { unseen: 0, unread } };
   const fake = {
     subscribe: () => {},
     getSnapshot: () => snapshot,

@@ -451,3 +451,16 @@ test("how long output may be gathered is said in the hello and when it changes",
   core.opened();
   assert.deepEqual(core.out.splice(0), [{ t: "hello", visible: true, coalesce_ms: 0 }]);
 });
+
+test("places in the queue replace the ones before, and a new connection begins with none", () => {
+  const core = greeted();
+  core.receive([{ t: "queue", places: [{ job: "a", place: 3 }, { job: "b", place: 9 }] }]);
+  assert.deepEqual([...core.feed.places], [["a", 3], ["b", 9]]);
+  assert.deepEqual(core.effects.splice(0).map(({ type }) => type), ["feed"]);
+  core.receive([{ t: "queue", places: [] }]);
+  assert.equal(core.feed.places.size, 0);
+  core.receive([{ t: "queue", places: [{ job: "a", place: 1 }] }]);
+  core.opened();
+  core.receive([WELCOME, snapshot()]);
+  assert.equal(core.feed.places.size, 0);
+});

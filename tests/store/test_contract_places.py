@@ -1,0 +1,63 @@
+"""The contract of every engine: the places of waiting jobs in the queue (J4)."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from tests.store.support import World, look, options
+from trouper.store.protocol import EndingKind
+from trouper.store.sqlite_queue import DUE_OF, WAITING_USERS
+
+pytestmark = pytest.mark.clause("J4")
+
+USERS = ("ada", "bob", "cy", "dot")
+
+
+async def places(world: World, *users: str, **bounds: int) -> dict[str, int]:
+    found = await world.store.queue_places(users or USERS, **bounds)
+    return {job_id: place for of_user in found.values() for job_id, place in of_user}
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_jobs_start_in_the_order_of_their_places(world: World, seed: int) -> None:
+    draw = random.Random(seed)
+    for place in range(30):
+        await world.admit(f"j{place}", user=draw.choice(USERS))
+        if draw.random() < 0.2:
+            (job,) = (await world.store.claim(1)).started
+            await world.end(job)
+    told = await places(world)
+    assert sorted(told.values()) == list(range(1, len(told) + 1))
+    started = [job.id for job in (await world.store.claim(99)).started]
+    assert started == sorted(told, key=lambda job_id: told[job_id])
+
+
+async def test_only_the_users_asked_for_are_told_and_only_of_jobs_that_wait_and_are_due(world: World) -> None:
+    retried = await world.start("c1", user="cy", options=options(attempts=2, backoff_base_s=9.0))
+    await world.end(retried, EndingKind.CRASHED)
+    await world.start("runs")
+    await world.admit("a1")
+    await world.admit("later", delay_s=5.0)
+    await world.admit("b1", user="bob")
+    assert set(await places(world, "ada", "cy", "nobody")) == {"a1"}
+    assert set(await places(world)) == {"a1", "b1"}
+
+
+async def test_so_many_users_and_jobs_of_each_are_looked_at(world: World) -> None:
+    for user in USERS:
+        for place in range(4):
+            await world.admit(f"{user}{place}", user=user)
+    told = await places(world, per_user=2, users=3)
+    assert told == {"ada0": 1, "bob0": 2, "cy0": 3, "ada1": 4, "bob1": 5, "cy1": 6}
+
+
+async def test_places_are_read_along_indexes_alone(sqlite: World) -> None:
+    for query, step in (
+        (WAITING_USERS, "SCAN users USING INDEX users_waiting"),
+        (DUE_OF, "SEARCH jobs USING INDEX jobs_waiting (user=?)"),
+    ):
+        assert [row[3] for row in look(sqlite.path, f"EXPLAIN QUERY PLAN {query.replace('?', '0')}")] == [
+            step
+        ]
