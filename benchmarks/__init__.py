@@ -14,6 +14,7 @@ The files, in reading order:
 * ``profiling``  where the time goes
 * ``suites``     the suites by name: a new one is one more line there
 * ``actors``     the suite of the actor and supervision library
+* ``delivery``   the suite of delivery, over real sockets
 * ``store``      the suite of the SQLite store
 
 ``results/`` holds runs worth keeping.

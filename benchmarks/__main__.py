@@ -46,7 +46,10 @@ def main() -> int:
     suite = suites.load(options.suite)
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     scale = QUICK_SCALE if options.quick else 1.0
+    if not options.quick and (trouble := suite.prepare()) is not None:
+        print(trouble, file=sys.stderr)
     facts = machine.facts(suite.peers, pinned=machine.pin_to_one_core())
+    facts["versions"] |= suite.other_versions()
     say = progress_line()
     results = [
         measuring.run_measure(measure, rounds, scale, say)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 import attrs
@@ -18,15 +18,25 @@ OURS = "trouper"
 
 
 @attrs.frozen
+class Taken:
+    """A value together with what else is worth knowing of that round: name with its unit → number."""
+
+    value: float
+    facts: Mapping[str, float]
+
+
+@attrs.frozen
 class Contender:
     """One way to do what is measured."""
 
     name: str
-    take: Callable[[int], float | None]
+    take: Callable[[int], float | Taken | None]
     """Do it that many times; gives the seconds it took, set-up and clean-up left out, or of a measure of
-    bytes the bytes for each. ``None`` if that cannot be told here."""
+    costs the cost of each. ``None`` if that cannot be told here."""
     share: float = 1.0
     """Of the measure's number of times: less for one that is slow."""
+    available: Callable[[], bool] = lambda: True
+    """Whether it can take part here; if not, it has no row."""
 
 
 @attrs.frozen
@@ -38,6 +48,8 @@ class Target:
     at_most: float = float("inf")
     versus: str | None = None
     """A contender's name: the ratio to it is judged; ``None``: ours alone."""
+    fact: str | None = None
+    """Judge this fact of ours, instead of the value."""
 
 
 @attrs.frozen
@@ -51,8 +63,9 @@ class Measure:
     contenders: Sequence[Contender]
     targets: Sequence[Target] = ()
     note: str = ""
-    of_bytes: bool = False
-    """Bytes for each, the fewer the better; else a rate, the higher the better."""
+    of_costs: bool = False
+    """Bytes or processor time for each, the fewer the better; else a rate, the higher the better."""
+    rounds_at_most: int = 1000
 
 
 @attrs.frozen
@@ -62,6 +75,12 @@ class Suite:
     name: str
     measures: Sequence[Measure]
     peers: Sequence[str] = ()
+    prepare: Callable[[], str | None] = lambda: None
+    """Called before a full run, to fetch what a peer needs; what to tell if that did not work."""
+    other_versions: Callable[[], Mapping[str, str]] = dict
+    """Of peers that are no Python packages."""
+    profile: Callable[[float], str] | None = None
+    """Where our own time goes, at this part of the size; None: each rate is taken under cProfile."""
 
 
 @attrs.define
@@ -72,6 +91,14 @@ class Series:
     values: list[float] = attrs.field(factory=list)
     busy: list[float] = attrs.field(factory=list)
     """Of each round: which part of the time had a processor. Far below 1, others were at work here."""
+    rounds: list[Mapping[str, float]] = attrs.field(factory=list)
+    """The facts of each round."""
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """The median of each fact."""
+        names = self.rounds[0] if self.rounds else {}
+        return {name: median(facts[name] for facts in self.rounds) for name in names}
 
     @property
     def median(self) -> float:
@@ -106,17 +133,22 @@ class Result:
     def ratio(self, name: str) -> float:
         """How many times as good ours is as ``name``: the median of the ratios of the rounds."""
         ours, theirs = self.series[OURS].values, self.series[name].values
-        if self.measure.of_bytes:
+        if self.measure.of_costs:
             ours, theirs = theirs, ours
         return median(a / b for a, b in zip(ours, theirs, strict=True))
 
     def verdicts(self) -> list[Verdict]:
         """Each target that can be judged: its peer may not be installed."""
         return [
-            Verdict(target, self.series[OURS].median if target.versus is None else self.ratio(target.versus))
+            Verdict(target, self._judged(target))
             for target in self.measure.targets
-            if target.versus is None or target.versus in self.series
+            if OURS in self.series and (target.versus is None or target.versus in self.series)
         ]
+
+    def _judged(self, target: Target) -> float:
+        if target.fact is not None:
+            return self.series[OURS].facts[target.fact]
+        return self.series[OURS].median if target.versus is None else self.ratio(target.versus)
 
 
 def run_measure(
@@ -126,13 +158,15 @@ def run_measure(
 
     ``progress`` is told what is under way.
     """
-    series = {contender.name: Series(contender.name) for contender in measure.contenders}
+    contenders = [contender for contender in measure.contenders if contender.available()]
+    series = {contender.name: Series(contender.name) for contender in contenders}
+    rounds = min(rounds, measure.rounds_at_most)
     for number in range(rounds + 1):
-        first = number % len(measure.contenders)
-        for contender in [*measure.contenders[first:], *measure.contenders[:first]]:
+        first = number % max(1, len(contenders))
+        for contender in [*contenders[first:], *contenders[:first]]:
             progress(f"{measure.name}: round {number} of {rounds}: {contender.name}")
             size = scale * measure.times * contender.share
-            if number == 0 and not measure.of_bytes:
+            if number == 0 and not measure.of_costs:
                 contender.take(max(1, round(size / 5)))
             elif number > 0:
                 _take(measure, contender, max(1, round(size)), series[contender.name])
@@ -144,6 +178,9 @@ def _take(measure: Measure, contender: Contender, times: int, series: Series) ->
     cpu, wall = time.process_time(), time.perf_counter()
     value = contender.take(times)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    if isinstance(value, Taken):
+        series.rounds.append(value.facts)
+        value = value.value
     if value is not None:
-        series.values.append(value if measure.of_bytes else times / value)
-        series.busy.append(1.0 if measure.of_bytes else min(1.0, cpu / wall))
+        series.values.append(value if measure.of_costs else times / value)
+        series.busy.append(1.0 if measure.of_costs else min(1.0, cpu / wall))

@@ -19,13 +19,17 @@ def table(results: Sequence[Result]) -> str:
 def _block(result: Result) -> str:
     measure = result.measure
     lines = [f"{measure.name} ({measure.unit})" + (f": {measure.note}" if measure.note else "")]
-    per_cpu = "" if measure.of_bytes else "by CPU time"
+    per_cpu = "" if measure.of_costs else "by CPU time"
+    if not result.series:
+        return "\n".join([*lines, "    cannot be told here"])
     lines.append(f"    {'':<32}{'median':>12}  {'range':<24}{'ours is':>10}{per_cpu:>14}")
     for name, series in result.series.items():
-        ratio = "" if name == OURS else f"{result.ratio(name):.2f} ×"
+        ratio = "" if name == OURS or OURS not in result.series else f"{result.ratio(name):.2f} ×"
         span = f"{_number(min(series.values))} … {_number(max(series.values))}"
-        lone = "" if measure.of_bytes else _number(series.per_processor_second)
-        lines.append(f"    {name:<32}{_number(series.median):>12}  {span:<24}{ratio:>10}{lone:>14}")
+        lone = "" if measure.of_costs else _number(series.per_processor_second)
+        lines.append(f"    {name:<32}{_number(series.median):>12}  {span:<24}{ratio:>10}{lone:>14}".rstrip())
+        if series.facts:
+            lines.append("        " + ", ".join(f"{fact} {_number(n)}" for fact, n in series.facts.items()))
     lines += [f"    target: {_verdict(verdict)}" for verdict in result.verdicts()]
     shares = [share for series in result.series.values() for share in series.busy]
     if (share := sorted(shares)[len(shares) // 2]) < QUIET:
@@ -76,9 +80,10 @@ def _series(result: Result, series: Series) -> dict[str, Any]:
         "low": _short(min(series.values)),
         "high": _short(max(series.values)),
         "ours_is_times": None if series.name == OURS else _short(result.ratio(series.name)),
-        "by_processor_time": None if result.measure.of_bytes else _short(series.per_processor_second),
+        "by_processor_time": None if result.measure.of_costs else _short(series.per_processor_second),
         "share_of_processor": [_short(share) for share in series.busy],
         "rounds": [_short(value) for value in series.values],
+        "facts": {fact: _short(number) for fact, number in series.facts.items()},
     }
 
 

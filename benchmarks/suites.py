@@ -7,7 +7,11 @@ from typing import Final
 
 from benchmarks.measuring import Suite
 
-SUITES: Final = {"actors": "benchmarks.actors", "store": "benchmarks.store"}
+SUITES: Final = {
+    "actors": "benchmarks.actors",
+    "delivery": "benchmarks.delivery",
+    "store": "benchmarks.store",
+}
 """Name → the module whose ``SUITE`` it is."""
 
 

@@ -46,7 +46,7 @@ def _idle(look: str, *targets: Target) -> Measure:
         places[PYKKA] = ("benchmarks.actors.pykka_threads:idle", 0.2)
     what = {"traced": "Python objects, by tracemalloc", "resident": "resident memory of the process"}[look]
     contenders = [Contender(name, taker(place, look), share) for name, (place, share) in places.items()]
-    return Measure(f"idle actor, {look}", "bytes each", 2000, contenders, targets, what, of_bytes=True)
+    return Measure(f"idle actor, {look}", "bytes each", 2000, contenders, targets, what, of_costs=True)
 
 
 SUITE = Suite(

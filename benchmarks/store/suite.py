@@ -49,7 +49,7 @@ SUITE = Suite(
             [Contender(OURS, ticks.share_of_a_core)],
             [Target("at most 15 % of a core", at_most=15)],
             "processor time of the store's thread and of its part in the loop",
-            of_bytes=True,
+            of_costs=True,
         ),
     ],
     peers=("trio", "attrs", "orjson"),

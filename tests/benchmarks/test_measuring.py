@@ -10,8 +10,8 @@ def steady(name: str, seconds_each: float) -> Contender:
     return Contender(name, lambda times: times * seconds_each)
 
 
-def measured(*contenders: Contender, targets: tuple[Target, ...] = (), of_bytes: bool = False) -> Result:
-    measure = Measure("thing", "things/s", 100, contenders, targets, of_bytes=of_bytes)
+def measured(*contenders: Contender, targets: tuple[Target, ...] = (), of_costs: bool = False) -> Result:
+    measure = Measure("thing", "things/s", 100, contenders, targets, of_costs=of_costs)
     return run_measure(measure, rounds=3, scale=1.0)
 
 
@@ -24,10 +24,10 @@ def test_a_rate_is_judged_by_its_ratio_to_the_peer() -> None:
     assert [(verdict.target, verdict.met) for verdict in result.verdicts()] == [(peer, True), (alone, False)]
 
 
-def test_of_bytes_the_fewer_are_the_better() -> None:
+def test_of_costs_the_fewer_are_the_better() -> None:
     ours, peer = Contender(OURS, lambda _: 2000.0), Contender("peer", lambda _: 1000.0)
     target = Target("at most 5,000 bytes", at_most=5000)
-    result = measured(ours, peer, targets=(target,), of_bytes=True)
+    result = measured(ours, peer, targets=(target,), of_costs=True)
     assert result.ratio("peer") == 0.5
     assert result.verdicts()[0].met
 

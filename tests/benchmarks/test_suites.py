@@ -17,14 +17,14 @@ from tests.meta.source import ROOT
 @pytest.mark.parametrize("name", sorted(suites.SUITES))
 def test_a_quick_run_prints_every_row_and_writes_json_and_a_profile(name: str, tmp_path: Path) -> None:
     numbers, profile = tmp_path / "numbers.json", tmp_path / "profile.txt"
-    command = [sys.executable, "-m", "benchmarks", name, "--quick", "--json", str(numbers)]
+    command = [sys.executable, "-m", "benchmarks", name, "--quick", "--rounds", "1", "--json", str(numbers)]
     done = subprocess.run(
         [*command, "--profile", str(profile)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     written = {measure["name"]: measure for measure in json.loads(numbers.read_text("utf-8"))["measures"]}
@@ -32,9 +32,10 @@ def test_a_quick_run_prints_every_row_and_writes_json_and_a_profile(name: str, t
         assert f"{measure.name} ({measure.unit})" in done.stdout
         assert f"… {measure.name}" in done.stderr, "a line says what is under way"
         rows = written[measure.name]["contenders"]
-        assert all(len(row["rounds"]) == 2 for row in rows)
+        assert all(len(row["rounds"]) == 1 for row in rows)
         if sys.platform == "linux":
-            assert [row["name"] for row in rows] == [contender.name for contender in measure.contenders]
-        if not measure.of_bytes:
+            there = [contender.name for contender in measure.contenders if contender.available()]
+            assert [row["name"] for row in rows] == there
+        if not measure.of_costs:
             assert f"== {measure.name}" in profile.read_text("utf-8")
     assert str(ROOT) not in done.stdout + numbers.read_text("utf-8") + profile.read_text("utf-8")

@@ -1,0 +1,59 @@
+"""What a server and the load generator are told, and what a token looks like."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import attrs
+
+TOKEN_BYTES = 16
+MARK = "#"
+"""A token is this, the time of its making in microseconds of the monotonic clock as 14 digits, a space."""
+
+FILLER = "Z" * 4096
+"""A piece of what was written before anybody came, or of a burst. No header holds this letter."""
+
+
+def token() -> str:
+    """A token that says when it was made."""
+    return f"{MARK}{time.monotonic_ns() // 1000:014d} "
+
+
+@attrs.frozen(kw_only=True)
+class Scenario:
+    """Every server does the same: keep a log for each stream, send each session what is in the log and
+    what comes, joined over ``window_s``."""
+
+    streams: int = 1
+    sessions: int = 2
+    """Sessions of each stream, one user's."""
+    source: str = "each"
+    """``each``: the tokens of a stream are made by a task or timer of its own; ``one``: all by one."""
+    per_s: float = 50.0
+    """Tokens of a stream in a second. A source that is late does not catch up: what it did not make is
+    not delivered, and counts as missing."""
+    window_s: float = 0.05
+    prefill_bytes: int = 0
+    """In each stream's log before anybody comes."""
+    prefill_ended: bool = False
+    """The job has ended by then."""
+    burst_bytes: int = 0
+    """Instead of tokens: written at once, when the sources are told to go."""
+    attach: bool = True
+    """Whether a session asks for its stream; if not, it is idle."""
+    store: str = "memory:"
+
+    def as_json(self) -> str:
+        return json.dumps(attrs.asdict(self))
+
+    @staticmethod
+    def from_arguments() -> Scenario:
+        """The scenario that a server or the load generator was started with."""
+        return Scenario(**json.loads(sys.argv[1]))
+
+
+def ready(port: int, jobs: list[str] | None = None) -> None:
+    """A server's line: it listens. ``jobs``: what stands for the streams, if it is not their number."""
+    print(json.dumps({"port": port, "jobs": jobs}), flush=True)

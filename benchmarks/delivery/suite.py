@@ -1,0 +1,155 @@
+"""The measures, who takes part, and what ours is to reach.
+
+The value is nearly always the server's processor time, which holds on a machine that others use too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+import attrs
+
+from benchmarks.delivery import figures, node_peers, profile
+from benchmarks.delivery.running import Server
+from benchmarks.delivery.scenario import Scenario
+from benchmarks.measuring import OURS, Contender, Measure, Suite, Taken, Target
+
+WINDOW_S = 0.05
+PLAIN, WEBSOCKETS, NODE = "plain trio-websocket", "websockets", "node ws"
+
+Take = Callable[[Server, Scenario, int], Taken]
+
+SERVERS = (
+    Server.python(OURS, "ours", "trouper"),
+    Server.python("trouper on SQLite", "ours", "trouper", sqlite=True),
+    Server.node("ws"),
+    Server.node("socket.io"),
+    Server.python(WEBSOCKETS, "plain_asyncio"),
+    Server.python(PLAIN, "plain_trio"),
+)
+MEMORY = tuple(server for server in SERVERS if not server.sqlite)
+WOKEN = attrs.evolve(SERVERS[0], name="trouper, by a woken task", options=("--woken",))
+
+
+def _measure(
+    name: str,
+    unit: str,
+    times: int,
+    take: Take,
+    scenario: Scenario,
+    targets: Sequence[Target],
+    note: str,
+    *,
+    servers: Sequence[Server] = MEMORY,
+    rounds: int = 2,
+) -> Measure:
+    contenders = [
+        Contender(server.name, partial(take, server, scenario), available=server.available)
+        for server in servers
+    ]
+    return Measure(name, unit, times, contenders, targets, note, of_costs=True, rounds_at_most=rounds)
+
+
+def _streams(count: int, source: str) -> Measure:
+    how = {"each": "a source each", "one": "one source"}[source]
+    node = 1.0 if source == "one" else 1.6
+    targets = [
+        Target("at most a fifth of plain trio-websocket", 5, versus=PLAIN),
+        Target("at most 0.6 × websockets", 1 / 0.6, versus=WEBSOCKETS),
+        Target(f"at most {node:g} × node ws", 1 / node, versus=NODE),
+    ]
+    if (count, source) == (1000, "one"):
+        targets += [
+            Target("all delivered, on one core (%)", 99.5, fact=figures.DELIVERED),
+            Target("99 % of the tokens within 200 ms", at_most=200, fact=figures.P99),
+        ]
+    return _measure(
+        f"{count:,} streams, {how}",
+        "µs of the server for each delivered token",
+        count,
+        figures.tokens,
+        Scenario(sessions=2, source=source, window_s=WINDOW_S),
+        targets,
+        f"50 tokens/s to 2 sessions each, joined over {1000 * WINDOW_S:g} ms by everybody",
+        servers=(*SERVERS, WOKEN) if (count, source) == (200, "one") else SERVERS,
+    )
+
+
+def _fan_out(count: int) -> Measure:
+    return _measure(
+        f"fan-out to {count:,}",
+        "µs of the server for each delivered token",
+        count,
+        figures.fan_out,
+        Scenario(source="one", window_s=WINDOW_S),
+        [Target("at most node ws", 1, versus=NODE)] if count == 1000 else [],
+        f"one stream of 50 tokens/s, joined over {1000 * WINDOW_S:g} ms by everybody",
+    )
+
+
+def _versions() -> Mapping[str, str]:
+    found = {f"node {name}": node_peers.version(name) for name in node_peers.PACKAGES}
+    return {name: version for name, version in found.items() if version is not None}
+
+
+SUITE = Suite(
+    "delivery",
+    [
+        *(_streams(count, source) for count in (200, 1000) for source in ("each", "one")),
+        _fan_out(100),
+        _fan_out(1000),
+        _measure(
+            "idle session",
+            "bytes of the server for each",
+            10_000,
+            figures.idle,
+            Scenario(sessions=3, attach=False),
+            [Target("at most 30 kB", at_most=30_000)],
+            "resident memory; 3 sessions of a user, which wait",
+            rounds=1,
+        ),
+        _measure(
+            "reconnect storm",
+            "µs of the server for each session",
+            1000,
+            figures.storm,
+            Scenario(sessions=2),
+            [],
+            "all sessions are cut, and come back within a second; of ours each gets its feed and its output",
+        ),
+        _measure(
+            "resume of 1 MB",
+            "µs of the server",
+            20,
+            figures.resume,
+            Scenario(prefill_bytes=1_000_000, attach=False),
+            [Target("from a live log at most 3 × plain sends", 1 / 3, versus=PLAIN)],
+            "one session, from a log in memory; the others send pieces of 64 KiB, one after the other",
+        ),
+        _measure(
+            "resume of 1 MB from SQLite",
+            "µs of the server",
+            20,
+            figures.resume,
+            Scenario(prefill_bytes=1_000_000, prefill_ended=True, attach=False),
+            [Target("at most 15 ms from the wish to the last byte", at_most=15, fact=figures.WALL)],
+            "of a job that has ended",
+            servers=(attrs.evolve(SERVERS[1], name=OURS),),
+        ),
+        _measure(
+            "frozen session",
+            "bytes of the server for each, more than for one that reads",
+            20,
+            figures.frozen,
+            Scenario(burst_bytes=10_000_000),
+            [],
+            "10 MB of its stream outstanding",
+            rounds=1,
+        ),
+    ],
+    peers=("trio", "trio-websocket", "wsproto", "websockets", "orjson"),
+    prepare=node_peers.install,
+    other_versions=_versions,
+    profile=profile.profile,
+)
