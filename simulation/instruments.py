@@ -19,6 +19,8 @@ from trouper.simulation.errors import Deadlock, SimulatedCrash, StepLimit
 from trouper.simulation.faults import Cancel, CancelAll, Crash, FailAt, Fault, Hang, Plan
 from trouper.simulation.roster import Roster, is_system
 
+HOLDER: Final = "simulation: holds a task"
+"""The name of the system task that lets go of a hanging one."""
 TAIL: Final = 30
 """How many of the last steps are told when a run fails."""
 STILL_MAX: Final = 3
@@ -70,7 +72,8 @@ class Injector(trio.abc.Instrument):
         self._main: Task | None = None
         self._any_incarnation: Counter[str] = Counter()
         self._called: Counter[str] = Counter()
-        self._held: set[Task] = set()
+        self._held: dict[Task, float] = {}
+        """The tasks that hang, and until when."""
         self._parked: list[Task] = []
         self.awaits: Counter[str] = Counter()
         """By the names of the tasks."""
@@ -132,8 +135,9 @@ class Injector(trio.abc.Instrument):
                 self._root.cancel(f"on purpose: {fault}")
             case Hang(seconds=seconds):
                 fired()
-                self._held.add(task)
-                trio.lowlevel.spawn_system_task(self._hold, task, seconds, name="simulation: a hanging task")
+                until = max(trio.current_time() + seconds, self._held.get(task, 0.0))
+                self._held[task] = until
+                trio.lowlevel.spawn_system_task(self._hold, task, until, name=HOLDER)
 
     def _scope_of(self, task: Task) -> trio.CancelScope:
         """What to cancel. The outermost scope of a task that is not a supervisor's child may be that of
@@ -146,14 +150,15 @@ class Injector(trio.abc.Instrument):
         assert task.parent_nursery is not None, "system tasks alone have none"
         return task.parent_nursery.cancel_scope
 
-    async def _hold(self, task: Task, seconds: float) -> None:
+    async def _hold(self, task: Task, until: float) -> None:
         try:
-            await trio.sleep(seconds)
+            await trio.sleep_until(until)
         finally:
-            self._held.discard(task)
-            if task in self._parked:
-                self._parked.remove(task)
-                trio_internals.put_back([task])
+            if self._held.get(task) == until:
+                del self._held[task]
+                if task in self._parked:
+                    self._parked.remove(task)
+                    trio_internals.put_back([task])
 
 
 class Watchdog(trio.abc.Instrument):

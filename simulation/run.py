@@ -23,7 +23,7 @@ from trouper.simulation.errors import (
     StepLimit,
 )
 from trouper.simulation.faults import SCENARIO, Fault, Plan
-from trouper.simulation.instruments import Injector, Trace, Watchdog
+from trouper.simulation.instruments import HOLDER, Injector, Trace, Watchdog
 from trouper.simulation.report import Report, failure_text
 from trouper.simulation.roster import Roster, is_system
 from trouper.simulation.schedules import Kind, Recorded, Recorder
@@ -146,7 +146,7 @@ class _Run:
             self._injector.end()
             self._watchdog.end()
             there = [other for other in self._roster.alive() if other not in began and other is not task]
-            self._left = tuple(sorted(self._roster.site(other) for other in there))
+            self._left = tuple(sorted(site for site in map(self._roster.site, there) if site != HOLDER))
             for instrument in self._instruments():
                 try:
                     trio.lowlevel.remove_instrument(instrument)

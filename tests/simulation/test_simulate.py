@@ -204,6 +204,8 @@ def test_a_hanging_task_goes_on_when_its_time_is_over_and_no_cancellation_reache
         return trio.current_time()
 
     assert simulate(scenario, seed=1, plan=[Hang("child", 2, 60.0)]).result == 61
+    both = simulate(a_child_that_sleeps, seed=1, plan=[Hang("child", 2, 60.0), Hang("child", 2, 7.0)])
+    assert (both.result, both.left) == (["1 s", "60 s", "1 s", "1 s"], ())
 
 
 def test_a_named_place_of_the_seams_fails_at_the_call_that_was_named() -> None:

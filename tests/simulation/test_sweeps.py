@@ -6,6 +6,9 @@ left, nothing hangs, and the same fault is the same run again.
 
 from __future__ import annotations
 
+import random
+from collections.abc import Mapping
+
 import pytest
 import trio
 
@@ -26,6 +29,7 @@ from trouper.simulation import (
 )
 from trouper.simulation.run import Scenario
 from trouper.simulation.schedules import Kind
+from trouper.simulation.sweeping import OfAwait
 
 KINDS: tuple[Kind, ...] = ("uniform", "priority", "starve")
 SHAPES = (
@@ -39,6 +43,10 @@ SHAPES = (
 def hang_for_long(site: str, nth: int) -> Fault:
     """Longer than the grace of a child, and than it may take to end after it was cancelled."""
     return Hang(site, nth, 8.0)
+
+
+def hang_for_a_moment(site: str, nth: int) -> Fault:
+    return Hang(site, nth, 0.3)
 
 
 def check_reports(report: Report) -> None:
@@ -99,6 +107,34 @@ def test_a_job_ends_once_with_all_its_output_after_a_fault_at_any_await_of_the_r
     swept = sweep(scenarios.a_job_is_run, faults=[fault], sites=of_the_runtime, check=check)
     assert swept.points["trouper.actors.job_actor.JobActor._live"] >= 4
     assert (swept.missed, swept.escaped) == ((), ())
+
+
+def some_faults(seed: int, awaits: Mapping[str, int]) -> list[Fault]:
+    """Up to four faults at awaits of children; one crash at most, since a second one in the clean-up after
+    the first is told as a note of that."""
+    dice = random.Random(seed)
+    sites = sorted(site for site in awaits if "#" in site)
+    kinds: list[OfAwait] = [Crash, Cancel, CancelAll, hang_for_long, hang_for_a_moment]
+    plan: list[Fault] = []
+    for make in dice.sample(kinds, k=dice.randint(1, 4)):
+        site = dice.choice(sites)
+        name = site if dice.random() < 0.7 else site.rpartition("#")[0]
+        plan.append(make(name, dice.randint(1, awaits[site])))
+    return plan
+
+
+@pytest.mark.slow
+@pytest.mark.clause("S3", "S4", "S5")
+@pytest.mark.parametrize("shape", SHAPES)
+def test_after_several_faults_together_no_crash_no_message_and_no_task_is_lost(shape: Scenario) -> None:
+    for seed in range(150):
+        kind = KINDS[seed % 3]
+        clean = simulate(shape, seed=seed, schedule=kind)
+        report = simulate(shape, seed=seed, plan=some_faults(seed, clean.awaits), schedule=kind)
+        assert report.left == ()
+        if not report.escaped:
+            crashes = [f"on purpose: {fault}" for fault in report.fired if isinstance(fault, Crash)]
+            assert report.result.crashes() == crashes, report.command(shape.__name__)
 
 
 # -- the sweep itself -------------------------------------------------------------------------------
