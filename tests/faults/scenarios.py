@@ -145,3 +145,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     drain_and_restart,
     two_who_read,
 )
+
+JOBS = (tale, plain, clumsy, endless, caller)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from typing import Any, TypeVar
 
 import attrs
@@ -16,6 +16,7 @@ from trouper.actors.reports import Report, ReportKind
 from trouper.simulation import World
 from trouper.store.errors import DataRefused, StoreUnavailable
 from trouper.store.urls import StoreFactory
+from trouper.supervisor.errors import StartFailed
 
 T = TypeVar("T")
 
@@ -42,15 +43,22 @@ class Stage:
 
     @asynccontextmanager
     async def runtime(self, *jobs: Any) -> AsyncIterator[trouper.Runtime]:
-        """A runtime that must end in time, whatever went wrong (S5)."""
-        began = trio.current_time()
-        async with trouper.open_runtime(
-            self.store, jobs=jobs, seams=self.world.seams, on_report=self.reports.append
-        ) as runtime:
+        """A runtime that must end in time, whatever went wrong (S5). One that could not start is started
+        again, as the system does that looks after the process."""
+        async with AsyncExitStack() as stack:
+            try:
+                runtime = await stack.enter_async_context(self._open(jobs))
+            except StartFailed:
+                runtime = await stack.enter_async_context(self._open(jobs))
             yield runtime
             began = trio.current_time()
         took = trio.current_time() - began
         assert took <= CLOSE_S, f"it took {took} s to close"
+
+    def _open(self, jobs: Iterable[Any]) -> AbstractAsyncContextManager[trouper.Runtime]:
+        return trouper.open_runtime(
+            self.store, jobs=jobs, seams=self.world.seams, on_report=self.reports.append
+        )
 
     def of_ours(self, *, stuck: bool) -> list[Report]:
         """Crashes that no job made, and tasks that were taken for stuck."""
