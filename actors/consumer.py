@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
 
 import trio
@@ -55,12 +55,15 @@ class ConsumerSide(Lifeline):
         """Whether only commands are handed out."""
         return self._control is not None and self._control.suspended
 
-    async def wait(self) -> None:
-        """Wait until ``take`` may have something. **Cancellation**: nothing was taken."""
+    def wait(self) -> Awaitable[object]:
+        """Wait until ``take`` may have something. **Cancellation**: nothing was taken.
+
+        To be awaited at once. No ``async def``, whose frame each of very many idle actors would keep.
+        """
         if self._consumer is not None:
             raise RuntimeError("a mailbox has one consumer, and another task is waiting already")
         self._consumer = trio.lowlevel.current_task()
-        await trio.lowlevel.wait_task_rescheduled(self._abort_wait)
+        return trio.lowlevel.wait_task_rescheduled(self._abort_wait)  # noqa: ASYNC105  # by who calls this
 
     def _lane(self) -> ControlLane:
         self._special = True

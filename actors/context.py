@@ -16,6 +16,7 @@ from trouper.actors.ask import ReplySlot
 from trouper.actors.deferred import DeferredReply, OwedReplies
 from trouper.actors.envelope import Envelope
 from trouper.actors.errors import ActorError, LimitReached, NoSpawner, NothingToReply
+from trouper.actors.idleness import Idleness
 from trouper.actors.mailbox import Mailbox
 from trouper.actors.pipe import Pipes
 from trouper.actors.ref import ActorRef
@@ -25,7 +26,6 @@ from trouper.actors.watch import Watches
 
 if TYPE_CHECKING:
     from trouper.actors.actor import Actor
-    from trouper.actors.idleness import Idleness
     from trouper.actors.spawner import Children, Spawner
 
 M = TypeVar("M")
@@ -73,7 +73,7 @@ class ActorContext(Generic[M]):
         self._task: trio.lowlevel.Task | None = None
         self._nursery: trio.Nursery | None = None
         self._receive: Behaviour[M]
-        self._idleness: Idleness
+        self._idleness: Idleness | None = None  # only of who has a time-out, or a supervisor that passivates
         self._behaviours: list[Behaviour[M]] | None = None
         self._owed: OwedReplies | None = None
         self._timers: Timers[M] | None = None
@@ -160,6 +160,8 @@ class ActorContext(Generic[M]):
         """
         if seconds is not None and not 0 < seconds < math.inf:
             raise ValueError(f"an idle time-out is a finite number of seconds above 0, not {seconds!r}")
+        if self._idleness is None:
+            self._idleness = Idleness(self._mailbox)
         self._idleness.timeout_s = seconds
         self._idleness.restart()
 
@@ -334,7 +336,7 @@ class ActorContext(Generic[M]):
         if self._owed is not None:
             self._owed.fail(error)
         # They lead back to the actor: with them it would be there until a garbage collection.
-        self._behaviours = None
+        self._behaviours = self._idleness = None
         for name in ("_receive", "_next"):
             if hasattr(self, name):
                 delattr(self, name)

@@ -31,13 +31,16 @@ class Passivation:
 class Idleness:
     """The windows of one incarnation.
 
-    ``leaves``: whether a keyed actor may end, and ends, in this very step.
+    ``leaves``: whether an actor that may be passivated may end, and ends, in this very step.
     """
 
     __slots__ = ("_idle_from", "_leaves", "_mailbox", "_passivation", "_rest_from", "_seen", "timeout_s")
 
     def __init__(
-        self, mailbox: Mailbox[Any], passivation: Passivation | None, leaves: Callable[[], bool]
+        self,
+        mailbox: Mailbox[Any],
+        passivation: Passivation | None = None,
+        leaves: Callable[[], bool] = lambda: False,
     ) -> None:
         self._mailbox = mailbox
         self._passivation = passivation
@@ -52,10 +55,6 @@ class Idleness:
     def restart(self) -> None:
         """Begin a new window."""
         self._seen = None
-
-    def end(self) -> None:
-        """The incarnation has ended. What leads back to it is let go, so that it is gone at once."""
-        del self._leaves
 
     async def wait(self) -> Stop | IdleTimeout | None:
         """Wait until the mailbox may have something, or a window has passed.

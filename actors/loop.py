@@ -43,8 +43,8 @@ class Incarnation(Generic[M]):
     """The life of one instance of an actor.
 
     ``acknowledge`` is called when ``started`` has returned; ``record_crash`` at once when something
-    crashes, before it propagates; ``mark_healthy`` when the actor says that it is well. ``spawner``: what
-    starts the actor's children.
+    crashes, before it propagates; ``mark_healthy`` when the actor says that it is well. ``raises_crash``:
+    whether ``run`` raises what it has told. ``spawner``: what starts the actor's children.
     """
 
     __slots__ = (
@@ -52,10 +52,10 @@ class Incarnation(Generic[M]):
         "_acknowledge",
         "_crash",
         "_function_end",
-        "_idleness",
         "_in_a_row",
         "_mailbox",
         "_passivation",
+        "_raises_crash",
         "_record_crash",
         "_started",
         "actor",
@@ -71,6 +71,7 @@ class Incarnation(Generic[M]):
         incarnation: int = 1,
         acknowledge: Callable[[], None] = lambda: None,
         record_crash: Callable[[Exception], None] = lambda _: None,
+        raises_crash: bool = True,
         mark_healthy: Callable[[], None] = lambda: None,
         passivation: Passivation | None = None,
         spawner: Spawner | None = None,
@@ -79,11 +80,12 @@ class Incarnation(Generic[M]):
         self._mailbox = mailbox
         self._acknowledge = acknowledge
         self._record_crash = record_crash
+        self._raises_crash = raises_crash
         self._passivation = passivation
-        self._idleness = Idleness(mailbox, passivation, self._leaves)
         kind = FunctionContext if isinstance(actor, FunctionActor) else ActorContext
         self.context = actor.context = kind(ref, incarnation, mailbox)
-        self.context._idleness = self._idleness
+        if passivation is not None:
+            self.context._idleness = Idleness(mailbox, passivation, self._leaves)
         self.context._spawner = spawner
         self.context._mark_healthy = mark_healthy
         self._crash: Exception | None = None
@@ -94,8 +96,9 @@ class Incarnation(Generic[M]):
     async def run(self) -> StopReason:
         """Live until asked to stop.
 
-        Returns: ``STOPPED``, ``SHUTDOWN`` or ``PASSIVATED``. Raises: the crash; what must pass
-        (``KeyboardInterrupt``, ``SystemExit``, ``Cancelled``); a group of both if both happened.
+        Returns: ``STOPPED``, ``SHUTDOWN`` or ``PASSIVATED``; ``CRASHED`` where it does not raise the crash.
+        Raises: the crash; what must pass (``KeyboardInterrupt``, ``SystemExit``, ``Cancelled``); a group of
+        both if both happened.
 
         **Cancellation**: the message under way becomes a dead letter; ``stopped(CANCELLED)`` is called.
         **Resources**: the tasks of ``context.nursery`` have ended when it returns or raises.
@@ -125,7 +128,6 @@ class Incarnation(Generic[M]):
             except BaseException as error:  # noqa: ASYNC103  # raised at the end
                 passing = self._note(error) or passing
         context._end(self._end_error())
-        self._idleness.end()
         mailbox.end_incarnation()
         mailbox.occupant = None
         running_actor.reset(around)
@@ -142,10 +144,12 @@ class Incarnation(Generic[M]):
             self._has_started()
             return await self._handle_messages()
         except BaseException as error:
-            self._note(error)
+            passing = self._note(error)
             if self._crash is not None:  # otherwise it may be that of a task beside it: the nursery will tell
                 self._settle_interrupted()
-            raise
+            if passing is not None:
+                raise
+            return StopReason.CRASHED  # it is told: the nursery need not make a group of it
 
     async def _handle_messages(self) -> StopReason:
         mailbox, in_a_row = self._mailbox, 0
@@ -155,11 +159,12 @@ class Incarnation(Generic[M]):
                 in_a_row = 0
                 await trio.lowlevel.checkpoint()
             item: Command | Signal | Envelope[M] | None = mailbox.take()
-            if item is None and self._waits_plainly():
+            if item is None:
                 in_a_row = 0
-                await mailbox.wait()  # not by ``_wait``: each frame counts, of very many idle actors
-                continue
-            item = item or await self._idleness.wait()
+                if (idleness := self.context._idleness) is None:
+                    await mailbox.wait()  # not by ``_wait``: each frame counts, of very many idle actors
+                    continue
+                item = await idleness.wait()
             if isinstance(item, Envelope):
                 in_a_row += 1
                 await self._handle(item)
@@ -181,14 +186,11 @@ class Incarnation(Generic[M]):
         if context._current is not None:
             self._settle_handled(envelope)
 
-    def _waits_plainly(self) -> bool:
-        return self._passivation is None and self._idleness.timeout_s is None
-
     async def _wait(self) -> Command | Signal | None:
-        if self._waits_plainly():
+        if (idleness := self.context._idleness) is None:
             await self._mailbox.wait()
             return None
-        return await self._idleness.wait()
+        return await idleness.wait()
 
     async def _obey(self, item: Command | Signal) -> StopReason | None:
         if isinstance(item, Terminated | IdleTimeout | Lagged):
@@ -317,7 +319,7 @@ class Incarnation(Generic[M]):
         try:
             if crash is not None and passing is not None:
                 raise BaseExceptionGroup("a crash, and what must pass", [crash, passing])
-            if crash is not None:
+            if crash is not None and self._raises_crash:
                 raise crash
             if passing is not None:
                 raise passing

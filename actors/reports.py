@@ -52,8 +52,8 @@ class Crash:
 
     type: str
     message: str
-    _told: traceback.TracebackException
-    """All but the stack of the exception itself."""
+    _told: traceback.TracebackException | str
+    """All but the stack of the exception itself. Of a plain one that is its last line."""
     _stack: tuple[tuple[CodeType, int, int], ...]
     """Code, offset of the instruction, line."""
 
@@ -65,8 +65,13 @@ class Crash:
     @cached_property
     def text(self) -> str:
         """The traceback, at most ``TEXT_CHARACTERS``, from the end."""
-        self._told.stack = traceback.StackSummary.from_list([_frame(*place) for place in self._stack])
-        return "".join(self._told.format())[-TEXT_CHARACTERS:]
+        stack = traceback.StackSummary.from_list([_frame(*place) for place in self._stack])
+        if isinstance(self._told, str):
+            lines = ["Traceback (most recent call last):\n", *stack.format(), self._told]
+        else:
+            self._told.stack = stack
+            lines = list(self._told.format())
+        return "".join(lines)[-TEXT_CHARACTERS:]
 
     @classmethod
     def of(cls, error: BaseException) -> Crash:
@@ -81,8 +86,25 @@ class Crash:
         while each is not None:
             stack.append((each.tb_frame.f_code, each.tb_lasti, each.tb_lineno))
             each = each.tb_next
-        told = traceback.TracebackException(type(error), error, None, compact=True)
-        return cls(type(inner).__qualname__, message, told, tuple(stack))
+        return cls(type(inner).__qualname__, message, _told(error, message), tuple(stack))
+
+
+def _told(error: BaseException, message: str) -> traceback.TracebackException | str:
+    if (
+        error.__cause__ is not None
+        or (error.__context__ is not None and not error.__suppress_context__)
+        or hasattr(error, "__notes__")
+        or isinstance(error, _TOLD_SPECIALLY)
+    ):
+        return traceback.TracebackException(type(error), error, None, compact=True)
+    # As that would say it, in a tenth of the time.
+    module, name = type(error).__module__, type(error).__qualname__
+    full_name = name if module in {"builtins", "__main__"} else f"{module}.{name}"
+    return f"{full_name}: {message}\n" if message else f"{full_name}\n"
+
+
+_TOLD_SPECIALLY: Final = (BaseExceptionGroup, SyntaxError, NameError, AttributeError, ImportError)
+"""What a traceback tells more of than its text: those in it, a place in a source, what was meant."""
 
 
 def _frame(code: CodeType, offset: int, line: int) -> traceback.FrameSummary:

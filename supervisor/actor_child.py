@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Final, Generic, TypeVar
 
 import attrs
 import trio
@@ -37,6 +38,8 @@ _STOP_REASONS = {
     ExitReason.IGNORED: StopReason.STOPPED,
 }
 
+_SHUTDOWN: Final = Stop(StopReason.SHUTDOWN)
+
 
 def actor_child(
     name: str,
@@ -63,38 +66,53 @@ def actor_child(
     box: Mailbox[M] = mailbox if mailbox is not None else Mailbox()
     ref: ActorRef[M] = ActorRef(name, box)
 
-    async def start(context: ChildContext) -> None:
-        box.reopen()  # in case the supervisor itself was started again
-        await live_as_child(factory(), ref, box, context)
-
-    def ended(exit: ChildExit | None) -> None:
-        reason = StopReason.STOPPED if exit is None else _STOP_REASONS[exit.reason]
-        why = reason.value if exit is None or exit.crash is None else f"crashed ({exit.crash.summary})"
-        box.close(reason, lambda: ActorStopped(f"actor {name!r} has ended: {why}"))
-
+    child = _ActorChild(factory, ref, box)
     spec = ChildSpec(
         name,
-        start,
+        child.start,
         restart=restart,
         shutdown_s=shutdown_s,
         start_timeout_s=start_timeout_s,
         intensity=intensity,
         backoff=backoff,
         significant=significant,
-        on_ended=ended,
-        inspect=lambda: actor_node(name, box),
+        on_ended=child.ended,
+        inspect=child.node,
     )
     return spec, ref
 
 
-async def live_as_child(
+@attrs.define(eq=False)
+class _ActorChild(Generic[M]):
+    """What the supervisor calls. An object, since functions in a function take three times as much."""
+
+    factory: Callable[[], Actor[M]]
+    ref: ActorRef[M]
+    mailbox: Mailbox[M]
+
+    def start(self, context: ChildContext) -> Awaitable[StopReason]:
+        """Not ``async`` itself, nor is ``live_as_child``: the frame of each would be kept while it lives."""
+        self.mailbox.reopen()  # in case the supervisor itself was started again
+        return live_as_child(self.factory(), self.ref, self.mailbox, context)
+
+    def ended(self, exit: ChildExit | None) -> None:
+        name, reason = self.ref.name, StopReason.STOPPED if exit is None else _STOP_REASONS[exit.reason]
+        why = reason.value if exit is None or exit.crash is None else f"crashed ({exit.crash.summary})"
+        self.mailbox.close(reason, lambda: ActorStopped(f"actor {name!r} has ended: {why}"))
+
+    def node(self) -> TreeNode:
+        return actor_node(self.ref.name, self.mailbox)
+
+
+def live_as_child(
     actor: Actor[M],
     ref: ActorRef[M],
     mailbox: Mailbox[M],
     context: ChildContext,
     passivation: Passivation | None = None,
-) -> StopReason:
-    """Run one incarnation of an actor as that of a child. Returns and raises as ``Incarnation.run``."""
+) -> Awaitable[StopReason]:
+    """Run one incarnation of an actor as that of a child, when awaited. Returns and raises as
+    ``Incarnation.run``, but a crash is only told to ``context``: it is its supervisor's to report."""
     if not isinstance(actor, Actor):
         raise TypeError(f"the factory of actor {ref.name!r} made {actor!r}: legal is an Actor")
     incarnation = Incarnation(
@@ -104,12 +122,13 @@ async def live_as_child(
         incarnation=context.incarnation,
         acknowledge=context.started,
         record_crash=context.record_crash,
+        raises_crash=False,
         mark_healthy=context.mark_healthy,
         passivation=passivation,
         spawner=ActorSpawner(context),
     )
-    context.on_stop(lambda: mailbox.post(Stop(StopReason.SHUTDOWN)))
-    return await incarnation.run()
+    context.on_stop(partial(mailbox.post, _SHUTDOWN))
+    return incarnation.run()
 
 
 def actor_node(name: str, mailbox: Mailbox[Any]) -> TreeNode:

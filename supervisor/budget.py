@@ -13,6 +13,8 @@ from trouper.supervisor.intensity import Intensity, RestartWindow
 class RestartBudget:
     """The failures of one child. ``None`` for either means no bound, and no wait."""
 
+    __slots__ = ("_backoff", "_intensity", "_window", "failures")
+
     def __init__(self, intensity: Intensity | None, backoff: Backoff | None) -> None:
         self._intensity = intensity
         self._backoff = backoff

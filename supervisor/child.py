@@ -57,6 +57,14 @@ class Child:
     ``variables``: the context variables of whoever asked for the child, for each incarnation alike.
     """
 
+    # There may be very many.
+    __slots__ = (
+        *("spec", "path", "state", "incarnation", "budget", "restart_at", "asked_at", "grace_s", "cancelled"),
+        *("stuck", "acknowledged", "timed_out", "exit", "error", "done", "settled", "__weakref__"),
+        *("_variables", "_surroundings", "_started_at", "_ended_at", "_scope", "_context", "_task"),
+        *("_on_started", "_finished"),
+    )
+
     def __init__(
         self,
         spec: ChildSpec,

@@ -25,6 +25,8 @@ from trouper.supervisor.strategy import calls_for_restart
 class Member(Child):
     """A child, and who waits for it."""
 
+    __slots__ = ("starter", "terminating", "waiters")
+
     def __init__(
         self,
         spec: ChildSpec,

@@ -27,6 +27,8 @@ class Intensity:
 class RestartWindow:
     """The restarts within the last period. Holds at most ``restarts`` times."""
 
+    __slots__ = ("_times", "intensity")
+
     def __init__(self, intensity: Intensity) -> None:
         self.intensity = intensity
         self._times: deque[float] | None = None  # made at the first restart: most children have none

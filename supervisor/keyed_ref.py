@@ -22,6 +22,8 @@ M_contra = TypeVar("M_contra", contravariant=True)
 class Entry(Child):
     """The actor of one key."""
 
+    __slots__ = ("_handled", "evicted", "leaving", "mailbox", "returned")
+
     def __init__(
         self,
         spec: ChildSpec,

@@ -97,6 +97,10 @@ def test_the_default_reporter_logs_one_line_and_the_detail(caplog: pytest.LogCap
     assert caplog.messages == ["crash: runtime/core/ada #2: ValueError: boom\nthe traceback"]
 
 
+class OwnError(Exception):
+    """Of a module, which its name in a traceback begins with."""
+
+
 def test_the_text_of_a_crash_is_that_of_a_traceback_with_causes_notes_and_groups() -> None:
     def plain() -> None:
         raise ValueError("two\nlines")
@@ -114,7 +118,30 @@ def test_the_text_of_a_crash_is_that_of_a_traceback_with_causes_notes_and_groups
         except KeyError as error:
             raise ExceptionGroup("several", [error, TypeError("other")]) from None
 
-    for failing in (plain, chained, grouped):
+    def textless() -> None:
+        raise OwnError
+
+    def noted() -> None:
+        error = OwnError("it has a note")
+        error.add_note("a note")
+        raise error
+
+    def misspelt() -> None:
+        plane()  # type: ignore[name-defined]  # noqa: F821  # what it may have meant is told
+
+    def within() -> None:
+        try:
+            plain()
+        except ValueError:
+            raise OwnError("while another was handled")  # noqa: B904  # which is told
+
+    def instead() -> None:
+        try:
+            plain()
+        except ValueError:
+            raise OwnError("not to be told of another") from None
+
+    for failing in (plain, chained, grouped, textless, noted, misspelt, within, instead):
         with pytest.raises(Exception) as caught:  # noqa: PT011  # whatever it is
             failing()
         assert Crash.of(caught.value).text == "".join(traceback.format_exception(caught.value))
