@@ -17,9 +17,11 @@ from trouper.actors.job_errors import AttemptOver, BadState, OutputRefused, Outp
 from trouper.actors.messages import Bells, Message
 from trouper.actors.options import JobLimits
 from trouper.actors.pace import Pace
+from trouper.actors.questions import NoAnswer
 from trouper.store.errors import StoreUnavailable
 from trouper.store.output_log import ENTRY_BYTES_MAX, OutputHash, OutputLog
 from trouper.store.protocol import Notify, RefusalReason, Refused, Savepoint, Store
+from trouper.store.questions import Ask
 from trouper.store.records import Entry, Job, entry_bytes
 from trouper.store.seams import Seams
 from trouper.store.signals import SignalRow
@@ -35,6 +37,8 @@ class StopCause(enum.StrEnum):
     TIMEOUT = "timeout"
     IDLE = "idle"
     """No entry came for as long as the job's ``idle_timeout``."""
+    ASK = "ask"
+    """It asks a person, and goes on in another attempt."""
     RELEASE = "release"
     """This node stops, or its store is down: the job is to be queued again."""
     OUTPUT = "output"
@@ -86,6 +90,8 @@ class Attempt:
         """How many of the messages to it the job has been given."""
         self._hearing = trio.Lock()
         self._page: list[SignalRow] = []
+        self.question: Ask | None = None
+        """What it asks as it ends."""
         self._release_asked = False
         self._on_stop = on_stop
         self._started = ports.seams.now()
@@ -265,6 +271,26 @@ class Attempt:
 
     async def _read_messages(self) -> tuple[SignalRow, ...]:
         return await self.ports.store.signals(self.job.id, self.heard, _MESSAGES_PAGE)
+
+    async def ask(self, ask: Ask) -> str:
+        """The answer (JSON) that was given to this question; if it was not asked yet, the end of the attempt.
+
+        Raises ``NoAnswer``, and ``BadState`` for one question too many.
+        """
+        if self.unsafe is not None:
+            raise BadState(f"question {ask.key!r} inside of the unsafe step {self.unsafe!r}: ask before it")
+        asked = await self.persist(lambda: self.ports.store.question_of(self.job.id, ask.key))
+        if asked.question is not None:
+            if asked.question.answer is None:  # it runs again without one: its time was over
+                raise NoAnswer(f"nobody answered {ask.key!r} in time")
+            return str(asked.question.answer)
+        if asked.count >= self.limits.questions:
+            raise BadState(f"job {self.job.id} has asked {asked.count} questions, which is the limit")
+        if self.reason is None:
+            self.question = ask
+            self.stop(StopCause.ASK)
+        await trio.sleep_forever()  # until the stop, which is under way, cancels it
+        raise AssertionError("not reached")
 
     async def begin_unsafe(self, step: str) -> None:
         """Record that a step begins. From the call on a release waits for its end."""

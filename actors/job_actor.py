@@ -74,6 +74,7 @@ _BY_CAUSE = {
     StopCause.IDLE: Ending(
         EndingKind.IDLE, error="no entry of output came within the idle time-out", reason="idle_timeout"
     ),
+    StopCause.ASK: Ending(EndingKind.ASKED, reason="question"),
     StopCause.RELEASE: Ending(EndingKind.RELEASED, reason="released"),
     StopCause.OUTPUT: Ending(
         EndingKind.CRASHED, error="part of the output could not be stored", reason="output"
@@ -301,6 +302,7 @@ class JobActor(Actor[JobMessage]):
             reason=ending.reason,
             retry_after_s=ending.retry_after_s,
             stuck=ending.stuck,
+            question=self._attempt.question if ending.kind is EndingKind.ASKED else None,
             jitter=self._ports.seams.random.random(),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from trouper.actors.attempt import Attempt
 from trouper.actors.job_errors import BadState, OutputRefused
 from trouper.actors.job_spec import JSON_DEPTH_MAX, too_deep
 from trouper.actors.messages import Message
+from trouper.actors.questions import make_ask
 from trouper.store.output_log import split_text
 
 
@@ -144,6 +145,43 @@ class JobContext:
         for text in (key, title, body):
             to_json(text, f"a text of notification {key!r}")
         await self._attempt.notify(key, title, body)
+
+    async def ask_user(
+        self,
+        question: str,
+        *,
+        choices: Sequence[str] | None = None,
+        schema: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> Any:
+        """Ask a person, and give the answer, decoded from JSON.
+
+        The first time, this does not return: the attempt ends, the job waits in the queue (no task, no
+        place of those that run, its thread held), and the question is shown to its user. When the answer has
+        come, the next attempt begins at its savepoint: save before you ask. Its call with the same ``key``
+        gives the answer at once, and so it does in every later attempt.
+
+        * ``choices``: texts of which one is the answer; or
+        * ``schema``: JSON Schema of the answer (a part of it: ``type``, ``enum``, ``properties``,
+          ``required``, ``items``, lengths and limits); by default a text.
+        * ``timeout``: seconds by the wall clock; then the next attempt begins without an answer, and the call
+          raises ``NoAnswer``.
+        * ``key``: which question it is, within the job; by default its text.
+
+        Raises ``BadState`` for what cannot be asked, and inside of an unsafe step. **Cancellation**: clean-up
+        code runs as at every stop, within ``grace_s``.
+        """
+        self._called()
+        ask = make_ask(
+            question,
+            choices=choices,
+            schema=schema,
+            timeout=timeout,
+            key=key,
+            bytes_max=self._attempt.limits.question_bytes,
+        )
+        return orjson.loads(await self._attempt.ask(ask))
 
     @asynccontextmanager
     async def unsafe(self, step: str) -> AsyncIterator[None]:

@@ -25,6 +25,10 @@ class JobLimits:
     """The text of an error kept with the row."""
     notification_bytes: int = 4 * 1024
     """Title and body of ``ctx.notify``, in UTF-8, together."""
+    question_bytes: int = 16 * 1024
+    """The JSON of a question to a person, with its key and its schema."""
+    questions: int = 100
+    """Questions that one job may ask, over all its attempts."""
     note_chars: int = 200
     """The note of ``ctx.progress``."""
     store_patience_s: float = 30.0

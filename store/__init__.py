@@ -9,7 +9,8 @@ Reading order:
 * ``rules``       what admit, claim, finish, cancel decide, for every engine (no ``await``)
 * ``output_log``  a running attempt's output: uncommitted, committed, its tail (no ``await``)
 * ``completions`` what is still to be done for an ended job, and its rows in memory; ``signals`` messages
-  to a job, likewise
+  to a job, ``questions`` what it asks a person, likewise
+* ``people``      what people ask besides submitting: cancel, notify, mark
 * ``protocol``    the ``Store`` that every engine implements, its requests and results
 * ``leases``      whose what runs is: boots, and what several nodes on one store need
 * ``views``       what its reads give that is more than rows: the feed, the output
@@ -17,13 +18,14 @@ Reading order:
 * ``tables``      the rows and logs as a transaction sees them
 * ``transaction`` one operation under way; ``admitting`` (admit, cancel), ``transactions`` (claim,
   append, finish …) and ``queries``: written once over the tables; ``completing`` for completions,
-  ``signalling`` for messages
+  ``signalling`` for messages, ``asking`` for questions
 * ``engine``      the ``Store``'s methods over an engine that carries out transactions and reads
 * ``wall_watch``  a jump of the wall clock, told from time that has passed
 * ``memory``      the store without a file, on ``memory_tables`` and ``memory_queue``
 * ``schema``      the SQLite tables and their version; ``sqlite_open`` opens them, ``file_lock`` owns them
-* ``sqlite_rows``, ``sqlite_completions``, ``sqlite_signals``, ``sqlite_queue`` (its statements),
-  ``sqlite_tables``  the rows; ``sqlite_log`` the output in journal and blocks
+* ``sqlite_rows``, ``sqlite_completions``, ``sqlite_signals``, ``sqlite_questions`` (all in
+  ``sqlite_beside``), ``sqlite_queue`` (its statements), ``sqlite_tables``  the rows; ``sqlite_log`` the
+  output in journal and blocks
 * ``sqlite_batch`` one commit on the store's thread; ``sqlite_writer`` group commit; ``sqlite`` the store
 * ``urls``        ``memory:`` and ``sqlite:///chat.db`` to an opened engine
 """

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import trio
 
-from trouper.store import admitting, completing, queries, signalling, transactions
+from trouper.store import admitting, asking, completing, queries, signalling, transactions
 from trouper.store.completions import Completion, CompletionClaims, SettleCompletion
 from trouper.store.leases import Lease, Renewed
 from trouper.store.options import StoreOptions
@@ -39,6 +39,7 @@ from trouper.store.protocol import (
     Snapshot,
     ThreadBusy,
 )
+from trouper.store.questions import AnswerOutcome, Asked, GiveAnswer
 from trouper.store.records import Counts, Job, JobState, Notification, ThreadSummary
 from trouper.store.seams import Seams
 from trouper.store.signals import SignalAnswer, SignalClash, SignalRow, SignalsFull
@@ -155,6 +156,9 @@ class EngineStore(abc.ABC):
             lambda tx: signalling.signal(tx, row, user, pending_max=most, remembered=remembered)
         )
 
+    async def answer(self, request: GiveAnswer) -> AnswerOutcome:
+        return await self._transact(partial(asking.answer, request=request))
+
     async def claim_completions(self, limit: int, *, fresh: bool = False) -> CompletionClaims:
         return await self._transact(lambda tx: completing.claim(tx, limit, fresh=fresh))
 
@@ -203,6 +207,12 @@ class EngineStore(abc.ABC):
     async def read_output(self, job_id: str, start: int, max_bytes: int) -> OutputRange | None:
         max_bytes = min(max_bytes, self._options.read_bytes_max)
         return await self._query(lambda tables: queries.read_output(tables, job_id, start, max_bytes))
+
+    async def question_of(self, job_id: str, key: str) -> Asked:
+        def look(tables: Tables) -> Asked:
+            return Asked(tables.questions.get(job_id, key), tables.questions.count(job_id))
+
+        return await self._query(look)
 
     async def signals(self, job_id: str, after: int, limit: int) -> tuple[SignalRow, ...]:
         limit = self._page(limit)

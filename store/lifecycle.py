@@ -6,6 +6,7 @@
       │  │               │ ╰──time_out───▶ timed_out
       │  │               │ ╰──lose───────▶ lost
       ╰──┼─retry,release─╯ ╰──claim──────▶ running   (its process died: claimed anew)
+         │  and ask
          ╰──cancel, time_out, lose: ended without running
 
 A terminal state knows no event: a job that has ended stays as it ended.
@@ -32,6 +33,8 @@ class JobEvent(enum.StrEnum):
     """The attempt crashed and another is to follow."""
     RELEASE = "release"
     """The attempt was given back by a node that stops."""
+    ASK = "ask"
+    """The attempt ended with a question to a person: the job waits for the answer."""
 
 
 TABLE: dict[JobState, dict[JobEvent, JobState]] = {
@@ -50,6 +53,7 @@ TABLE: dict[JobState, dict[JobEvent, JobState]] = {
         JobEvent.LOSE: JobState.LOST,
         JobEvent.RETRY: JobState.QUEUED,
         JobEvent.RELEASE: JobState.QUEUED,
+        JobEvent.ASK: JobState.QUEUED,
     },
     JobState.COMPLETED: {},
     JobState.FAILED: {},

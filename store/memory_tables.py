@@ -11,6 +11,7 @@ from trouper.store import memory_queue, rules
 from trouper.store.completions import MemoryCompletions
 from trouper.store.output_log import OutputHash
 from trouper.store.protocol import Mark
+from trouper.store.questions import MemoryQuestions
 from trouper.store.records import Counts, Entry, Job, JobState, Notification, entry_bytes
 from trouper.store.signals import MemorySignals
 from trouper.store.tables import FIRST_TURN, Candidate, Head, ThreadRow, Turn
@@ -51,6 +52,7 @@ class MemoryTables:
         self._starts = 0
         self._tombstones: dict[tuple[str, str], float] = {}
         self.completions = MemoryCompletions()
+        self.questions = MemoryQuestions()
         self.signals = MemorySignals()
 
     def new_boot(self) -> None:
@@ -381,4 +383,5 @@ class MemoryTables:
             "tombstones": len(self._tombstones),
             "completions": len(self.completions),
             "signals": len(self.signals),
+            "questions": len(self.questions),
         }

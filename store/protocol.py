@@ -18,6 +18,12 @@ import trio
 
 from trouper.store.completions import CompletionStore
 from trouper.store.leases import LeasedStore
+from trouper.store.people import CancelAnswer as CancelAnswer
+from trouper.store.people import CancelResult as CancelResult
+from trouper.store.people import Mark as Mark
+from trouper.store.people import Notified as Notified
+from trouper.store.people import Notify as Notify
+from trouper.store.questions import Ask, QuestionStore
 from trouper.store.records import Counts, Entry, Job, JobOptions, JobState, Notification, ThreadSummary
 from trouper.store.signals import SignalStore
 from trouper.store.views import ANY_NAME as ANY_NAME
@@ -193,6 +199,8 @@ class EndingKind(enum.StrEnum):
     TIMED_OUT = "timed_out"
     RELEASED = "released"
     """Given back by a node that stops: queued again, due at once, no attempt used."""
+    ASKED = "asked"
+    """It asks a person: queued until there is an answer or it is too late for one; no attempt used."""
 
 
 @attrs.frozen(kw_only=True)
@@ -212,6 +220,8 @@ class Finish:
     reason: str | None = None
     retry_after_s: float | None = None
     stuck: bool = False
+    question: Ask | None = None
+    """What it asks, with ``ASKED``."""
     jitter: float = 1.0
     """A draw from [0, 1) that the back-off of a retry is multiplied with."""
 
@@ -228,43 +238,7 @@ class Saved:
     job: Job
 
 
-# --- people -------------------------------------------------------------------------------------
-
-
-class CancelAnswer(enum.StrEnum):
-    ACCEPTED = "accepted"
-    ALREADY_ENDED = "already_ended"
-    UNKNOWN = "unknown"
-
-
-@attrs.frozen
-class CancelResult:
-    answer: CancelAnswer
-    job: Job | None = None
-    """The row as it is now; None when unknown, and while a cancelled key has no job yet."""
-
-
-@attrs.frozen(kw_only=True)
-class Notify:
-    """A notification by the job itself; idempotent on (user, job, ``message``, key)."""
-
-    id: str
-    job_id: str
-    fence: int
-    key: str
-    title: str
-    body: str
-    used_ms: int = 0
-
-
-@attrs.frozen
-class Notified:
-    notification: Notification
-    created: bool
-
-
-Mark = Literal["seen", "read", "archived"]
-"""``read`` and ``archived`` imply ``seen``; marks are set once and never taken back."""
+# --- told after a commit --------------------------------------------------------------------------
 
 
 @attrs.frozen
@@ -282,7 +256,7 @@ class CommitNotice:
     due: bool
 
 
-class Store(LeasedStore, CompletionStore, SignalStore, QueueStore, Protocol):
+class Store(LeasedStore, CompletionStore, SignalStore, QuestionStore, QueueStore, Protocol):
     """What is remembered. One instance is one start (*boot*) of the store.
 
     ``run`` is the store's task: it opens the engine, raises ``boot``, calls ``task_status.started``

@@ -124,6 +124,8 @@ class Job:
     """Messages to it that were accepted; they are numbered from 1."""
     heard: int = 0
     """How many of them it had read at its savepoint."""
+    asking: str | None = None
+    """While it waits for a person: its question, as JSON {key, question, schema, asked_at, expires_at}."""
     keeps: tuple[int, ...] = ()
     """keeps[m-1]: the entries that the claim of attempt m left in the log."""
     entries: int = 0

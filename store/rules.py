@@ -19,6 +19,7 @@ from trouper.store.protocol import (
     RefusalReason,
     Refused,
 )
+from trouper.store.questions import shown
 from trouper.store.records import Job, JobOptions, JobState, Notification
 
 ERROR_CHARS_MAX = 8_000
@@ -36,6 +37,9 @@ UNKNOWN_JOB = "unknown_job"
 UNDECODABLE = "undecodable"
 """The reason of a row that the database could not give back whole: it is ended, never run (E1)."""
 
+
+NEVER = 1e11
+"""When a job is due that waits for a person without a time-out, in seconds: about the year 5138."""
 
 SUPERSEDED = "superseded"
 """The reason of a job that a later one of its thread had ended."""
@@ -171,6 +175,7 @@ def claimed_row(job: Job, verdict: Run, *, boot: int, now: float) -> Job:
         stuck=False,
         expires_at=None,
         unknown_until=None,
+        asking=None,
         started_at=now if job.started_at is None else job.started_at,
         keeps=(*job.keeps, job.savepoint),
         entries=job.savepoint,
@@ -213,6 +218,7 @@ def unrun_row(job: Job, verdict: EndUnrun, *, now: float, entries: int, sha256: 
         attempts_used=verdict.attempts_used,
         fence=job.fence + 1,
         boot=None,
+        asking=None,
         ended_at=now,
         keeps=(*job.keeps, entries),
         entries=entries,
@@ -247,7 +253,7 @@ def backoff_s(options: JobOptions, retry: int, jitter: float) -> float:
     return jitter * min(options.backoff_max_s, ceiling)
 
 
-_BROKEN_OFF = (EndingKind.CRASHED, EndingKind.IDLE, EndingKind.RELEASED)
+_BROKEN_OFF = (EndingKind.CRASHED, EndingKind.IDLE, EndingKind.RELEASED, EndingKind.ASKED)
 """The ends of an attempt that had not done what it was to do: another may follow."""
 
 
@@ -269,13 +275,15 @@ def _ending_event(job: Job, finish: Finish, used: int) -> tuple[JobEvent, str | 
             return JobEvent.CANCEL, finish.reason or "user"
         case EndingKind.TIMED_OUT:
             return JobEvent.TIME_OUT, finish.reason or "timeout"
-        case EndingKind.CRASHED | EndingKind.IDLE | EndingKind.RELEASED:
+        case EndingKind.CRASHED | EndingKind.IDLE | EndingKind.RELEASED | EndingKind.ASKED:
             if job.unsafe is not None:  # to run again would repeat it
                 return JobEvent.LOSE, f"unsafe:{job.unsafe}"
             if job.cancel_requested:
                 return JobEvent.CANCEL, "user"
             if finish.kind is EndingKind.RELEASED:
                 return JobEvent.RELEASE, finish.reason or "released"
+            if finish.kind is EndingKind.ASKED:
+                return JobEvent.ASK, "question"
             idle = finish.kind is EndingKind.IDLE
             reason = finish.reason or ("idle_timeout" if idle else "crash")
             if used < job.options.attempts:
@@ -302,16 +310,26 @@ def ended_attempt(job: Job, finish: Finish, now: float) -> Job:
     if row.state.terminal:
         result = finish.result if event is JobEvent.COMPLETE else None
         return attrs.evolve(row, ended_at=now, sha256=finish.sha256, result=result)
+    if event is JobEvent.ASK and finish.question is not None:
+        row = attrs.evolve(row, asking=shown(finish.question, now))
     return queued_row(row, _run_at(row, finish, event, now), now)
 
 
 def _run_at(row: Job, finish: Finish, event: JobEvent, now: float) -> float:
     if event is JobEvent.RELEASE:
         return 0.0
+    if event is JobEvent.ASK:
+        timeout_s = None if finish.question is None else finish.question.timeout_s
+        return NEVER if timeout_s is None else now + timeout_s
     if finish.retry_after_s is None:
         return now + backoff_s(row.options, row.attempts_used, finish.jitter)
     asked = finish.retry_after_s if finish.retry_after_s > 0 else 0.0  # NaN is not above 0 either
     return now + min(asked, RETRY_AFTER_MAX_S)
+
+
+def answered_row(job: Job, now: float) -> Job:
+    """The row of a job that got the answer that it waited for: due, from ``now`` on."""
+    return queued_row(attrs.evolve(job, asking=None, reason="answered"), 0.0, now)
 
 
 def printable(error: str | None) -> str | None:
@@ -332,6 +350,7 @@ def cancelled_unrun(job: Job, *, now: float, sha256: str) -> Job:
         state=after(job.state, JobEvent.CANCEL),
         reason=SUPERSEDED if job.superseded else "user",
         cancel_requested=True,
+        asking=None,
         ended_at=now,
         sha256=sha256,
     )

@@ -184,6 +184,20 @@ CREATE INDEX jobs_unknown ON jobs (unknown_until) WHERE state = 'queued' AND unk
 CREATE INDEX jobs_names ON jobs (name, unknown_until) WHERE state = 'queued';
 """
 
+_QUESTIONS = """
+ALTER TABLE jobs ADD COLUMN asking TEXT;
+
+-- What jobs asked a person. answer: JSON.
+CREATE TABLE questions (
+    job TEXT NOT NULL,
+    key TEXT NOT NULL,
+    answer TEXT,
+    answered_by TEXT,
+    answered_at REAL,
+    PRIMARY KEY (job, key)
+) WITHOUT ROWID;
+"""
+
 # The counts follow the rows by themselves, whoever changes one.
 _COUNTING = (
     """CREATE TRIGGER jobs_counted_in AFTER INSERT ON jobs WHEN new.state IN ('queued', 'running') BEGIN
@@ -229,6 +243,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     lambda connection: _carry_out(_COMPLETIONS, connection=connection),
     lambda connection: _carry_out(_SIGNALS, connection=connection),
     lambda connection: _carry_out(_TIMES, connection=connection),
+    lambda connection: _carry_out(_QUESTIONS, connection=connection),
 )
 """``MIGRATIONS[n]`` makes version n+1 of version n; version 0 is an empty file. What was released is
 never changed: what comes after it is a step of its own."""

@@ -14,7 +14,7 @@ from trouper.store.protocol import Mark
 from trouper.store.records import Counts, Entry, Job, JobState, Notification
 from trouper.store.rules import UNDECODABLE
 from trouper.store.schema import ACTIVE
-from trouper.store.sqlite_completions import SqliteCompletions
+from trouper.store.sqlite_beside import SqliteBeside
 from trouper.store.sqlite_log import LogHead, SqliteLog
 from trouper.store.sqlite_open import is_outage
 from trouper.store.sqlite_queue import (
@@ -41,7 +41,6 @@ from trouper.store.sqlite_rows import (
     read_job,
     read_notification,
 )
-from trouper.store.sqlite_signals import SqliteSignals
 from trouper.store.tables import Candidate, Head, ThreadRow, Turn
 
 Row = TypeVar("Row")
@@ -70,14 +69,12 @@ _COUNT = {
 }
 
 
-class SqliteTables:
+class SqliteTables(SqliteBeside):
     """``Tables`` over one connection and its ``SqliteLog``."""
 
     def __init__(self, connection: sqlite3.Connection, log: SqliteLog) -> None:
-        self._db = connection
+        super().__init__(connection)
         self._log = log
-        self.completions = SqliteCompletions(connection)
-        self.signals = SqliteSignals(connection)
 
     # --- feeds ---
 
@@ -287,25 +284,6 @@ class SqliteTables:
             (user,),
         ).fetchone()
         return Counts(unseen=unseen, unread=unread)
-
-    # --- keys that were cancelled before their job came ---
-
-    def tombstone(self, user: str, key: str) -> float | None:
-        where = "WHERE user = ? AND key = ?"
-        row = self._db.execute(f"SELECT expires_at FROM tombstones {where}", (user, key)).fetchone()
-        return row[0] if row and isinstance(row[0], float | int) else None
-
-    def put_tombstone(self, user: str, key: str, expires_at: float, *, now: float, most: int) -> None:
-        self._db.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?)", (user, key, expires_at))
-        self._db.execute("DELETE FROM tombstones WHERE expires_at <= ?", (now,))
-        self._db.execute(
-            "DELETE FROM tombstones WHERE user = ?1 AND key IN (SELECT key FROM tombstones WHERE user = ?1"
-            " ORDER BY expires_at DESC, key DESC LIMIT -1 OFFSET ?2)",
-            (user, most),
-        )
-
-    def remove_tombstone(self, user: str, key: str) -> None:
-        self._db.execute("DELETE FROM tombstones WHERE user = ? AND key = ?", (user, key))
 
     # --- logs ---
 

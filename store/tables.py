@@ -15,6 +15,7 @@ import orjson
 
 from trouper.store.completions import CompletionRows
 from trouper.store.protocol import Mark
+from trouper.store.questions import QuestionRows
 from trouper.store.records import Counts, Entry, Job, JobState, Notification
 from trouper.store.signals import SignalRows
 
@@ -64,6 +65,8 @@ class Tables(Protocol):
 
     @property
     def completions(self) -> CompletionRows: ...
+    @property
+    def questions(self) -> QuestionRows: ...
     @property
     def signals(self) -> SignalRows: ...
 

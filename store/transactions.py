@@ -12,13 +12,14 @@ from functools import partial
 
 import attrs
 
-from trouper.store import rules
+from trouper.store import asking, rules
 from trouper.store.errors import DataRefused, StoreCorrupt
 from trouper.store.lifecycle import JobEvent
 from trouper.store.protocol import (
     Append,
     Appended,
     Claims,
+    EndingKind,
     Finish,
     Finished,
     Mark,
@@ -57,8 +58,11 @@ def claim(tx: Transaction, limit: int, per_user: int | None, names: Names) -> Cl
         started.append(job)
         if candidate.job.state is JobState.QUEUED:  # one that its process left had its turn
             tx.tables.served(job.user)
+    next_due_at = tx.tables.next_due_at(tx.now)
+    if next_due_at is not None and next_due_at > rules.NEVER / 2:  # only what waits for a person
+        next_due_at = None
     queued = tx.tables.count_state(JobState.QUEUED)
-    return Claims(tuple(started), tuple(ended), tx.tables.next_due_at(tx.now), tx.now, queued)
+    return Claims(tuple(started), tuple(ended), next_due_at, tx.now, queued)
 
 
 def _tell_unknown(tx: Transaction, names: Names) -> None:
@@ -225,9 +229,14 @@ def finish(tx: Transaction, request: Finish) -> Finished | Refused:
         return refused or Refused(RefusalReason.FENCED)
     if job.entries != request.entries:
         return Refused(RefusalReason.GAP, job.entries, f"the log ends at {job.entries}")
+    if request.kind is EndingKind.ASKED:
+        if request.question is None:
+            return Refused(RefusalReason.POISONED, job.entries, "an attempt that asks has a question")
+        check_text(key=request.question.key, question=request.question.question)
     row = rules.ended_attempt(job, request, tx.now)
     tx.tables.settle_log(job)
-    return Finished(*tx.ended(row))
+    ended, notification = tx.ended(row)
+    return Finished(ended, notification or asking.asked(tx, ended, request))
 
 
 def lose(tx: Transaction, job_id: str, fence: int, reason: str) -> Finished | Refused:

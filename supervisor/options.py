@@ -42,6 +42,8 @@ class RuntimeOptions:
     """The JSON of one job's arguments."""
     signal_bytes: int = attrs.field(default=16 * 1024, validator=_at_least_one)
     """The JSON of one message to a job."""
+    answer_bytes: int = attrs.field(default=16 * 1024, validator=_at_least_one)
+    """The JSON of one answer to a question of a job."""
     notifier_mailbox: int = attrs.field(default=1024, validator=_at_least_one)
     """Messages that wait for one user's notifier."""
     expiry_mailbox: int = attrs.field(default=10_000, validator=_at_least_one)

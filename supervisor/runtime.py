@@ -20,6 +20,7 @@ from trouper.actors.reports import Report, Reporter, log_report
 from trouper.store.completions import Completion
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import CancelResult, Mark, OnBusy, Store
+from trouper.store.questions import AnswerOutcome, GiveAnswer
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
 from trouper.store.seams import Seams
 from trouper.store.signals import SignalAnswer, SignalRow
@@ -38,7 +39,7 @@ from trouper.supervisor.options import RuntimeOptions
 from trouper.supervisor.reading import OutputReader
 from trouper.supervisor.refusals import Draining, UnknownJob
 from trouper.supervisor.runtime_tree import RuntimeTree
-from trouper.supervisor.steering import message_body, signalled
+from trouper.supervisor.steering import canonical, check_answer, signalled
 
 
 class Runtime:
@@ -233,9 +234,21 @@ class Runtime:
         other content), ``SignalsAreFull``. **Cancellation**: it may have been sent.
         """
         id = self.seams.new_id() if id is None else check_label("the id of a message", id)
-        body = message_body(message, self.options.signal_bytes)
+        body = canonical(message, "the message", self.options.signal_bytes)
         row = SignalRow(job=job_id, id=id, body=body, sender=user)
         return signalled(await self.store.signal(row, user), row)
+
+    async def answer(self, job_id: str, key: str, value: object, *, user: str | None = None) -> AnswerOutcome:
+        """Answer the question that a job asks (``ctx.ask_user``; ``Job.asking`` shows it).
+
+        ``value``: JSON that fits the question's schema. When this returns ``accepted``, it is durable and
+        the job is due. Also ``already_answered`` (the same answer of the same user again is accepted),
+        ``not_asked`` (also when its time is over), ``already_ended``, and ``unknown`` (also for a job of
+        another user). Raises ``BadArguments``. **Cancellation**: it may have been answered.
+        """
+        text = canonical(value, "the answer", self.options.answer_bytes)
+        check_answer(await self.job(job_id, user=user), check_label("the key of a question", key), text)
+        return await self.store.answer(GiveAnswer(job_id=job_id, key=key, value=text, user=user))
 
     # --- hooks of ended jobs ---
 

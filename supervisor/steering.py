@@ -7,20 +7,33 @@ import orjson
 from trouper.actors.job_context import to_json
 from trouper.actors.job_errors import BadState
 from trouper.actors.job_spec import BadArguments
+from trouper.actors.questions import wrong_with
+from trouper.store.questions import open_question
+from trouper.store.records import Job
 from trouper.store.signals import SignalAnswer, SignalClash, SignalRow, SignalsFull
 from trouper.supervisor.refusals import KeyConflict, SignalsAreFull
 
 
-def message_body(message: object, bytes_max: int) -> str:
-    """JSON text of a message, canonical, so that one that is sent again is known. Raises ``BadArguments``."""
+def canonical(value: object, what: str, bytes_max: int) -> str:
+    """JSON text of a value, so that the same again is known. Raises ``BadArguments``."""
     try:
-        body = to_json(message, "the message")
+        body = to_json(value, what)
     except BadState as error:
         raise BadArguments(str(error)) from None
     body = orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS).decode()
     if len(body.encode()) > bytes_max:
-        raise BadArguments(f"the message has {len(body.encode())} bytes of JSON: legal are up to {bytes_max}")
+        raise BadArguments(f"{what} has {len(body.encode())} bytes of JSON: legal are up to {bytes_max}")
     return body
+
+
+def check_answer(job: Job | None, key: str, value: str) -> None:
+    """Raise ``BadArguments`` if ``value`` (JSON) is no answer to the open question of ``job``. If there is
+    none, or another, it is the store's to say."""
+    question = open_question(None if job is None else job.asking)
+    if question.get("key") == key:
+        fault = wrong_with(orjson.loads(value), question.get("schema", {}))
+        if fault is not None:
+            raise BadArguments(fault)
 
 
 def signalled(result: SignalAnswer | SignalClash | SignalsFull, row: SignalRow) -> SignalAnswer:

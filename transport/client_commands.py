@@ -97,6 +97,15 @@ class Commands(ABC):
         fields = {"job": job_id, "message": message, "key": key if key is not None else self._new_key()}
         return string(await self._ask("signal", fields), "answer")
 
+    async def answer(self, job_id: str, key: str, value: Any) -> str:
+        """Answer the question that a job asks (``JobView.asking`` has its ``key`` and its ``schema``):
+        ``accepted`` (also the same answer again), ``already_answered``, ``not_asked`` (also when its time is
+        over), ``already_ended`` or ``unknown``.
+
+        ``CommandFailed`` ``bad_request``: it does not fit the schema. **Cancellation**: it may be done.
+        """
+        return string(await self._ask("answer", {"job": job_id, "key": key, "value": value}), "answer")
+
     async def mark(
         self,
         mark: Mark,

@@ -37,6 +37,7 @@ _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "message": (lambda value: True, "any JSON"),
     "at": (_is_number, "a number"),
     "delay_s": (_is_number, "a number"),
+    "value": (lambda value: True, "any JSON"),
     "limit": (_is_integer, "an integer"),
     "upto": (_is_integer, "an integer"),
 }

@@ -97,6 +97,9 @@ class JobView:
     cancel_requested: bool
     seq: int
     saved_entries: int
+    asking: Mapping[str, Any] | None = None
+    """While it waits for a person: ``key``, ``question``, ``schema`` (of the answer, JSON Schema),
+    ``asked_at``, ``expires_at`` (None: it waits for as long as it takes)."""
     arguments: Any = None
     """None on the feed: replies have it."""
     result: Any = None
@@ -122,6 +125,7 @@ class JobView:
             error=optional_string(row, "error"),
             cancel_requested=boolean(row, "cancel_requested"),
             seq=integer(row, "seq"),
+            asking=None if row.get("asking") is None else mapping(row, "asking"),
             saved_entries=integer(row, "saved_entries") if "saved_entries" in row else 0,
             arguments=row.get("arguments"),
             result=row.get("result"),

@@ -78,6 +78,9 @@ async def _answer(runtime: GatewayRuntime, user: str, command: Command, most: in
         case messages.Signal():
             signalled = await runtime.signal(command.job, command.message, id=command.key, user=user)
             return {"answer": str(signalled)}
+        case messages.Answer():
+            outcome = await runtime.answer(command.job, command.key, command.value, user=user)
+            return {"answer": str(outcome)}
         case messages.Mark():
             counts = await runtime.mark(
                 user,

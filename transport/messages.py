@@ -185,6 +185,15 @@ class Signal(Command):
 
 
 @attrs.frozen(kw_only=True)
+class Answer(Command):
+    t: ClassVar[str] = "answer"
+    id: str = attrs.field(validator=_command_id)
+    job: str = attrs.field(validator=_name)
+    key: str = attrs.field(validator=_name)
+    value: Any
+
+
+@attrs.frozen(kw_only=True)
 class Mark(Command):
     t: ClassVar[str] = "mark"
     id: str = attrs.field(validator=_command_id)
@@ -367,5 +376,5 @@ class Fault(Item):
 
 CLIENT_ITEMS: tuple[type[Item], ...] = (
     Hello, Beat, Attach, Detach, Ack, Resync, Visible, Coalesce,
-    Submit, Cancel, Signal, Mark, GetJob, ListJobs, ListThreads, ListNotifications,
+    Submit, Cancel, Signal, Answer, Mark, GetJob, ListJobs, ListThreads, ListNotifications,
 )  # fmt: skip

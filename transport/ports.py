@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from trouper.actors.reports import Report
 from trouper.store.protocol import CancelResult, Mark, OnBusy
+from trouper.store.questions import AnswerOutcome
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
 from trouper.store.signals import SignalAnswer
 from trouper.transport.session import Channel
@@ -51,6 +52,10 @@ class GatewayRuntime(Protocol):
     async def signal(
         self, job_id: str, message: object, *, id: str | None = None, user: str | None = None
     ) -> SignalAnswer: ...
+
+    async def answer(
+        self, job_id: str, key: str, value: object, *, user: str | None = None
+    ) -> AnswerOutcome: ...
 
     async def mark(
         self,

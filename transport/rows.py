@@ -31,6 +31,8 @@ class JobRow:
     cancel_requested: bool
     seq: int
     saved_entries: int = 0
+    asking: Any = None
+    """While it waits for a person: its question."""
 
 
 @attrs.frozen(kw_only=True)

@@ -75,6 +75,7 @@ def _row_fields(job: Job) -> dict[str, Any]:
         "cancel_requested": job.cancel_requested,
         "seq": job.feed_seq,
         "saved_entries": job.savepoint,
+        "asking": _json(job.asking),
     }
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from trouper.actors.output_pieces import Rewind as Rewind
     from trouper.actors.output_pieces import Text as Text
     from trouper.actors.output_pieces import Transcript as Transcript
+    from trouper.actors.questions import NoAnswer as NoAnswer
     from trouper.actors.reports import Report as Report
     from trouper.store.completions import Completion as Completion
     from trouper.store.errors import StoreRefused as StoreRefused
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from trouper.store.options import StoreOptions as StoreOptions
     from trouper.store.protocol import CancelAnswer as CancelAnswer
     from trouper.store.protocol import CancelResult as CancelResult
+    from trouper.store.questions import AnswerOutcome as AnswerOutcome
     from trouper.store.records import Counts as Counts
     from trouper.store.records import Job as Job
     from trouper.store.records import JobState as JobState
@@ -88,11 +90,13 @@ _HOMES = {
     "trouper.actors.messages": ("Message",),
     "trouper.actors.options": ("ChannelLimits", "JobLimits"),
     "trouper.actors.output_pieces": ("End", "Event", "Progress", "Rewind", "Text", "Transcript"),
+    "trouper.actors.questions": ("NoAnswer",),
     "trouper.actors.reports": ("Report",),
     "trouper.store.completions": ("Completion",),
     "trouper.store.errors": ("StoreRefused", "StoreUnavailable", "TrouperError"),
     "trouper.store.options": ("StoreOptions",),
     "trouper.store.protocol": ("CancelAnswer", "CancelResult"),
+    "trouper.store.questions": ("AnswerOutcome",),
     "trouper.store.records": ("Counts", "Job", "JobState", "Notification"),
     "trouper.store.seams": ("Seams",),
     "trouper.store.signals": ("SignalAnswer",),
@@ -111,6 +115,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Again",
+    "AnswerOutcome",
     "AttemptOver",
     "Backoff",
     "BadArguments",
@@ -136,6 +141,7 @@ __all__ = [
     "JobSpec",
     "JobState",
     "Message",
+    "NoAnswer",
     "Notification",
     "OutputCorrupt",
     "OutputGone",

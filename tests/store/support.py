@@ -29,6 +29,7 @@ from trouper.store.protocol import (
     Savepoint,
     Store,
 )
+from trouper.store.questions import Ask
 from trouper.store.records import Entry, Job, JobOptions
 from trouper.store.seams import Seams
 from trouper.store.urls import create_store
@@ -39,6 +40,9 @@ ENGINES = ("memory", "sqlite")
 
 PROMPT_OPTIONS = StoreOptions(commit_tick_s=0.0, lock_wait_s=0.0, busy_wait_s=0.0, retry_base_s=0.001)
 """Nothing here waits on the wall clock."""
+
+
+ASK = Ask(key="k", question="Go on?", schema='{"type":"boolean"}')
 
 
 class InlineThread:
@@ -166,6 +170,7 @@ class World:
                 "entries": len(entries),
                 "sha256": sha256(entries),
                 "used_ms": 10,
+                "question": ASK if kind is EndingKind.ASKED else None,
                 **fields,
             }
         )

@@ -18,9 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.store.support import PROMPT_OPTIONS, InlineThread, Source, World, admission, notice_of, options
+from trouper.store.completions import SettleCompletion, TryEnd
 from trouper.store.errors import StoreError
 from trouper.store.protocol import EndingKind, Finish, Names, Savepoint
+from trouper.store.questions import Ask, GiveAnswer
 from trouper.store.records import Job
+from trouper.store.signals import SignalRow
 
 USERS = st.sampled_from(["ada", "bob"])
 SMALL = st.integers(0, 3)
@@ -33,6 +36,8 @@ ENTRIES = st.lists(
     min_size=1,
     max_size=4,
 ).map(tuple)
+
+ASKS = [Ask(key="k", question="?", schema="{}", timeout_s=timeout_s) for timeout_s in (1.5, None)]
 
 ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "admit": (
@@ -57,6 +62,9 @@ ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "cancel": (PICK, st.sampled_from([None, "ada", "bob"])),
     "cancel_key": (USERS, st.sampled_from(["k", "l", "m"])),
     "mark": (USERS, st.sampled_from(["seen", "read", "archived"]), PICK, st.none() | PICK, st.none() | PICK),
+    "answer": (PICK, st.sampled_from(['"a"', '"b"'])),
+    "signal": (PICK, st.sampled_from(["m", "n", "o"])),
+    "hook": (SMALL, st.sampled_from([None, *TryEnd])),
     "wait": (SMALL,),
     "jump": (st.sampled_from([-100, -7, 1, 6, 100]),),
     "restart": (),
@@ -108,6 +116,7 @@ class Play:
                     attempts=attempts,
                     timeout_s=2.0,
                     queue_timeout_s=4.0 if attempts == 2 else None,
+                    on_ended=True,
                     notify_on=("completed", "cancelled", "lost"),
                 ),
                 **other,
@@ -163,8 +172,24 @@ class Play:
                 stuck=stuck,
                 retry_after_s=None if after == 3 else float(after),
                 jitter=0.5,
+                question=None if after == 2 else ASKS[after > 0],
             )
         )
+
+    async def answer(self, pick: int, value: str) -> object:
+        return await self.world.store.answer(GiveAnswer(job_id=self.job_id(pick), key="k", value=value))
+
+    async def signal(self, pick: int, id: str) -> object:
+        return await self.world.store.signal(SignalRow(job=self.job_id(pick), id=id, body=f'"{id}"'), None)
+
+    async def hook(self, limit: int, end: TryEnd | None) -> object:
+        claims = await self.world.store.claim_completions(limit, fresh=end is None)
+        for row, _ in claims.started:
+            if end is not None:
+                await self.world.store.settle_completion(
+                    SettleCompletion(job_id=row.job, tries=row.tries, end=end, error="e")
+                )
+        return claims, await self.world.store.dead_completions()
 
     async def notify(self, pick: int, key: str) -> object:
         return await self.world.store.notify(notice_of(await self.attempt(pick), key))
@@ -214,6 +239,7 @@ class Play:
             ]
         for job_id in self.jobs:
             told += [await self.world.log(job_id, page_bytes=30), await store.read_output(job_id, 2, 1)]
+            told += [await store.signals(job_id, 0, 9), await store.question_of(job_id, "k")]
         return told
 
 
@@ -225,6 +251,7 @@ async def play(operations: list[tuple[Any, ...]], folder: Path) -> None:
         journal_rows_max=3,
         tombstones_per_user_max=2,
         tombstone_age_s=2.0,
+        signals_pending_max=2,
     )
     async with trio.open_nursery() as nursery:
         plays = []

@@ -14,6 +14,7 @@ from trouper.actors.job_spec import BadArguments
 from trouper.actors.reports import Report
 from trouper.store.errors import StoreUnavailable
 from trouper.store.protocol import CancelAnswer, CancelResult, Mark, OnBusy, Snapshot
+from trouper.store.questions import AnswerOutcome
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
 from trouper.store.signals import SignalAnswer
 from trouper.supervisor.refusals import ThreadIsBusy
@@ -110,6 +111,7 @@ class FakeRuntime:
         self.opened: list[tuple[str, bool, tuple[str, int] | None]] = []
         self.open_now = 0
         self.order: list[str] = []
+        self.answers: list[tuple[str, str, object]] = []
         self.signals: list[tuple[str, object, str | None]] = []
         self.asked: list[tuple[OnBusy, float | None, float]] = []
         """When each submit wanted its job to run."""
@@ -181,6 +183,14 @@ class FakeRuntime:
             return SignalAnswer.UNKNOWN
         self.signals.append((job_id, message, id))
         return SignalAnswer.ACCEPTED
+
+    async def answer(self, job_id: str, key: str, value: object, *, user: str | None = None) -> AnswerOutcome:
+        if await self.job(job_id, user=user) is None:
+            return AnswerOutcome.UNKNOWN
+        if value == "bad":
+            raise BadArguments("the answer is bad")
+        self.answers.append((job_id, key, value))
+        return AnswerOutcome.ACCEPTED
 
     async def mark(
         self,

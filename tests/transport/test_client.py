@@ -85,6 +85,8 @@ async def test_the_other_commands_ask_and_read_what_the_protocol_says(autojump_c
             await client.submit("echo", key="k9", delay=1.5)
             nursery.start_soon(answer, {"answer": "accepted"})
             sent = await client.signal("j1", {"stop": True}, key="m1")
+            nursery.start_soon(answer, {"answer": "not_asked"})
+            told = await client.answer("j1", "k", None)
             nursery.start_soon(answer, {"counts": wire.counts(1, 2)})
             marked = await client.mark("read", ids=["n1"])
             nursery.start_soon(answer, {"job": {**job, "result": 7}})
@@ -99,7 +101,7 @@ async def test_the_other_commands_ask_and_read_what_the_protocol_says(autojump_c
     assert (cancelled.answer, cancelled.job and cancelled.job.state) == ("accepted", "cancelled")
     assert (unknown.answer, unknown.job) == ("unknown", None)
     assert (early.answer, early.job) == ("accepted", None)
-    assert sent == "accepted"
+    assert (sent, told) == ("accepted", "not_asked")
     assert (marked.unseen, marked.unread) == (1, 2)
     assert (one.result, one.ended) == (7, True)
     assert [row.id for row in many] == ["j1"]
@@ -112,6 +114,7 @@ async def test_the_other_commands_ask_and_read_what_the_protocol_says(autojump_c
         {"t": "submit", "job": "echo", "arguments": {}, "key": "k8", "on_busy": "interrupt"},
         {"t": "submit", "job": "echo", "arguments": {}, "key": "k9", "on_busy": "enqueue", "delay_s": 1.5},
         {"t": "signal", "job": "j1", "message": {"stop": True}, "key": "m1"},
+        {"t": "answer", "job": "j1", "key": "k", "value": None},
         {"t": "mark", "mark": "read", "ids": ["n1"]},
         {"t": "job", "job": "j1"},
         {"t": "jobs", "limit": 5, "thread": "t1", "before": "j9"},

@@ -38,6 +38,12 @@ async def test_each_command_is_answered_as_its_user(autojump_clock: MockClock) -
         assert (await peer.ask({**signal, "job": "k1"}))["ok"] == {"answer": "accepted"}
         assert (await peer.ask({**signal, "job": "k1", "message": None}))["ok"] == {"answer": "accepted"}
         assert house.runtime.signals == [("k1", {"stop": [None]}, "m1"), ("k1", None, "m1")]
+        answer = {"t": "answer", "id": "q", "job": "k1", "key": "k", "value": [False]}
+        assert (await peer.ask({**answer, "job": "theirs"}))["ok"] == {"answer": "unknown"}
+        assert (await peer.ask(answer))["ok"] == {"answer": "accepted"}
+        bad = (await peer.ask({**answer, "value": "bad"}))["error"]
+        assert (bad["code"], bad["message"]) == ("bad_request", "the answer is bad")
+        assert house.runtime.answers == [("k1", "k", [False])]
         jobs = await peer.ask({"t": "jobs", "id": "e"})
         assert [job["id"] for job in jobs["ok"]["jobs"]] == ["k1"]
         [thread] = (await peer.ask({"t": "threads", "id": "f"}))["ok"]["threads"]

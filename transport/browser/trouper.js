@@ -24,7 +24,8 @@
  * @typedef {{id: string, name: string, thread: string | null, state: string, reason: string | null,
  *   attempt: number, entries: number, created_at: number, started_at: number | null,
  *   ended_at: number | null, error: string | null, cancel_requested: boolean, seq: number,
- *   arguments?: any, result?: any, saved_entries: number}} Job
+ *   arguments?: any, result?: any, saved_entries: number, asking: Question | null}} Job
+ * @typedef {{key: string, question: string, schema: any, asked_at: number, expires_at: number | null}} Question
  * @typedef {{id: string, job: string, thread: string | null, kind: string, key: string, title: string,
  *   body: string, created_at: number, seen: boolean, read: boolean, archived: boolean,
  *   seq: number}} Notification
@@ -421,6 +422,7 @@ const COMMANDS = {
   submit: { job: "text", arguments: "object", key: "text", thread: "text?", on_busy: "text?", at: "number?", delay_s: "number?" },
   cancel: { job: "text?", key: "text?" },
   signal: { job: "text", message: "any", key: "text" },
+  answer: { job: "text", key: "text", value: "any" },
   mark: { mark: "text", ids: "texts?", job: "text?", upto: "integer?" },
   job: { job: "text" },
   jobs: { thread: "text?", before: "text?", limit: "integer?" },
@@ -1103,6 +1105,13 @@ export class Client extends EventTarget {
    * @returns {Promise<{answer: "accepted" | "already_ended" | "unknown"}>} */
   async signal(job, message, key = this._newKey()) {
     return this._ask("signal", { job, message, key });
+  }
+
+  /** Answers the question that a job asks (its row's `asking`). Rejected with `bad_request` if the value does
+   * not fit the question's schema. @param {string} job @param {string} key @param {any} value
+   * @returns {Promise<{answer: "accepted" | "already_answered" | "not_asked" | "already_ended" | "unknown"}>} */
+  async answer(job, key, value) {
+    return this._ask("answer", { job, key, value });
   }
 
   /** @param {"seen" | "read" | "archived"} mark
