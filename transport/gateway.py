@@ -159,7 +159,9 @@ class Gateway:
                 self._refused += 1
                 await self._refuse(stream)
             else:
-                await self._serve_http(stream)
+                websocket = await self._serve_http(stream)
+                if websocket is not None:  # here, so that what read its request is gone by now: 4 kB
+                    await self._serve_websocket(websocket)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             pass  # the peer went away, or does not take what it asked for
         except* Exception as group:
@@ -177,23 +179,24 @@ class Gateway:
         busy = BadRequest(503, f"{self._options.max_connections} connections are open, which is the limit")
         await http.respond_and_close(busy, self._site.security_headers)
 
-    async def _serve_http(self, stream: trio.SocketStream) -> None:
+    async def _serve_http(self, stream: trio.SocketStream) -> WebSocketConnection | None:
+        """Answer requests. The connection that one asked for instead, for the caller to run."""
         http = HttpConnection(stream, self._options, peer=_peer(stream), wall=self._wall)
         try:
             while (request := await self._next_request(http)) is not None:
                 if request.path == WEBSOCKET_PATH:
                     refusal = upgrade_refusal(request, SUBPROTOCOL)
                     if refusal is None:
-                        await self._serve_websocket(http.upgrade(), request)
-                        return
+                        return WebSocketConnection(http.upgrade(), request, self._ports)
                     response = self._site.secured(refusal)
                 else:
                     response = await self._site.answer(request)
                 self._requests += 1
                 if not await http.respond(request, response):
-                    return
+                    return None
         except BadRequest as bad:
             await http.respond_and_close(bad, self._site.security_headers)
+        return None
 
     async def _next_request(self, http: HttpConnection) -> Request | None:
         """None when there is none, or when the gateway stops, which waits for no request."""
@@ -208,8 +211,7 @@ class Gateway:
                 self._idle_scopes.discard(scope)
         return None if self._stopping else request
 
-    async def _serve_websocket(self, stream: trio.abc.Stream, request: Request) -> None:
-        websocket = WebSocketConnection(stream, request, self._ports)
+    async def _serve_websocket(self, websocket: WebSocketConnection) -> None:
         self._websockets.add(websocket)
         try:
             await websocket.run()

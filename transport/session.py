@@ -8,7 +8,6 @@ and is a cursor, never a queue. (``session_state`` has its states.)
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -110,7 +109,7 @@ class Session:
         self._early: list[Item] = []
         self._early_bytes = 0
         self._beat_due = False
-        self._replies: deque[_Reply] = deque()
+        self._replies: list[_Reply] = []  # few: a deque takes 760 bytes when it is empty
         self._reply_bytes = 0
         self._refusal_bytes = 0
         self._under_way = 0
@@ -194,7 +193,7 @@ class Session:
         limit = self._rate.message_bytes
         size = 0
         while self._replies and (size == 0 or size + len(self._replies[0].encoded) <= limit):
-            reply = self._replies.popleft()
+            reply = self._replies.pop(0)
             parts.append(reply.encoded)
             size += len(reply.encoded)
             self._refusal_bytes -= reply.refusal_bytes

@@ -7,7 +7,6 @@ outbox's drain, and, while there are any, one that carries out commands in their
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -76,7 +75,7 @@ class WebSocketConnection:
     def __init__(self, stream: trio.abc.Stream, request: Request, ports: ConnectionPorts) -> None:
         self._ports = ports
         self._options = ports.options
-        self._request = request
+        self._request: Request | None = request
         self._session = Session(ports.options, self._due, ports.on_crash, trio.current_time)
         direct = descriptor_of(stream) if ports.options.direct_writes else None
         self._outbox = Outbox(stream, self._idle, direct)
@@ -96,7 +95,7 @@ class WebSocketConnection:
         self._hello_came = trio.Event()
         self._opened = trio.Event()
         self._user = ""
-        self._commands: deque[Command] = deque()
+        self._commands: list[Command] = []  # few: a deque takes 760 bytes when it is empty
         self._working = False
         self._replies_taken = trio.lowlevel.ParkingLot()
         self._backlog = False
@@ -163,11 +162,24 @@ class WebSocketConnection:
             self._crashed("a session", error)
 
     async def _welcome(self, nursery: trio.Nursery) -> None:
-        hello = self._hello
+        opening = await self._authenticate()
+        if opening is None:
+            return
+        try:
+            await self._subscribe(opening, nursery)
+        except (Refusal, StoreUnavailable) as error:
+            self.close(CloseCode.INTERNAL, str(error))
+
+    async def _authenticate(self) -> AbstractAsyncContextManager[SessionChannel] | None:
+        """The channel of whoever this is, to be opened. (By itself, because a session that is open needs
+        neither its hello nor its request, and there are many that are idle.)"""
+        hello, request = self._hello, self._request
+        self._hello = self._request = None
         assert hello is not None
+        assert request is not None
         user: str | None = None
         with trio.move_on_after(self._options.authenticate_s) as scope:
-            user = await user_of(self._ports.authenticate, hello_of(self._request, hello.token))
+            user = await user_of(self._ports.authenticate, hello_of(request, hello.token))
         if scope.cancelled_caught:
             self.close(CloseCode.INTERNAL, f"authenticate took more than {self._options.authenticate_s:g} s")
         elif user is None:
@@ -175,11 +187,8 @@ class WebSocketConnection:
         else:
             self._user = user
             feed = (hello.feed.epoch, hello.feed.seq) if hello.feed else None
-            try:
-                opening = self._ports.runtime.open_session(user, visible=hello.visible, feed=feed)
-                await self._subscribe(opening, nursery)
-            except (Refusal, StoreUnavailable) as error:
-                self.close(CloseCode.INTERNAL, str(error))
+            return self._ports.runtime.open_session(user, visible=hello.visible, feed=feed)
+        return None
 
     async def _subscribe(
         self, opening: AbstractAsyncContextManager[SessionChannel], nursery: trio.Nursery
@@ -262,7 +271,7 @@ class WebSocketConnection:
                 reply = await carry_out(
                     self._ports.runtime,
                     self._user,
-                    self._commands.popleft(),
+                    self._commands.pop(0),
                     max_reply_bytes=self._options.max_reply_bytes,
                     on_crash=lambda error: self._ports.on_crash("a command", error),
                 )
