@@ -52,6 +52,27 @@ def check_ends(database: Database, journal: Journal) -> None:
         assert (born.state, born.attempt) == ("cancelled", 0), "cancelled before it came, and never run"
 
 
+def check_messages(database: Database, journal: Journal) -> None:
+    """A job got each message that was accepted, once and in order. (The numbers of any log have no gap.)"""
+    jobs = database.jobs()
+    for id, count in journal.steered.items():
+        assert len(database.log(jobs[id])) == count, (
+            f"{id} was told {count} and wrote {database.log(jobs[id])}"
+        )
+
+
+def check_hooks(database: Database, folder: Path) -> None:
+    """The hook of every ended job has run, with the state that it ended in."""
+    ran = {(line["job"], line["state"]) for line in lines_of(folder / "ended.jsonl")}
+    assert ran == {(job.id, job.state) for job in database.jobs().values()}
+
+
+def hooks_left(database: Database) -> int:
+    """How many are still to be run."""
+    (row,) = database.rows("SELECT COUNT(*) FROM completions")
+    return int(row[0])
+
+
 def _legal_ends(job: Row) -> tuple[str, ...]:
     match job.name:
         case "tale":

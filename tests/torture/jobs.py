@@ -183,4 +183,29 @@ async def revoke(ctx: trouper.JobContext, *, key: str) -> str:
         return str((await SCENE.runtime.cancel_key(key, user=ctx.user)).answer)
 
 
-JOBS = (tale, charge, once, fails, sleeper, stubborn, revoke)
+@trouper.job(client=True, retry=STEADY)
+async def steered(ctx: trouper.JobContext, *, lines: int) -> None:
+    """Writes what it is told, line by line, until it has been told all."""
+    async with at_work(ctx):
+        number = ctx.saved or 0
+        if number == lines:
+            return
+        async for message in ctx.messages:
+            await ctx.write(f"{ctx.attempt}:{message.data}\n")
+            number += 1
+            if number % 2 == 0 or number == lines:
+                await ctx.savepoint(number)
+            if number == lines:
+                return
+
+
+JOBS = (tale, charge, once, fails, sleeper, stubborn, revoke, steered)
+
+
+async def has_ended(job: trouper.Job) -> None:
+    """What the application does when a job has ended."""
+    SCENE.note("ended.jsonl", job=job.id, state=job.state.value)
+
+
+for spec in JOBS:
+    spec.on_ended(has_ended)

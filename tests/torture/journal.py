@@ -52,6 +52,8 @@ class Journal:
     """Jobs whose cancel was accepted."""
     revoked: set[str] = attrs.field(factory=set)
     """Keys whose cancel was accepted before their job had come."""
+    steered: dict[str, int] = attrs.field(factory=dict)
+    """Jobs → how many messages to them were accepted."""
     read: set[str] = attrs.field(factory=set)
     """Notifications that were marked read."""
     copies: list[Copy] = attrs.field(factory=list)

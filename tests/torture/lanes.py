@@ -42,6 +42,7 @@ class Lane:
             self.cancel_what_does_not_end: 1,
             self.cancel_by_key_before_it_comes: 1,
             self.cancel_by_key: 1,
+            self.steer: 2,
             self.mark: 2,
             self.disconnect: 1,
             self.watch_what_another_device_began: 2,
@@ -97,6 +98,18 @@ class Lane:
         job = await self.submit("revoke", key=self.new_key(), arguments={"key": key})
         await self.follow(job)
         return (await self._client.job(job)).result
+
+    async def steer(self) -> None:
+        count = self._random.randint(2, 8)
+        job = await self.submit("steered", lines=count)
+        for number in range(count):
+            for _ in range(self._random.choice((1, 1, 2))):
+                answer = await self._client.signal(job, number, key=f"{job}-{number}")
+                # Sent once more, it may find that all was told and the job is over.
+                assert answer == "accepted" or (answer, number) == ("already_ended", count - 1), answer
+            await trio.sleep(self._random.uniform(0, 0.01))
+        self._journal.steered[job] = count
+        await self.follow(job)
 
     async def mark(self) -> None:
         unread = [row.id for row in self._client.feed.notifications if not row.read]

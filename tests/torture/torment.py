@@ -93,6 +93,7 @@ async def torment(folder: Path, points: Sequence[Point], seed: str) -> Outcome:
                 await lives.start()
             await _see_the_end_of_all(lanes, journal)
             await _check_counts(clients, lives)
+            await _hooks_have_run(lives)
     finally:
         with trio.CancelScope(shield=True):
             await lives.kill()
@@ -128,6 +129,15 @@ async def _see_the_end_of_all(lanes: Sequence[Lane], journal: Journal) -> None:
         await by_user[told.user].follow(told.job)
 
 
+async def _hooks_have_run(lives: Lives) -> None:
+    for _ in range(600):
+        with opened(lives.folder / "store.db") as database:
+            if checks.hooks_left(database) == 0:
+                return
+        await trio.sleep(0.05)
+    raise AssertionError("half a minute after the last end there are still hooks to run")
+
+
 async def _check_counts(clients: Sequence[trouper.Client], lives: Lives) -> None:
     """Every client comes to hold the counts that the rows have (N5)."""
     for client, user in zip(clients, DEVICES, strict=True):
@@ -145,6 +155,8 @@ def _check(lives: Lives, journal: Journal) -> Outcome:
         checks.check_ends(database, journal)
         checks.check_notifications(database, journal)
         checks.check_unsafe(database, lives.folder)
+        checks.check_messages(database, journal)
+        checks.check_hooks(database, lives.folder)
         verified = checks.check_verified(database, journal)
         jobs = Counter(f"{row.name} {row.state}" for row in database.jobs().values())
     late_writes = checks.check_late_writes(lives.folder)
