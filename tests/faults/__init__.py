@@ -1,4 +1,5 @@
-"""A fault at every call of the store, and at every await of the runtime, in what a runtime does all day.
+"""A fault at every call of the store, at every place inside a commit on SQLite, and at every await of the
+runtime, in what a runtime does all day.
 
 * ``faulty``     a store whose n-th call goes wrong
 * ``stage``      a runtime on it, in virtual time, and what must hold of it however it went
