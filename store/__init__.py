@@ -27,5 +27,6 @@ Reading order:
   ``sqlite_beside``), ``sqlite_queue`` (its statements), ``sqlite_tables``  the rows; ``sqlite_log`` the
   output in journal and blocks
 * ``sqlite_batch`` one commit on the store's thread; ``sqlite_writer`` group commit; ``sqlite`` the store
+* ``contract``    the tests that every engine must pass, for those who write their own (a package)
 * ``urls``        ``memory:`` and ``sqlite:///chat.db`` to an opened engine
 """

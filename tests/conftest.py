@@ -71,7 +71,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def clauses_of(item: pytest.Item) -> Iterator[str]:
-    """The clauses that a test's marks name; each is a string."""
+    """The clauses that a test's marks name, or, in the published contract of stores, its attribute; each
+    is a string."""
+    yield from getattr(getattr(item, "obj", None), "clauses", ())
     for mark in item.iter_markers("clause"):
         if not mark.args or mark.kwargs or not all(isinstance(arg, str) for arg in mark.args):
             raise pytest.UsageError(f'{item.nodeid}: legal is clause("O2") or clause("O2", "N1")')

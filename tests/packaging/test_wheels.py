@@ -170,7 +170,9 @@ def test_the_rooms_have_no_bare_name_in_an_environment(environment: Path, tmp_pa
 
 
 def test_every_module_of_the_wheel_can_be_imported(environment: Path, tmp_path: Path) -> None:
-    names = sorted(name for name in product() if not name.endswith("__main__"))
+    # What the contract of stores is made of needs the extra ``test``; its door does not.
+    left_out = ("trouper.__main__", "trouper.store.contract.")
+    names = sorted(name for name in product() if not name.startswith(left_out))
     assert run(environment / "python", "-c", EVERY_MODULE, *names, cwd=tmp_path) == f"{len(names)}\n"
 
 

@@ -1,36 +1,26 @@
-"""What the store's tests work with: a world with one store that can be restarted, and a source."""
+"""What the store's tests work with: a world on each of our engines, and ways to look into a database."""
 
 from __future__ import annotations
 
-import itertools
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeVar
 
-import attrs
 import trio
 
+from trouper.store.contract.world import ASK as ASK
+from trouper.store.contract.world import PROMPT_OPTIONS as PROMPT_OPTIONS
+from trouper.store.contract.world import InlineThread as InlineThread
+from trouper.store.contract.world import Source as Source
+from trouper.store.contract.world import World as ContractWorld
+from trouper.store.contract.world import admission as admission
+from trouper.store.contract.world import notice_of as notice_of
+from trouper.store.contract.world import options as options
+from trouper.store.contract.world import sha256 as sha256
 from trouper.store.options import StoreOptions
-from trouper.store.output_log import OutputHash
-from trouper.store.protocol import (
-    Admission,
-    Admitted,
-    Append,
-    Appended,
-    AppendFailed,
-    CommitNotice,
-    EndingKind,
-    Finish,
-    Finished,
-    Notify,
-    Refused,
-    Savepoint,
-    Store,
-)
-from trouper.store.questions import Ask
-from trouper.store.records import Entry, Job, JobOptions
+from trouper.store.protocol import Store
 from trouper.store.seams import Seams
 from trouper.store.urls import create_store
 
@@ -38,44 +28,23 @@ T = TypeVar("T")
 
 ENGINES = ("memory", "sqlite")
 
-PROMPT_OPTIONS = StoreOptions(commit_tick_s=0.0, lock_wait_s=0.0, busy_wait_s=0.0, retry_base_s=0.001)
-"""Nothing here waits on the wall clock."""
+
+def maker(engine: str, path: Path) -> Callable[[Seams, StoreOptions], Store]:
+    """Makes the store of each boot. (The memory store's rows live in the object: it is run again.)"""
+    kept: list[Store] = []
+
+    def make(seams: Seams, options: StoreOptions) -> Store:
+        if engine == "memory" and kept:
+            return kept[0]
+        url = "memory:" if engine == "memory" else f"sqlite:///{path}"
+        kept[:] = [create_store(url, seams, options)]
+        return kept[0]
+
+    return make
 
 
-ASK = Ask(key="k", question="Go on?", schema='{"type":"boolean"}')
-
-
-class InlineThread:
-    """A ``BlockingThread`` without a thread, for tests that need one order of events only."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    async def run(self, call: Callable[[], T]) -> T:
-        await trio.lowlevel.cancel_shielded_checkpoint()
-        return call()
-
-    async def aclose(self) -> None:
-        await trio.lowlevel.cancel_shielded_checkpoint()
-
-
-@attrs.define
-class Wall:
-    """A clock that goes when it is told to, and on the wall shows what it is set to."""
-
-    now: float = 1_000.0
-    set_by_s: float = 0.0
-
-    def __call__(self) -> float:
-        return self.now + self.set_by_s
-
-    def jump(self, by_s: float) -> None:
-        """Set the clock on the wall; no time passes."""
-        self.set_by_s += by_s
-
-
-class World:
-    """One database and the store on it, which can end and be started again as another boot."""
+class World(ContractWorld):
+    """A world on one of our engines, in a folder."""
 
     def __init__(
         self,
@@ -88,175 +57,7 @@ class World:
     ) -> None:
         self.engine = engine
         self.path = folder / "store.db"
-        self.wall = Wall()
-        self.notices: list[CommitNotice] = []
-        ids = itertools.count(1)
-        clocks = {"wall": self.wall, "now": lambda: self.wall.now}
-        self.seams = Seams(**{**clocks, "new_id": lambda: f"id{next(ids)}", **seams})
-        self._options = options
-        self._nursery = nursery
-        self._scope = trio.CancelScope()
-        self._ended = trio.Event()
-        self.store: Store = self.new_store()
-
-    def new_store(self) -> Store:
-        url = "memory:" if self.engine == "memory" else f"sqlite:///{self.path}"
-        store = create_store(url, self.seams, self._options)
-        store.listen(self.notices.append)
-        return store
-
-    async def open(self) -> None:
-        await self._nursery.start(self._run)
-
-    async def _run(self, **task_status: Any) -> None:
-        self._ended = trio.Event()
-        try:
-            with trio.CancelScope() as self._scope:
-                await self.store.run(**task_status)
-        finally:
-            self._ended.set()
-
-    async def close(self) -> None:
-        self._scope.cancel()
-        with trio.CancelScope(shield=True):
-            await self._ended.wait()
-
-    async def restart(self) -> None:
-        """End the store and start it as the next boot: what ran is orphaned. (The memory store's
-        rows live in the object, so that one is run again.)"""
-        await self.close()
-        if self.engine != "memory":
-            self.store = self.new_store()
-        await self.open()
-
-    # --- short forms ---
-
-    async def admit(self, id: str, **fields: Any) -> Job:
-        answer = await self.store.admit(admission(id, **fields))
-        assert isinstance(answer, Admitted)
-        return answer.job
-
-    async def start(self, id: str, **fields: Any) -> Job:
-        """Admit a job and claim it."""
-        await self.admit(id, **fields)
-        claims = await self.store.claim(1)
-        assert [job.id for job in claims.started] == [id]
-        return claims.started[0]
-
-    async def write(self, job: Job, *entries: Entry) -> Source:
-        """Append ``entries`` to a running job's log."""
-        head = await self.store.output_head(job.id)
-        assert head is not None
-        source = Source(self.store, job, start=head.entries)
-        assert await source.commit(*entries) == Appended(head.entries + len(entries))
-        return source
-
-    async def savepoint(self, job: Job, entries: int, saved: str = "{}") -> object:
-        return await self.store.savepoint(Savepoint(job.id, job.fence, entries, saved, 0))
-
-    async def end(self, job: Job, kind: EndingKind = EndingKind.RETURNED, **fields: Any) -> Job:
-        """Finish a running job with the log that it has."""
-        answer = await self.store.finish(await self.finish_of(job, kind, **fields))
-        assert isinstance(answer, Finished), answer
-        return answer.job
-
-    async def finish_of(self, job: Job, kind: EndingKind = EndingKind.RETURNED, **fields: Any) -> Finish:
-        entries = await self.log(job.id)
-        return Finish(
-            **{
-                "job_id": job.id,
-                "fence": job.fence,
-                "kind": kind,
-                "entries": len(entries),
-                "sha256": sha256(entries),
-                "used_ms": 10,
-                "question": ASK if kind is EndingKind.ASKED else None,
-                **fields,
-            }
-        )
-
-    async def log(self, job_id: str, *, page_bytes: int = 1 << 20) -> tuple[Entry, ...]:
-        """The whole committed log, read page by page."""
-        entries: list[Entry] = []
-        while True:
-            page = await self.store.read_output(job_id, len(entries), page_bytes)
-            if page is None or not page.entries:
-                return tuple(entries)
-            entries += page.entries
-
-    async def row(self, job_id: str) -> Job:
-        job = await self.store.job(job_id)
-        assert job is not None
-        return job
-
-
-class Source:
-    """An ``OutputSource`` that commits what it is told and remembers what became of it."""
-
-    def __init__(self, store: Store, job: Job, *, start: int = 0) -> None:
-        self.store = store
-        self.job = job
-        self.start = start
-        self.pending: list[Entry] = []
-        self.in_flight: tuple[Entry, ...] = ()
-        self.results: list[Appended | Refused | AppendFailed] = []
-        self.used_ms = 1
-        self._settled = trio.Event()
-
-    def take(self) -> Append | None:
-        assert not self.in_flight, "taken again before it was settled"
-        if not self.pending:
-            return None
-        self.in_flight = tuple(self.pending)
-        self.pending.clear()
-        return Append(self.job.id, self.job.fence, self.start, self.in_flight, self.used_ms)
-
-    def settled(self, result: Appended | Refused | AppendFailed) -> None:
-        taken, self.in_flight = self.in_flight, ()
-        if isinstance(result, Appended):
-            self.start = result.entries
-        elif isinstance(result, AppendFailed):
-            self.pending[:0] = taken
-        self.results.append(result)
-        self._settled.set()
-
-    def write(self, *entries: Entry) -> None:
-        self.pending.extend(entries)
-        self.store.dirty(self)
-
-    async def commit(self, *entries: Entry) -> Appended | Refused | AppendFailed:
-        """Write, and wait for the answer."""
-        self._settled = trio.Event()
-        self.write(*entries)
-        await self._settled.wait()
-        return self.results[-1]
-
-    async def until(self, entries: int) -> None:
-        """Wait until the log has ``entries`` entries, however often the store has to try."""
-        while self.start < entries:
-            self._settled = trio.Event()
-            await self._settled.wait()
-
-
-def admission(id: str, **fields: Any) -> Admission:
-    defaults = {"user": "ada", "name": "report", "arguments": "{}", "fingerprint": "print"}
-    return Admission(id=id, **{**defaults, **fields})
-
-
-def options(**fields: Any) -> JobOptions:
-    return JobOptions(**fields)
-
-
-def notice_of(job: Job, key: str, **fields: Any) -> Notify:
-    defaults = {"id": f"n-{job.id}-{key}", "title": "look", "body": "here"}
-    return Notify(job_id=job.id, fence=job.fence, key=key, **{**defaults, **fields})
-
-
-def sha256(entries: Sequence[Entry]) -> str:
-    output_hash = OutputHash()
-    for entry in entries:
-        output_hash.update(entry)
-    return output_hash.hexdigest()
+        super().__init__(maker(engine, self.path), nursery, options=options, **seams)
 
 
 class GateThread(InlineThread):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.store.support import World, notice_of, options, sha256
+from trouper.store.contract.world import World, clause, notice_of, options, sha256
 from trouper.store.errors import DataRefused
 from trouper.store.protocol import (
     CancelAnswer,
@@ -19,7 +19,7 @@ from trouper.store.protocol import (
 from trouper.store.records import Counts, JobState
 
 
-@pytest.mark.clause("J2")
+@clause("J2")
 async def test_cancelling_a_queued_job_ends_it_and_does_not_notify_by_default(world: World) -> None:
     await world.admit("j1")
     answer = await world.store.cancel("j1", "ada")
@@ -32,7 +32,7 @@ async def test_cancelling_a_queued_job_ends_it_and_does_not_notify_by_default(wo
     assert (await world.store.claim(9)).started == ()
 
 
-@pytest.mark.clause("J2")
+@clause("J2")
 async def test_a_cancelled_job_that_waits_for_another_attempt_keeps_its_log(world: World) -> None:
     job = await world.start("j1", options=options(attempts=2, notify_on=("cancelled",)))
     await world.write(job, "a")
@@ -43,7 +43,7 @@ async def test_a_cancelled_job_that_waits_for_another_attempt_keeps_its_log(worl
     assert [row.title for row in await world.store.notifications("ada")] == ["report cancelled"]
 
 
-@pytest.mark.clause("J2")
+@clause("J2")
 async def test_cancelling_a_running_job_records_the_intent_once(world: World) -> None:
     await world.start("j1")
     answer = await world.store.cancel("j1", "ada")
@@ -53,7 +53,7 @@ async def test_cancelling_a_running_job_records_the_intent_once(world: World) ->
     assert await world.store.cancel("j1", "ada") == answer
 
 
-@pytest.mark.clause("J2")
+@clause("J2")
 async def test_a_cancel_of_what_ended_or_is_unknown_says_so(world: World) -> None:
     await world.end(await world.start("j1"))
     assert await world.store.cancel("j1", "ada") == CancelResult(
@@ -67,7 +67,7 @@ async def test_a_cancel_of_what_ended_or_is_unknown_says_so(world: World) -> Non
 # --- notifications and marks --------------------------------------------------------------------
 
 
-@pytest.mark.clause("N1")
+@clause("N1")
 async def test_a_notification_by_the_job_is_unique_on_its_key_over_attempts(world: World) -> None:
     job = await world.start("j1", options=options(attempts=2), thread="t")
     first = await world.store.notify(notice_of(job, "half"))
@@ -91,7 +91,7 @@ async def _three_notifications(world: World) -> None:
     await world.end(job)
 
 
-@pytest.mark.clause("N5")
+@clause("N5")
 async def test_marks_are_apart_and_read_and_archived_imply_seen(world: World) -> None:
     await _three_notifications(world)
     assert (await world.store.snapshot("ada", 0)).counts == Counts(unseen=3, unread=3)
@@ -103,7 +103,7 @@ async def test_marks_are_apart_and_read_and_archived_imply_seen(world: World) ->
     assert await world.store.notifications("ada") == ()
 
 
-@pytest.mark.clause("N5")
+@clause("N5")
 async def test_a_mark_is_set_once_and_moves_the_feed_only_if_it_changed_something(world: World) -> None:
     await _three_notifications(world)
     world.wall.now = 2000.0
@@ -119,7 +119,7 @@ async def test_a_mark_is_set_once_and_moves_the_feed_only_if_it_changed_somethin
     assert (row.seen_at, row.read_at) == (2000.0, 2000.0)
 
 
-@pytest.mark.clause("N5")
+@clause("N5")
 async def test_everything_up_to_a_feed_seq_can_be_marked(world: World) -> None:
     await _three_notifications(world)
     newest, *_ = await world.store.notifications("ada")
@@ -135,7 +135,7 @@ async def test_an_unknown_mark_is_refused(world: World) -> None:
 # --- the feed -----------------------------------------------------------------------------------
 
 
-@pytest.mark.clause("N3")
+@clause("N3")
 async def test_every_change_of_a_row_moves_the_feed_of_its_user_by_one(world: World) -> None:
     seqs = []
 
@@ -162,7 +162,7 @@ async def test_every_change_of_a_row_moves_the_feed_of_its_user_by_one(world: Wo
     assert (await world.store.snapshot("bob", 0)).seq == 0
 
 
-@pytest.mark.clause("N3")
+@clause("N3")
 async def test_changes_are_the_latest_state_of_the_rows_stamped_since(world: World) -> None:
     for id in ("j1", "j2"):
         await world.admit(id)
@@ -179,7 +179,7 @@ async def test_changes_are_the_latest_state_of_the_rows_stamped_since(world: Wor
     assert await world.store.changes_since("ada", 4, 50) == Changes(4, 4, (), (), Counts(1, 1))
 
 
-@pytest.mark.clause("N3")
+@clause("N3")
 async def test_a_cursor_that_is_ahead_too_old_or_too_far_behind_gets_a_snapshot_instead(
     world: World,
 ) -> None:
@@ -192,7 +192,7 @@ async def test_a_cursor_that_is_ahead_too_old_or_too_far_behind_gets_a_snapshot_
     assert await world.store.changes_since("nobody", 0, 4) == Changes(0, 0, (), (), Counts())
 
 
-@pytest.mark.clause("N2")
+@clause("N2")
 async def test_a_snapshot_holds_active_jobs_the_newest_notifications_and_counts(world: World) -> None:
     assert await world.store.snapshot("ada", 50) == Snapshot(0, (), (), Counts())
     await _three_notifications(world)
@@ -213,7 +213,7 @@ async def test_the_feed_counts_on_after_a_restart(world: World) -> None:
     assert (await world.admit("j2")).feed_seq == before.seq + 1
 
 
-@pytest.mark.clause("N3")
+@clause("N3")
 async def test_a_commit_tells_its_rows_its_feeds_and_whether_something_may_be_claimed(world: World) -> None:
     job = await world.admit("j1")
     notice = world.notices[-1]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from tests.store.support import World, admission, notice_of, options, sha256
+from trouper.store.contract.world import World, admission, clause, notice_of, options, sha256
 from trouper.store.protocol import Admitted, EndingKind, OutputRange, QueueFull
 from trouper.store.records import JobOptions, JobState
 
-pytestmark = pytest.mark.clause("J4")
+CLAUSES = ("J4",)
 
 HOWS = ("interrupt", "rollback")
 TELLS_ALL = JobOptions(attempts=5, notify_on=("completed", "failed", "cancelled", "timed_out", "lost"))
@@ -35,7 +35,7 @@ async def test_what_waits_ends_at_once_and_what_runs_holds_the_thread_until_it_h
     assert [job.id for job in (await world.store.claim(9)).started] == ["j5"]
 
 
-@pytest.mark.clause("J5")
+@clause("J5")
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("kind", list(EndingKind))
 async def test_however_the_attempt_ends_after_it_the_job_is_superseded(
@@ -47,7 +47,7 @@ async def test_however_the_attempt_ends_after_it_the_job_is_superseded(
     assert (ended.state, ended.reason, ended.result) == (JobState.CANCELLED, "superseded", None)
 
 
-@pytest.mark.clause("J6")
+@clause("J6")
 @pytest.mark.parametrize("how", HOWS)
 async def test_an_unsafe_step_of_which_nobody_knows_how_far_it_came_is_told_all_the_same(
     world: World, how: str
@@ -84,7 +84,7 @@ async def test_an_interrupt_keeps_the_output_and_tells_the_end_if_the_job_wants_
     assert [row.title for row in await world.store.notifications("ada")] == ["report cancelled"]
 
 
-@pytest.mark.clause("N3")
+@clause("N3")
 async def test_after_a_rollback_nothing_of_the_output_and_no_notification_is_left(world: World) -> None:
     running = await world.start("j1", thread="t", options=TELLS_ALL)
     await world.write(running, "a", "b")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.store.support import Source, World, admission, options, sha256
+from trouper.store.contract.world import Source, World, admission, clause, options, sha256
 from trouper.store.errors import DataRefused, StoreUnavailable
 from trouper.store.protocol import (
     Admitted,
@@ -47,7 +47,7 @@ async def test_an_admitted_job_is_queued_and_due(world: World) -> None:
     assert job == await world.row("j1")
 
 
-@pytest.mark.clause("J3")
+@clause("J3")
 async def test_the_same_key_gives_the_same_job_ended_or_not_and_other_content_a_conflict(
     world: World,
 ) -> None:
@@ -61,7 +61,7 @@ async def test_the_same_key_gives_the_same_job_ended_or_not_and_other_content_a_
     assert await world.store.job("j4") is None
 
 
-@pytest.mark.clause("J3")
+@clause("J3")
 async def test_a_key_belongs_to_its_user(world: World) -> None:
     await world.admit("j1", idempotency_key="k")
     assert (await world.admit("j2", idempotency_key="k", user="bob")).user == "bob"
@@ -91,7 +91,7 @@ async def test_the_queue_has_a_bound(world: World) -> None:
     await world.admit("j2", max_queued=1)
 
 
-@pytest.mark.clause("E1")
+@clause("E1")
 async def test_an_admission_that_cannot_be_stored_is_refused_naming_the_field(world: World) -> None:
     with pytest.raises(DataRefused, match="thread holds a lone surrogate"):
         await world.store.admit(admission("j1", thread="a\ud800"))
@@ -124,7 +124,7 @@ async def test_one_job_of_a_thread_runs_at_a_time(world: World) -> None:
     assert [job.id for job in (await world.store.claim(9)).started] == ["j2"]
 
 
-@pytest.mark.clause("J5")
+@clause("J5")
 async def test_a_thread_stays_held_while_its_job_waits_for_the_next_attempt(world: World) -> None:
     job = await world.start("j1", thread="t", options=options(attempts=2))
     await world.admit("j2", thread="t")
@@ -136,7 +136,7 @@ async def test_a_thread_stays_held_while_its_job_waits_for_the_next_attempt(worl
     assert [(job.id, job.attempt, job.fence, job.attempts_used) for job in again] == [("j1", 2, 2, 1)]
 
 
-@pytest.mark.clause("J6")
+@clause("J6")
 async def test_orphans_of_another_boot_come_first_and_are_claimed_anew(world: World) -> None:
     await world.admit("j0", user="bob")
     await world.store.claim(1)
@@ -150,7 +150,7 @@ async def test_orphans_of_another_boot_come_first_and_are_claimed_anew(world: Wo
     assert (job.id, job.attempt, job.fence, job.attempts_used, job.boot) == ("j1", 2, 2, 1, 2)
 
 
-@pytest.mark.clause("J2")
+@clause("J2")
 async def test_recovery_ends_a_job_with_a_committed_cancel_without_running_it(world: World) -> None:
     job = await world.start("j1", options=options(attempts=5))
     await world.write(job, "a", "b")
@@ -165,7 +165,7 @@ async def test_recovery_ends_a_job_with_a_committed_cancel_without_running_it(wo
     assert await world.log("j1") == ("a", "b", "c")
 
 
-@pytest.mark.clause("J6")
+@clause("J6")
 async def test_an_unsafe_step_that_was_under_way_is_not_repeated(world: World) -> None:
     job = await world.start("j1", options=options(attempts=5))
     assert isinstance(await world.store.unsafe("j1", job.fence, "charge card"), Saved)
@@ -176,7 +176,7 @@ async def test_an_unsafe_step_that_was_under_way_is_not_repeated(world: World) -
     assert (notification.title, notification.job) == ("report lost", "j1")
 
 
-@pytest.mark.clause("J6")
+@clause("J6")
 async def test_an_unsafe_step_that_ended_does_not_keep_a_job_from_running_again(world: World) -> None:
     job = await world.start("j1", options=options(attempts=5))
     await world.store.unsafe("j1", job.fence, "charge card")
@@ -185,7 +185,7 @@ async def test_an_unsafe_step_that_ended_does_not_keep_a_job_from_running_again(
     assert [job.id for job in (await world.store.claim(5)).started] == ["j1"]
 
 
-@pytest.mark.clause("O3")
+@clause("O3")
 async def test_a_claim_cuts_the_log_to_the_savepoint_and_records_what_it_kept(world: World) -> None:
     job = await world.start("j1", options=options(attempts=5))
     await world.write(job, "a", ("event", "1"))
@@ -200,7 +200,7 @@ async def test_a_claim_cuts_the_log_to_the_savepoint_and_records_what_it_kept(wo
     assert await world.log("j1") == ("a", ("event", "1"), "C")
 
 
-@pytest.mark.clause("O3")
+@clause("O3")
 async def test_a_claim_without_a_savepoint_keeps_nothing(world: World) -> None:
     job = await world.start("j1", options=options(attempts=5))
     await world.write(job, "a")
@@ -213,7 +213,7 @@ async def test_a_claim_without_a_savepoint_keeps_nothing(world: World) -> None:
 # --- ending -------------------------------------------------------------------------------------
 
 
-@pytest.mark.clause("N1")
+@clause("N1")
 async def test_a_finish_ends_the_job_with_its_output_and_its_notification(world: World) -> None:
     job = await world.start("j1", thread="t")
     source = Source(world.store, job)
@@ -230,7 +230,7 @@ async def test_a_finish_ends_the_job_with_its_output_and_its_notification(world:
     assert notification.feed_seq == answer.job.feed_seq == (await world.store.snapshot("ada", 50)).seq
 
 
-@pytest.mark.clause("N1")
+@clause("N1")
 async def test_a_finish_repeated_after_an_unknown_outcome_gives_the_same_and_one_notification(
     world: World,
 ) -> None:
@@ -250,7 +250,7 @@ async def test_a_retry_repeated_after_an_unknown_outcome_changes_nothing(world: 
     assert await world.store.finish(finish) == first
 
 
-@pytest.mark.clause("J2")
+@clause("J2")
 async def test_a_stuck_finish_repeats_and_late_writes_are_refused(world: World) -> None:
     job = await world.start("j1")
     finish = await world.finish_of(job, EndingKind.CANCELLED, stuck=True)
@@ -274,7 +274,7 @@ async def test_a_finish_that_expects_another_length_of_the_log_is_refused_with_t
     assert (await world.row("j1")).state is JobState.RUNNING
 
 
-@pytest.mark.clause("J5")
+@clause("J5")
 async def test_a_released_attempt_is_claimed_again_by_the_next_boot_without_using_an_attempt(
     world: World,
 ) -> None:
@@ -286,7 +286,7 @@ async def test_a_released_attempt_is_claimed_again_by_the_next_boot_without_usin
     assert (again.attempt, again.attempts_used) == (2, 0)
 
 
-@pytest.mark.clause("J6")
+@clause("J6")
 async def test_every_write_with_an_old_fence_is_refused_and_changes_nothing(world: World) -> None:
     old = await world.start("j1", options=options(attempts=5))
     await world.end(old, EndingKind.CRASHED, retry_after_s=0.0)
@@ -310,7 +310,7 @@ async def test_writes_into_a_job_that_never_was_are_refused(world: World) -> Non
     assert answer.reason is RefusalReason.FENCED
 
 
-@pytest.mark.clause("E1")
+@clause("E1")
 async def test_a_savepoint_whose_state_cannot_be_stored_is_refused_alone(world: World) -> None:
     job = await world.start("j1")
     answer = await world.savepoint(job, 0, "\ud800")

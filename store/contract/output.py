@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.store.support import Source, World, options
+from trouper.store.contract.world import Source, World, clause, options
 from trouper.store.protocol import Append, Appended, CommitNotice, EndingKind, RefusalReason, Refused
 from trouper.store.records import Entry
 
 
-@pytest.mark.clause("O2")
+@clause("O2")
 async def test_a_source_is_told_before_the_listeners_and_both_before_who_waits(world: World) -> None:
     job = await world.start("j1")
     source = Source(world.store, job)
@@ -61,7 +61,7 @@ async def test_what_was_written_while_a_source_was_told_goes_with_the_next_commi
     assert await world.log("j1") == ("a", "more", "more")
 
 
-@pytest.mark.clause("O2")
+@clause("O2")
 @pytest.mark.parametrize("start", [3, 9, -1])
 async def test_an_append_that_leaves_a_gap_is_refused_with_the_length(world: World, start: int) -> None:
     job = await world.start("j1")
@@ -72,7 +72,7 @@ async def test_an_append_that_leaves_a_gap_is_refused_with_the_length(world: Wor
     assert await world.log("j1") == ("a", "b")
 
 
-@pytest.mark.clause("O2")
+@clause("O2")
 async def test_an_append_repeated_after_an_unknown_outcome_adds_only_what_is_new(world: World) -> None:
     job = await world.start("j1")
     await world.write(job, "a", ("e", "1"))
@@ -90,7 +90,7 @@ async def test_an_append_over_other_entries_is_refused(world: World) -> None:
     assert await world.log("j1") == ("a", "b")
 
 
-@pytest.mark.clause("E1")
+@clause("E1")
 @pytest.mark.parametrize("poison", ["\ud800", ("name", "\udfff"), 7, ("one",), ["a", "b"]])
 async def test_a_poisoned_append_fails_alone_and_says_which_entry(world: World, poison: Entry) -> None:
     sick, well = await world.start("j1"), await world.start("j2")
@@ -137,7 +137,7 @@ async def test_a_page_holds_at_least_one_entry_and_no_more_than_was_asked_for(wo
     assert await world.store.read_output("nobody", 0, 100) is None
 
 
-@pytest.mark.clause("O2")
+@clause("O2")
 async def test_a_long_log_is_read_whole_wherever_its_parts_lie(world: World) -> None:
     job = await world.start("j1", options=options(attempts=3))
     source = Source(world.store, job)
@@ -163,7 +163,7 @@ async def test_a_long_log_is_read_whole_wherever_its_parts_lie(world: World) -> 
     assert await world.log("j1") == (*expected, "next")
 
 
-@pytest.mark.clause("O3")
+@clause("O3")
 async def test_logs_are_cut_at_any_savepoint_and_grow_on_from_there(world: World) -> None:
     job = await world.start("j1", options=options(attempts=99))
     expected: list[Entry] = []

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import attrs
 import pytest
-import trio
 
-from tests.store.support import ENGINES, PROMPT_OPTIONS, World, admission, options, sha256
+from trouper.store.contract.world import World, admission, options, sha256
 from trouper.store.errors import DataRefused
 from trouper.store.protocol import Admitted, CancelAnswer, CancelResult, Conflict
 from trouper.store.records import JobState
 
-pytestmark = pytest.mark.clause("J2")
+CLAUSES = ("J2",)
 
 NOT_YET = CancelResult(CancelAnswer.ACCEPTED)
-
-
-@pytest.fixture(params=ENGINES)
-async def small(request: pytest.FixtureRequest, tmp_path: Path, nursery: trio.Nursery) -> World:
-    """A store that remembers two keys of each user, for ten seconds."""
-    bounds = attrs.evolve(PROMPT_OPTIONS, tombstones_per_user_max=2, tombstone_age_s=10.0)
-    world = World(request.param, tmp_path, nursery, options=bounds)
-    await world.open()
-    return world
 
 
 async def born(world: World, key: str, *, user: str = "ada") -> JobState:

@@ -1,0 +1,59 @@
+"""The contract of a store: the tests that every engine must pass, for those who write their own.
+
+In a test module of yours, with the extra ``trouper[test]`` and pytest-trio's ``trio_mode`` on::
+
+    from trouper.store.contract import StoreContract
+
+    class TestMyStore(StoreContract):
+        def make_store(self, folder, seams, options):
+            return MyStore(folder / "db", seams, options)
+
+That is one test for each sentence of the contract, and random histories that are compared with a model.
+memory and SQLite are held to it in the same way. Nothing here is loaded before it is asked for.
+
+Reading order:
+
+* ``world``   a store that can be restarted, under clocks and ids of the test's; a source of output
+* ``jobs``, ``output``, ``people``, ``fairness``, ``superseding``, ``cancel_key``  the tests, in plain words
+* ``model``   what every store does, in dictionaries; ``gist`` what of an answer it speaks of
+* ``histories``  random operations, aimed at what there is; ``machine`` compares each answer with the model's
+* ``suite``   ``StoreContract``: all of it as one class
+
+A further transaction comes with: its method in ``model``, its operation in ``histories``, and tests in a file
+that ``suite`` lists.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from trouper.store.contract.machine import check_against_model as check_against_model
+    from trouper.store.contract.suite import StoreContract as StoreContract
+    from trouper.store.contract.world import Source as Source
+    from trouper.store.contract.world import World as World
+
+_HOMES = {
+    "StoreContract": "suite",
+    "check_against_model": "machine",
+    "Source": "world",
+    "World": "world",
+}
+_EXTRA = ("pytest", "pytest_trio", "hypothesis")
+
+__all__ = ["Source", "StoreContract", "World", "check_against_model"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as missing:
+        if missing.name not in _EXTRA:
+            raise
+        raise ModuleNotFoundError(
+            f"{__name__}.{name} needs {missing.name}, which the extra has: pip install 'trouper[test]'",
+            name=missing.name,
+        ) from missing

@@ -1,0 +1,285 @@
+"""Random operations on a store, each aimed at what there is: at jobs that exist, at attempts that run.
+
+An operation is a name and small values, so that a history is data: it can be shrunk, printed and played
+again, on one store or beside each other on two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import attrs
+from hypothesis import strategies as st
+
+from trouper.store.completions import SettleCompletion, TryEnd
+from trouper.store.contract.world import PROMPT_OPTIONS, Source, World, admission, notice_of, options
+from trouper.store.errors import StoreError
+from trouper.store.protocol import Append, EndingKind, Finish, Names, Savepoint
+from trouper.store.questions import Ask, GiveAnswer
+from trouper.store.records import Job
+from trouper.store.signals import SignalRow
+
+# Small blocks and a short journal, so that a few entries go all the ways that many go.
+SMALL_OPTIONS = attrs.evolve(
+    PROMPT_OPTIONS,
+    block_bytes=60,
+    journal_rows_max=3,
+    tombstones_per_user_max=1,
+    tombstone_age_s=2.0,
+    signals_pending_max=2,
+)
+
+NAMES = ("ada", "bob")
+USERS = st.sampled_from(NAMES)
+SMALL = st.integers(0, 3)
+PICKS = (0, 1, 2, 3, 4, 5)
+PICK = st.sampled_from(PICKS)
+"""Which of the jobs (or attempts) an operation is about, modulo their number."""
+
+ENTRIES = st.lists(
+    st.one_of(st.text(max_size=12), st.just("x" * 40), st.tuples(st.text(max_size=3), st.just('{"a":1}'))),
+    min_size=1,
+    max_size=4,
+).map(tuple)
+
+ASKS = [Ask(key="k", question="?", schema="{}", timeout_s=timeout_s) for timeout_s in (1.5, None)]
+
+ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
+    "admit": (
+        USERS,
+        st.sampled_from(["t", None, "t", "u"]),
+        st.sampled_from([None, "k", None, "l"]),
+        st.sampled_from(["p", "q"]),
+        st.sampled_from(["enqueue", "rollback", "reject", "enqueue", "interrupt"]),
+        st.sampled_from([3, 1, 2]),
+        st.sampled_from(
+            [{}, {}, {"delay_s": 2.0}, {"at": 1004.0}, {"name": "other"}, {"queue_timeout_s": 4.0}]
+        ),
+    ),
+    "claim": (
+        st.integers(0, 3),
+        st.sampled_from([None, 1, 2]),
+        st.sampled_from([None, ("report", "other"), ("report",), ("other",)]),
+    ),
+    "append": (PICK, ENTRIES, st.sampled_from([0, 0, 0, 0, -1, 1]), SMALL),
+    "savepoint": (PICK, st.sampled_from([0, 0, 0, 1]), st.text(max_size=3)),
+    "unsafe": (PICK, st.sampled_from([None, None, "step"])),
+    "finish": (PICK, st.sampled_from(list(EndingKind)), st.sampled_from([False, False, True]), SMALL),
+    "notify": (PICK, st.sampled_from(["", "k"])),
+    "cancel": (PICK, st.sampled_from([None, "ada", "bob"])),
+    "cancel_key": (USERS, st.sampled_from(["k", "l"])),
+    "mark": (USERS, st.sampled_from(["seen", "read", "archived"]), PICK, st.none() | PICK, st.none() | PICK),
+    "answer": (PICK, st.sampled_from(['"a"', '"b"'])),
+    "signal": (PICK, st.sampled_from(["m", "n", "o"])),
+    "hook": (SMALL, st.sampled_from([None, *TryEnd])),
+    "wait": (SMALL,),
+    "jump": (st.sampled_from([-100, -7, 1, 6, 100]),),
+    "restart": (),
+}
+
+# What makes things happen comes often, what ends them all comes rarely.
+WEIGHTS = {"append": 4, "admit": 6, "claim": 4, "finish": 4, "savepoint": 2, "notify": 3, "cancel_key": 2}
+OFTEN = [name for name in ARGUMENTS for _ in range(WEIGHTS.get(name, 1))]
+
+
+def _histories(**arguments: tuple[st.SearchStrategy[Any], ...]) -> st.SearchStrategy[list[tuple[Any, ...]]]:
+    names = st.sampled_from([name for name in OFTEN if name in arguments])
+    operations = names.flatmap(lambda name: st.tuples(st.just(name), *arguments[name]))
+    return st.lists(operations, min_size=40, max_size=50)
+
+
+HISTORIES = _histories(**ARGUMENTS)
+
+MODELLED = ("append", "savepoint", "unsafe", "notify", "cancel", "cancel_key", "mark", "wait", "restart")
+KINDS = [kind for kind in EndingKind if kind is not EndingKind.ASKED]
+UNTIMED = {
+    **{name: ARGUMENTS[name] for name in MODELLED},
+    "finish": (PICK, st.sampled_from(KINDS), *ARGUMENTS["finish"][2:]),
+    "admit": (*ARGUMENTS["admit"][:-1], st.just({})),
+    "claim": (st.integers(1, 3), ARGUMENTS["claim"][1], st.none()),
+}
+UNTIMED_HISTORIES = _histories(**UNTIMED)
+"""Without what puts a job off, bounds its wait, asks, answers or signals: that much the model knows."""
+
+
+@attrs.define
+class Play:
+    """One world, and what has happened in it: enough to aim the next operation."""
+
+    world: World
+    jobs: list[str] = attrs.field(factory=list)
+    attempts: list[Job] = attrs.field(factory=list)
+
+    async def carry_out(self, method: str, *values: Any, **named: Any) -> Any:
+        """Have the store do something: here it can be compared."""
+        return await getattr(self.world.store, method)(*values, **named)
+
+    def committed(self, request: Append, answer: object) -> None:
+        """An append was answered."""
+
+    async def do(self, name: str, *values: Any) -> object:
+        operation: Callable[..., Awaitable[object]] = getattr(self, name)
+        try:
+            return await operation(*values)
+        except StoreError as error:
+            return type(error)
+
+    async def admit(
+        self,
+        user: str,
+        thread: str | None,
+        key: str | None,
+        print: str,
+        on_busy: str,
+        attempts: int,
+        other: dict[str, Any],
+    ) -> object:
+        id = f"j{len(self.jobs)}"
+        self.jobs.append(id)
+        other = dict(other)
+        queue_timeout_s = other.pop("queue_timeout_s", None)
+        return await self.carry_out(
+            "admit",
+            admission(
+                id,
+                user=user,
+                thread=thread,
+                idempotency_key=key,
+                fingerprint=print,
+                on_busy=on_busy,
+                max_queued=12,
+                max_queued_per_user=9,
+                options=options(
+                    attempts=attempts,
+                    timeout_s=2.0,
+                    queue_timeout_s=queue_timeout_s,
+                    on_ended=True,
+                    notify_on=("completed", "cancelled", "lost"),
+                ),
+                **other,
+            ),
+        )
+
+    async def claim(self, limit: int, per_user: int | None, names: tuple[str, ...] | None) -> object:
+        claims = await self.carry_out("claim", limit, per_user, names=Names(names, 3.0))
+        self.attempts += claims.started
+        return claims
+
+    async def attempt(self, pick: int) -> Job:
+        """Mostly one that runs; with the last two picks one of any age, whose fence may be old."""
+        attempts = await self.world.store.running()
+        if pick in PICKS[-2:]:
+            attempts = tuple(self.attempts)
+        if not attempts:
+            return Job(id="nobody", user="ada", name="report", fence=1)
+        return attempts[pick % len(attempts)]
+
+    async def length(self, job_id: str) -> int:
+        head = await self.world.store.output_head(job_id)
+        return head.entries if head else 0
+
+    async def append(self, pick: int, entries: tuple[Any, ...], off: int, used_ms: int) -> object:
+        job = await self.attempt(pick)
+        source = Source(self.world.store, job, start=await self.length(job.id) + off)
+        source.used_ms = used_ms * 1000
+        request = Append(job.id, job.fence, source.start, entries, source.used_ms)
+        answer = await source.commit(*entries)
+        self.committed(request, answer)
+        return answer
+
+    async def savepoint(self, pick: int, off: int, saved: str) -> object:
+        job = await self.attempt(pick)
+        entries = await self.length(job.id) + off
+        return await self.carry_out("savepoint", Savepoint(job.id, job.fence, entries, saved, 5))
+
+    async def unsafe(self, pick: int, step: str | None) -> object:
+        job = await self.attempt(pick)
+        return await self.carry_out("unsafe", job.id, job.fence, step)
+
+    async def finish(self, pick: int, kind: EndingKind, stuck: bool, after: int) -> object:
+        job = await self.attempt(pick)
+        entries = await self.length(job.id)
+        return await self.carry_out(
+            "finish",
+            Finish(
+                job_id=job.id,
+                fence=job.fence,
+                kind=kind,
+                entries=entries,
+                sha256=f"hash of {entries}",
+                used_ms=after * 1000,
+                result="1",
+                error="e",
+                stuck=stuck,
+                retry_after_s=None if after == 3 else float(after),
+                jitter=0.5,
+                question=None if after == 2 else ASKS[after > 0],
+            ),
+        )
+
+    async def answer(self, pick: int, value: str) -> object:
+        return await self.world.store.answer(GiveAnswer(job_id=self.job_id(pick), key="k", value=value))
+
+    async def signal(self, pick: int, id: str) -> object:
+        return await self.world.store.signal(SignalRow(job=self.job_id(pick), id=id, body=f'"{id}"'), None)
+
+    async def hook(self, limit: int, end: TryEnd | None) -> object:
+        claims = await self.world.store.claim_completions(limit, fresh=end is None)
+        for row, _ in claims.started:
+            if end is not None:
+                await self.world.store.settle_completion(
+                    SettleCompletion(job_id=row.job, tries=row.tries, end=end, error="e")
+                )
+        return claims, await self.world.store.dead_completions()
+
+    async def notify(self, pick: int, key: str) -> object:
+        return await self.carry_out("notify", notice_of(await self.attempt(pick), key))
+
+    def job_id(self, pick: int) -> str:
+        return self.jobs[pick % len(self.jobs)] if self.jobs else "nobody"
+
+    async def cancel(self, pick: int, user: str | None) -> object:
+        return await self.carry_out("cancel", self.job_id(pick), user)
+
+    async def cancel_key(self, user: str, key: str) -> object:
+        return await self.carry_out("cancel_key", user, key)
+
+    async def mark(self, user: str, mark: Any, id: int, job: int | None, upto: int | None) -> object:
+        newest = await self.world.store.notifications(user)
+        ids = (newest[id % len(newest)].id,) if newest else ("none",)
+        job_id = None if job is None else self.job_id(job)
+        return await self.carry_out("mark", user, mark, ids=ids, job_id=job_id, upto_seq=upto)
+
+    async def wait(self, seconds: int) -> None:
+        self.world.wall.now += seconds
+
+    async def jump(self, by_s: int) -> None:
+        self.world.wall.jump(by_s)
+
+    async def restart(self) -> tuple[int, str]:
+        await self.world.restart()
+        return self.world.store.boot, self.world.store.epoch
+
+    async def everything(self) -> list[object]:
+        """All that can be asked."""
+        store = self.world.store
+        told: list[object] = [await store.running(), await store.active_counts()]
+        for user in ("ada", "bob"):
+            snapshot = await store.snapshot(user, 3)
+            told += [
+                snapshot,
+                [
+                    await store.changes_since(user, seq, 5)
+                    for seq in range(snapshot.seq - 4, snapshot.seq + 2)
+                ],
+                await store.jobs(user),
+                await store.jobs(user, thread="t", before=self.job_id(3), limit=2),
+                await store.threads(user),
+                await store.threads(user, before="t"),
+                await store.notifications(user),
+            ]
+        for job_id in self.jobs:
+            told += [await self.world.log(job_id, page_bytes=30), await store.read_output(job_id, 2, 1)]
+            told += [await store.signals(job_id, 0, 9), await store.question_of(job_id, "k")]
+        return told

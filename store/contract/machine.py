@@ -1,0 +1,183 @@
+"""Random histories of a store compared with the model: each answer, and after it all that can be read.
+
+So these hold after every step: a job has one state, which never leaves a terminal one; its log is what was
+accepted, in order, cut as the claims cut it; a notification is there once; counts are those of the rows; the
+feed's seq rises exactly when something of the user's changed, and the rows since a cursor are what changed;
+a writer with an old fence changes nothing; turns are fair; listeners are told of all of it; and a restart
+forgets none of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import hypothesis
+import trio
+from hypothesis import HealthCheck, Phase, given
+
+from trouper.store.contract.gist import gist, note_of, row_of
+from trouper.store.contract.histories import NAMES, SMALL_OPTIONS, UNTIMED_HISTORIES, Play
+from trouper.store.contract.model import Key, Model
+from trouper.store.contract.world import InlineThread, World
+from trouper.store.options import StoreOptions
+from trouper.store.protocol import Append, Store
+from trouper.store.records import JobState
+from trouper.store.seams import Seams
+
+Make = Callable[[Seams, StoreOptions], Store]
+ALL_ROWS = 500
+
+Image = dict[object, tuple[object, ...]]
+"""Each job (by id) and notification (by key) as (user, what can be seen of it …)."""
+
+
+@attrs.define
+class Compared(Play):
+    """One store beside its model."""
+
+    model: Model = attrs.field(kw_only=True)
+    seqs: dict[str, int] = attrs.field(factory=lambda: dict.fromkeys(NAMES, 0))
+    keys: dict[str, Key] = attrs.field(factory=dict)
+    """Notification id → what the model calls it."""
+    heard: int = 0
+    """Notices that were looked at."""
+
+    async def carry_out(self, method: str, *values: Any, **named: Any) -> Any:
+        told = dict(named)
+        if "ids" in named:
+            told["ids"] = [self.keys[id] for id in named["ids"] if id in self.keys]
+        expected = getattr(self.model, method)(*values, **told)
+        answer = await super().carry_out(method, *values, **named)
+        assert gist(answer) == expected, f"{method} {values} {named}"
+        return answer
+
+    def committed(self, request: Append, answer: object) -> None:
+        assert gist(answer) == self.model.append(request), request
+
+    async def restart(self) -> tuple[int, str]:
+        before = self.world.store.boot, self.world.store.epoch
+        boot, epoch = await super().restart()
+        assert boot > before[0], "every start of a store is a boot of its own"
+        assert epoch == before[1]
+        self.model.boot = boot
+        return boot, epoch
+
+    def image(self) -> Image:
+        jobs: Image = {id: (job.spec.user, job.row()) for id, job in self.model.jobs.items()}
+        notes: Image = {
+            key: (note.user, note.seen, note.read, note.archived) for key, note in self.model.notes.items()
+        }
+        return {**jobs, **notes}
+
+    async def step(self, name: str, *values: Any) -> None:
+        """One operation, and a look at everything."""
+        before = self.image()
+        await getattr(self, name)(*values)
+        after = self.image()
+        changed = {thing for thing in {**before, **after} if before.get(thing) != after.get(thing)}
+        for user in NAMES:
+            of_user = {thing for thing in changed if {**before, **after}[thing][0] == user}
+            await self.feed_agrees(user, of_user, removed=bool(of_user - after.keys()))
+            await self.lists_agree(user)
+        await self.jobs_agree()
+        self.notices_agree(changed, {**before, **after})
+
+    async def feed_agrees(self, user: str, changed: set[object], *, removed: bool) -> None:
+        store, seq = self.world.store, self.seqs[user]
+        snapshot = await store.snapshot(user, ALL_ROWS)
+        assert (snapshot.seq > seq) if changed else (snapshot.seq == seq), "the feed moves with its rows"
+        self.seqs[user] = snapshot.seq
+        assert snapshot.counts == self.model.counts(user)
+        assert [row_of(job) for job in snapshot.jobs] == [job.row() for job in self.model.active(user)]
+        changes = await store.changes_since(user, seq, ALL_ROWS)
+        if removed:
+            assert changes is None, "a cursor from before a removal gets a snapshot"
+        else:
+            assert changes is not None
+            told = {job.id for job in changes.jobs} | {note_of(row)[0] for row in changes.notifications}
+            assert told == changed, "the rows since a cursor are what changed"
+            assert (changes.seq, changes.counts) == (snapshot.seq, snapshot.counts)
+            self.keys.update((row.id, note_of(row)[0]) for row in changes.notifications)
+        for thing in changed & self.model.notes.keys():
+            self.model.notes[thing].seq = snapshot.seq  # type: ignore[index]
+
+    async def lists_agree(self, user: str) -> None:
+        store = self.world.store
+        jobs = [job.row() for job in self.model.jobs.values() if job.spec.user == user]
+        assert [row_of(job) for job in await store.jobs(user, limit=ALL_ROWS)] == jobs[::-1]
+        notes = [
+            (key, note.seen, note.read)
+            for key, note in self.model.notes.items()
+            if note.user == user and not note.archived
+        ]
+        rows = await store.notifications(user, limit=ALL_ROWS)
+        assert [note_of(row) for row in rows] == notes[::-1]
+        self.keys.update((row.id, note_of(row)[0]) for row in rows)
+
+    async def jobs_agree(self) -> None:
+        store, model = self.world.store, self.model
+        for id, job in model.jobs.items():
+            assert await self.world.log(id, page_bytes=30) == tuple(job.log), id
+            head = await store.output_head(id)
+            assert head is not None
+            assert (head.entries, row_of(head.job)) == (len(job.log), job.row())
+        here = {job.spec.id for job in model.active() if job.boot == model.boot}
+        assert {job.id for job in await store.running()} == here
+        states = [job.state for job in model.active()]
+        counts = {state: states.count(state) for state in (JobState.QUEUED, JobState.RUNNING)}
+        assert await store.active_counts() == counts
+
+    def notices_agree(self, changed: set[object], things: Image) -> None:
+        notices, self.heard = self.world.notices[self.heard :], len(self.world.notices)
+        told = {job.id: row_of(job) for notice in notices for job in notice.jobs}
+        expected = {id: job.row() for id, job in self.model.jobs.items() if id in changed}
+        assert told == expected, "listeners are told of the rows as they are"
+        users = {user for notice in notices for user in notice.feeds}
+        assert users == {things[thing][0] for thing in changed}, "and of the feeds that moved"
+
+
+async def _play(operations: list[tuple[Any, ...]], make: Make) -> None:
+    difference: AssertionError | None = None
+    async with trio.open_nursery() as nursery:
+        world = World(make, nursery, options=SMALL_OPTIONS, open_thread=InlineThread)
+        await world.open()
+        play = Compared(world, model=Model(world.wall, SMALL_OPTIONS, boot=world.store.boot))
+        try:
+            for operation in operations:
+                await play.step(*operation)
+        except AssertionError as found:  # told as it is, not in a nursery's group
+            difference = found
+        await world.close()
+    if difference is not None:
+        raise difference
+
+
+def check_against_model(
+    make: Callable[[Path], Make], folder: Path, *, histories: int = 50, shrink: bool = True
+) -> None:
+    """Compare random histories with the model; ``AssertionError`` at the first difference.
+
+    * ``make(place)``: gives what makes the stores of one history; ``place`` is a folder of its own.
+    * ``histories``: how many; each is 30 to 40 operations.
+    * ``shrink``: look for a shorter history that differs too, before it is told.
+    """
+    phases = [Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if shrink else [])]
+    places = (folder / f"history-{number}" for number in itertools.count())
+
+    @hypothesis.settings(
+        max_examples=histories,
+        deadline=None,
+        phases=phases,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    @given(operations=UNTIMED_HISTORIES)
+    def check(operations: list[tuple[Any, ...]]) -> None:
+        place = next(places)
+        place.mkdir()
+        trio.run(_play, operations, make(place))
+
+    check()

@@ -1,0 +1,81 @@
+"""``StoreContract``: the tests of an engine as one class, which an engine's author subclasses."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import attrs
+import pytest
+import pytest_trio  # type: ignore[import-untyped]  # noqa: F401  # the fixture ``nursery``, and tests that are coroutines
+import trio
+
+# Before the tests are imported, so that a failure shows what was compared.
+_PARTS = ("cancel_key", "fairness", "jobs", "machine", "output", "people", "superseding")
+pytest.register_assert_rewrite(
+    *(name for part in _PARTS if (name := f"trouper.store.contract.{part}") not in sys.modules)
+)
+
+from trouper.store.contract import cancel_key, fairness, jobs, output, people, superseding  # noqa: E402
+from trouper.store.contract.machine import check_against_model  # noqa: E402
+from trouper.store.contract.world import PROMPT_OPTIONS, World  # noqa: E402
+from trouper.store.options import StoreOptions  # noqa: E402
+from trouper.store.protocol import Store  # noqa: E402
+from trouper.store.seams import Seams  # noqa: E402
+
+PARTS: tuple[ModuleType, ...] = (jobs, output, people, fairness, superseding, cancel_key)
+
+
+class StoreContract:
+    """Subclass it, name the subclass ``Test…`` and give it ``make_store``."""
+
+    HISTORIES = 100
+    """How many random histories are compared with the model."""
+
+    def make_store(self, folder: Path, seams: Seams, options: StoreOptions) -> Store:
+        """The store of the next boot, not running yet; ``folder`` is of this test alone and empty at first.
+
+        Called again at each restart, for the same rows; it may give the same object again. (``self`` is
+        that of all tests: what belongs to one is known by its folder.) Its clock is ``seams.wall``, also if
+        it is shared and has one of its own; threads are ``seams.open_thread``'s.
+        """
+        raise NotImplementedError("a subclass of StoreContract makes the store that is tested")
+
+    @pytest.fixture
+    async def world(self, tmp_path: Path, nursery: trio.Nursery) -> World:
+        """A running store."""
+        world = World(partial(self.make_store, tmp_path), nursery)
+        await world.open()
+        return world
+
+    @pytest.fixture
+    async def small(self, tmp_path: Path, nursery: trio.Nursery) -> World:
+        """A store that remembers two cancelled keys of each user, for ten seconds."""
+        bounds = attrs.evolve(PROMPT_OPTIONS, tombstones_per_user_max=2, tombstone_age_s=10.0)
+        world = World(partial(self.make_store, tmp_path), nursery, options=bounds)
+        await world.open()
+        return world
+
+    def test_random_histories_agree_with_the_model(self) -> None:
+        def make(folder: Path) -> Callable[[Seams, StoreOptions], Store]:
+            return partial(type(self)().make_store, folder)
+
+        with tempfile.TemporaryDirectory() as folder:
+            check_against_model(make, Path(folder), histories=self.HISTORIES)
+
+
+def _take(part: ModuleType) -> None:
+    for name, test in vars(part).items():
+        if name.startswith("test_"):
+            taken: Any = test
+            taken.clauses = (*getattr(part, "CLAUSES", ()), *getattr(test, "clauses", ()))
+            setattr(StoreContract, name, staticmethod(test))
+
+
+for _part in PARTS:
+    _take(_part)

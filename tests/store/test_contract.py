@@ -1,0 +1,30 @@
+"""Our own engines are held to the published contract, through what is published alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from trouper.store.contract import StoreContract
+from trouper.store.memory import MemoryStore
+from trouper.store.options import StoreOptions
+from trouper.store.protocol import Store
+from trouper.store.seams import Seams
+from trouper.store.sqlite import SqliteStore
+
+
+class TestMemory(StoreContract):
+    stores: ClassVar[dict[Path, MemoryStore]] = {}
+
+    def make_store(self, folder: Path, seams: Seams, options: StoreOptions) -> Store:
+        if folder not in self.stores:  # its rows live in the object
+            self.stores.clear()
+            self.stores[folder] = MemoryStore(seams, options)
+        return self.stores[folder]
+
+
+class TestSqlite(StoreContract):
+    HISTORIES = 15  # each commit is an fsync; that it does as the memory store is another test's
+
+    def make_store(self, folder: Path, seams: Seams, options: StoreOptions) -> Store:
+        return SqliteStore(folder / "store.db", seams, options)

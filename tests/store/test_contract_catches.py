@@ -1,0 +1,121 @@
+"""The contract can fail: each engine here breaks one promise in one line, and random histories tell."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.store.support import maker
+from trouper.store import contract, rules, transactions
+from trouper.store.contract import check_against_model
+from trouper.store.lifecycle import JobEvent
+from trouper.store.memory import MemoryStore
+from trouper.store.memory_tables import MemoryTables
+from trouper.store.records import Counts
+from trouper.store.tables import Head
+from trouper.store.views import Snapshot
+
+pytestmark = pytest.mark.slow
+
+HISTORIES = 150
+
+
+def compare(folder: Path) -> None:
+    check_against_model(
+        lambda _: maker("memory", folder / "unused"), folder, histories=HISTORIES, shrink=False
+    )
+
+
+BROKEN: dict[str, tuple[Any, str, Any]] = {
+    "an old fence may write": (rules, "refuse_write", lambda job, fence, boot: None),
+    "a claim cuts nothing": (
+        MemoryTables,
+        "begin_log",
+        lambda self, job: self._heads.update(
+            {job.id: Head(job.id, job.attempt, job.fence, len(self._logs[job.id]), job.used_ms)}
+        ),
+    ),
+    "a notification is doubled": (
+        MemoryTables,
+        "notification",
+        lambda self, user, job, kind, key: None,
+    ),
+    "a finish that is repeated is refused": (rules, "finished_before", lambda job, finish: False),
+    "an end notifies nobody": (rules, "ended_notification", lambda job, *, id, now: None),
+    "read ones are counted as unread": (
+        MemoryTables,
+        "counts",
+        lambda self, user: (
+            Counts(*[sum(row.seen_at is None for row in self._users[user].notifications.values())] * 2)
+            if user in self._users
+            else Counts()
+        ),
+    ),
+    "the feed stands still": (MemoryTables, "set_feed_seq", lambda self, user, seq: None),
+    "changed notifications are left out of a resume": (
+        MemoryTables,
+        "changed_notifications",
+        lambda self, user, seq, limit: [],
+    ),
+    "a removal leaves cursors as they are": (MemoryTables, "set_floor_seq", lambda self, user, seq: None),
+    "who was served is served again": (MemoryTables, "served", lambda self, user: None),
+    "what a dead boot ran is left": (MemoryTables, "next_orphan", lambda self, boot, after: None),
+    "a dead boot writes on": (MemoryTables, "new_boot", lambda self: None),
+    "a cancel that came first is forgotten": (MemoryTables, "tombstone", lambda self, user, key: None),
+    "tombstones have no bound": (
+        MemoryTables,
+        "put_tombstone",
+        lambda self, user, key, expires_at, *, now, most: self._tombstones.update({(user, key): expires_at}),
+    ),
+    "a key is everybody's": (
+        MemoryTables,
+        "job_by_key",
+        lambda self, user, key: next(
+            (job for job in self._jobs.values() if job.idempotency_key == key is not None), None
+        ),
+    ),
+    "a thread is never busy": (MemoryTables, "thread_holder", lambda self, user, thread: None),
+    "an interrupt ends nothing": (MemoryTables, "active_in", lambda self, user, thread: []),
+    "an unsafe step is repeated": (
+        rules,
+        "judge_claim",
+        lambda job: rules.Run(job.attempts_used + (job.boot is not None)),
+    ),
+    "an ended job comes back": (
+        rules,
+        "_ending_event",
+        lambda job, finish, used: (JobEvent.RETRY, "crash"),
+    ),
+    "a gap is accepted": (transactions, "_repeats", lambda tables, head, request, known: True),
+    "listeners hear of nothing": (MemoryStore, "_tell", lambda self, notice: None),
+    "a restart is no boot": (MemoryStore, "boot", property(lambda self: 1)),
+    "a rollback keeps the output": (rules, "rolled_back", lambda job: False),
+    "a snapshot is empty": (Snapshot, "jobs", property(lambda self: (), lambda self, value: None)),
+}
+
+
+@pytest.mark.clause("J1", "J6", "N1", "N3", "N5")
+@pytest.mark.parametrize("promise", BROKEN)
+def test_an_engine_that_breaks_one_promise_is_caught(
+    promise: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, name, broken = BROKEN[promise]
+    monkeypatch.setattr(where, name, broken)
+    with pytest.raises(AssertionError):
+        compare(tmp_path)
+
+
+def test_an_engine_that_breaks_none_is_not(tmp_path: Path) -> None:
+    compare(tmp_path)
+
+
+@pytest.mark.parametrize("missing", ["pytest", "hypothesis", "pytest_trio"])
+def test_what_needs_the_extra_says_so(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in [name for name in sys.modules if name.startswith("trouper.store.contract.")]:
+        monkeypatch.delitem(sys.modules, module)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(ModuleNotFoundError, match=rf"needs {missing}.*pip install 'trouper\[test\]'"):
+        _ = contract.StoreContract
