@@ -37,6 +37,7 @@ The files of the domain:
 * ``messages``    messages to a job that runs; ``questions`` what it asks a person
 * ``job_context`` what a job function can do; ``attempt``, ``pace``, ``job_actor`` run it once
 * ``outputs``     where the outputs stand that run here or that somebody watches
+* ``feed_pages``  a large piece of the feed, cut to fit messages
 * ``feed``        a user's latest changes, for sessions that are a little behind
 * ``channel_items``, ``channel``   what one session is due: cursors, never a queue of output
 * ``subscribers``, ``notifier``    the open channels of a user, and the actor that serves them

@@ -29,6 +29,7 @@ from trouper.actors.channel_items import (
     RewindItem,
 )
 from trouper.actors.feed import FeedWindow
+from trouper.actors.feed_pages import first_part
 from trouper.actors.options import ChannelLimits
 from trouper.actors.outputs import OutputHead, Outputs
 from trouper.store.protocol import QueuePlaces
@@ -233,6 +234,8 @@ class SubscriberChannel:
         if self._feed_due():
             while (feed := self._take_feed()) is not None:  # a snapshot, and what has come since
                 items.append(feed)
+                if self._feed_slot is not None:
+                    break  # the rest of it is a message of its own
         if self._places != self._places_told:
             self._places_told = self._places
             items.append(PlacesItem(self._places))
@@ -291,6 +294,7 @@ class SubscriberChannel:
                 self._ask_feed()
                 return None
             item = FeedChanges(self.epoch, changes)
+        item, self._feed_slot = first_part(item, self._limits.feed_bytes)
         seq = item.snapshot.seq if isinstance(item, FeedSnapshot) else item.changes.seq
         self.cursor = (self.epoch, seq)
         return item

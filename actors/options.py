@@ -53,5 +53,7 @@ class ChannelLimits:
     """Pages kept for one watched job."""
     feed_resume_rows: int = 500
     """A session further behind than this gets a snapshot."""
+    feed_bytes: int = 64 * 1024
+    """Rows of the feed in one message, about; more only if one transaction changed so many."""
     snapshot_notifications: int = 50
     """The newest notifications in a snapshot."""

@@ -7,9 +7,12 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trouper
-from tests.supervisor.support import Feed, Open, echo
-from trouper.actors.channel_items import ProgressItem
+from tests.supervisor.support import Feed, Open, echo, forever
+from trouper.actors.channel_items import FeedChanges, FeedSnapshot, ProgressItem
+from trouper.actors.options import ChannelLimits
 from trouper.store.protocol import Changes
+from trouper.transport.codec import encode_item
+from trouper.transport.views import channel_item
 
 
 @pytest.mark.clause("N1")
@@ -121,3 +124,36 @@ async def test_what_the_store_failed_to_say_is_asked_again_and_nothing_newer_is_
             job = await runtime.submit(echo.call(text=text), user="ada")
             await runtime.wait(job.id)
         await feed.follow(channel, until=lambda: feed.counts.unread == 3)
+
+
+@pytest.mark.clause("E2", "N3")
+async def test_hundreds_of_waiting_jobs_come_in_messages_of_a_bounded_size(opened: Open) -> None:
+    options = trouper.RuntimeOptions(max_running=1, channels=ChannelLimits(feed_bytes=16 * 1024))
+    async with opened(forever, options=options) as runtime:
+        for _ in range(200):
+            await runtime.submit(forever.call(), user="ada")
+        held: set[str] = set()
+        messages = 0
+        async with runtime.open_session("ada") as channel:
+            while len(held) < 80:
+                await wait_all_tasks_blocked()
+                for item in channel.take(1 << 16):
+                    if isinstance(item, FeedSnapshot | FeedChanges):
+                        rows = item.snapshot.jobs if isinstance(item, FeedSnapshot) else item.changes.jobs
+                        assert len(encode_item(channel_item(item))) < 24_000
+                        held |= {row.id for row in rows}
+            cursor = channel.cursor
+        # It was cut in the middle, and goes on from there.
+        async with runtime.open_session("ada", feed=cursor) as channel:
+            while len(held) < 200:
+                await wait_all_tasks_blocked()
+                items = channel.take(1 << 16)
+                assert len([item for item in items if isinstance(item, FeedSnapshot | FeedChanges)]) <= 1
+                for item in items:
+                    if isinstance(item, FeedSnapshot | FeedChanges):
+                        rows = item.snapshot.jobs if isinstance(item, FeedSnapshot) else item.changes.jobs
+                        held |= {row.id for row in rows}
+                        messages += 1
+            await wait_all_tasks_blocked()
+            assert not channel.feed_pending
+        assert messages > 1
