@@ -29,7 +29,7 @@ function open({ unread = 0, notifications = [] } = {}) {
       asked.push([mark, which]);
     },
   };
-  return { chat: new Chat(fake, { jobs: [] }, () => {}), asked };
+  return { chat: new Chat(fake, { jobs: [] }, () => {}), asked, fake };
 }
 
 test("an address that no conversation can have says so, and the next one is shown as ever", async () => {
@@ -74,4 +74,28 @@ test("a conversation that was left unseen is not read by a look at another", asy
   document.visibilityState = "visible";
   await chat.readOpen();
   assert.deepEqual(asked, [["jobs", 2], ["jobs", 2]]);
+});
+
+test("what is sent and not yet answered is stopped by its key, and shows as stopped when it is answered", async () => {
+  const { chat, asked, fake } = open();
+  chat.config.jobs.push({ name: "ask", argument: "prompt" });
+  let answer;
+  fake.submit = ({ key }) => {
+    asked.push(["submit", key]);
+    return new Promise((resolve) => (answer = resolve));
+  };
+  fake.cancelKey = async (key) => {
+    asked.push(["cancelKey", key]);
+    return { answer: "accepted", job: null };
+  };
+  const thread = chat.send("ask", "hi");
+  const [sending] = chat.sending;
+  await chat.stopSending(sending);
+  assert.deepEqual(asked.slice(-2), [["submit", sending.key], ["cancelKey", sending.key]]);
+  assert.deepEqual(chat.sending, [sending]);
+  answer({ job: { ...JOB, id: "j9", thread, state: "cancelled" }, created: true });
+  await new Promise((resolve) => setTimeout(resolve));
+  assert.deepEqual(chat.sending, []);
+  await chat.open(thread);
+  assert.deepEqual(chat.jobs().map((job) => [job.id, job.state]), [["j9", "cancelled"]]);
 });
