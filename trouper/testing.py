@@ -8,20 +8,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import attrs
 import orjson
+import trio
 
-from trouper.actors.job_spec import Backoff, JobSpec
+from trouper.actors.job_spec import Backoff, BadArguments, JobSpec
 from trouper.behaviour import BehaviourRun as BehaviourRun
 from trouper.behaviour import Handled as Handled
 from trouper.behaviour import Spawned as Spawned
 from trouper.behaviour import run_behaviour as run_behaviour
 from trouper.probe import TestProbe as TestProbe
 from trouper.simulation.errors import SimulatedCrash as SimulatedCrash
-from trouper.store.records import Entry, JobState
+from trouper.store.protocol import CommitNotice
+from trouper.store.questions import open_question
+from trouper.store.records import Entry, Job, JobState
 from trouper.store.seams import Seams
 from trouper.supervisor.runtime import Runtime, open_runtime
 
@@ -64,6 +69,37 @@ async def _log_of(runtime: Runtime, job_id: str) -> list[Entry]:
     return entries
 
 
+async def _answering(runtime: Runtime, job: Job, answers: Mapping[str, Any]) -> Job:
+    """Wait for the end of a job, and answer what it asks meanwhile."""
+    asking, asked = trio.open_memory_channel[str](math.inf)
+    wrong: list[Exception] = []
+
+    def committed(notice: CommitNotice) -> None:
+        for row in notice.jobs:
+            if row.asking is not None:
+                asking.send_nowait(open_question(row.asking)["key"])
+
+    async def answer() -> None:
+        async for key in asked:
+            try:
+                if key not in answers:
+                    raise LookupError(f"the job asks {key!r}; the answers given are to {sorted(answers)}")
+                await runtime.answer(job.id, key, answers[key])
+            except (LookupError, BadArguments) as error:
+                wrong.append(error)
+                await runtime.cancel(job.id)
+
+    runtime.store.listen(committed)
+    with asking, asked:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(answer)
+            ended = await runtime.wait(job.id)
+            nursery.cancel_scope.cancel()
+    for error in wrong:
+        raise error
+    return ended
+
+
 async def run_job(
     spec: JobSpec[Any, Any],
     /,
@@ -71,12 +107,15 @@ async def run_job(
     crash_at: int | None = None,
     user: str = "tester",
     thread: str | None = None,
+    answers: Mapping[str, Any] = MappingProxyType({}),
     **arguments: Any,
 ) -> JobResult:
     """Run a job to its end and tell what came of it.
 
     * ``crash_at``: raise ``SimulatedCrash`` before this call of ``ctx`` (from 1) in attempt 1. Whether
       the job is retried is its declaration's to say; back-off is left out.
+    * ``answers``: to what it asks with ``ctx.ask_user``, by the keys of its questions. It raises
+      ``LookupError`` if the job asks something else.
     * ``arguments``: those of the job.
 
     Raises ``BadArguments``. **Cancellation**: the job is given up. **Resources**: nothing is left.
@@ -87,7 +126,7 @@ async def run_job(
     seams = Seams(fault=_crash_seam(crash_at))
     async with open_runtime("memory:", jobs=[spec], seams=seams, on_report=lambda _: None) as runtime:
         job = await runtime.submit(spec.call(**arguments), user=user, thread=thread)
-        job = await runtime.wait(job.id)
+        job = await _answering(runtime, job, answers)
         entries = await _log_of(runtime, job.id)
         inbox = await runtime.inbox(user)
     return JobResult(

@@ -390,3 +390,18 @@ test("a message to a job is sent with a key and answered", async () => {
   assert.deepEqual(await Promise.all(answers), [{ answer: "accepted" }, { answer: "accepted" }]);
   client.close();
 });
+
+test("an answer to a job's question is sent as it is, null too, and undefined is refused", async () => {
+  const { client, net } = await open();
+  await assert.rejects(client.answer("j", "k", undefined), /value is undefined; legal is a JSON value/);
+  const answers = [client.answer("j", "k", null), client.answer("j", "k", ["late", 2])];
+  await settled();
+  const sent = net.latest().heard();
+  assert.deepEqual(
+    sent.map(({ id, ...item }) => item),
+    [null, ["late", 2]].map((value) => ({ t: "answer", job: "j", key: "k", value })),
+  );
+  net.latest().say(...sent.map(({ id }) => ({ t: "reply", id, ok: { answer: "accepted" } })));
+  assert.deepEqual(await Promise.all(answers), [{ answer: "accepted" }, { answer: "accepted" }]);
+  client.close();
+});
