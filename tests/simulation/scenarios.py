@@ -211,8 +211,8 @@ async def count(ctx: trouper.JobContext, *, upto: int) -> dict[str, int]:
     return {"upto": upto}
 
 
-async def a_job_is_run(world: World) -> Told:
-    """A job on a runtime in memory; its user asks again whenever the store is down."""
+async def a_job_is_run(world: World, url: str = "memory:") -> Told:
+    """A job on a runtime; its user asks again whenever the store is down."""
     told = Told()
 
     async def in_spite_of_outages(ask: Callable[[], Awaitable[T]]) -> T:
@@ -224,7 +224,7 @@ async def a_job_is_run(world: World) -> Told:
 
     try:
         async with trouper.open_runtime(
-            "memory:", jobs=[count], seams=world.seams, on_report=told.reports.append
+            url, jobs=[count], seams=world.seams, on_report=told.reports.append
         ) as runtime:
             call = count.call(upto=4)
             submit = partial(runtime.submit, call, user="ada", idempotency_key="once")

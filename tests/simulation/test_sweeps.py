@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 import trio
@@ -19,6 +20,7 @@ from trouper.simulation import (
     Cancel,
     CancelAll,
     Crash,
+    FailAt,
     Fault,
     Hang,
     Report,
@@ -107,6 +109,24 @@ def test_a_job_ends_once_with_all_its_output_after_a_fault_at_any_await_of_the_r
     swept = sweep(scenarios.a_job_is_run, faults=[fault], sites=of_the_runtime, check=check)
     assert swept.points["trouper.actors.job_actor.JobActor._live"] >= 4
     assert (swept.missed, swept.escaped) == ((), ())
+
+
+@pytest.mark.slow
+@pytest.mark.clause("J1", "N1", "E1", "O2")
+@pytest.mark.parametrize("site", ["output.appended", "output.committed", "finish.begun", "finish.committed"])
+def test_a_job_ends_once_whatever_commit_fails_before_or_after_it_was_made(site: str, tmp_path: Path) -> None:
+    def run(nth: int) -> Report:
+        async def scenario(world: World) -> scenarios.Told:
+            return await scenarios.a_job_is_run(world, f"sqlite:///{tmp_path / str(nth)}.db")
+
+        return simulate(scenario, seed=1, plan=[FailAt(site, nth)])
+
+    nth = 1
+    while (report := run(nth)).fired:
+        assert report.result.more == (trouper.JobState.COMPLETED, "1 2 3 4 ", 1), report.plan
+        nth += 1
+        assert nth < 20
+    assert nth > 1, "there is no such commit"
 
 
 def some_faults(seed: int, awaits: Mapping[str, int]) -> list[Fault]:
