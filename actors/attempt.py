@@ -217,7 +217,9 @@ class Attempt:
         # Counted byte by byte only near the limit: no entry is larger than one may be.
         near = so_far + ENTRY_BYTES_MAX * len(entries) > most
         if near and so_far + sum(map(entry_bytes, entries)) > most:
-            raise OutputTooLarge(f"one attempt of job {self.job.id} would write more than {most} bytes")
+            raise OutputTooLarge(
+                f"one attempt of job {self.job.id} would write more than {most} bytes (output_bytes)"
+            )
         for entry in entries:
             self.log.append(entry)
         limits, pace, now = self.limits, self.ports.pace, self.ports.seams.now
@@ -242,9 +244,8 @@ class Attempt:
 
     async def savepoint(self, saved: str) -> None:
         if len(saved.encode()) > self.limits.saved_bytes:
-            raise BadState(
-                f"the state to save has {len(saved)} characters: legal are {self.limits.saved_bytes} bytes"
-            )
+            limit = f"{self.limits.saved_bytes} bytes (saved_bytes)"
+            raise BadState(f"the state to save has {len(saved)} characters: legal are {limit}")
         entries = self.log.entries
         request = Savepoint(self.job.id, self.job.fence, entries, saved, self.used_ms(), self.heard)
         await self.persist(lambda: self.ports.store.savepoint(request))

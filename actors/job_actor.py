@@ -21,7 +21,7 @@ import trio
 from trouper.actors.actor import Actor, StopReason
 from trouper.actors.attempt import Attempt, AttemptPorts, StopCause
 from trouper.actors.job_context import JobContext, to_json
-from trouper.actors.job_errors import BadState
+from trouper.actors.job_errors import BadState, OutputTooLarge
 from trouper.actors.job_spec import Again, BadArguments, Fail, JobSpec
 from trouper.actors.outputs import Outputs
 from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver
@@ -257,10 +257,12 @@ class JobActor(Actor[JobMessage]):
 
     def _crashed(self, error: BaseException) -> Ending:
         """An ending from what the function raised; the text is kept, the frames are not."""
-        found = _find(error, (Fail, Again))
+        found = _find(error, (Fail, Again, OutputTooLarge))
         crash = Crash.of(error)
         text = _printable(f"{crash.type}: {crash.message}" if found is None else str(found))
         text = text[: self._ports.limits.error_chars]
+        if isinstance(found, OutputTooLarge):  # another attempt would produce as much again
+            return Ending(EndingKind.FAILED, error=f"OutputTooLarge: {text}", reason="output_too_large")
         if isinstance(found, Fail):
             return Ending(EndingKind.FAILED, error=text, reason="fail")
         self._report(ReportKind.CRASH, text, crash.text)

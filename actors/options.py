@@ -16,7 +16,8 @@ class JobLimits:
     tail_bytes: int = 256 * 1024
     """Committed output of a running job that is kept in memory for those who read along."""
     output_bytes: int = 64 * 1024 * 1024
-    """Output that one attempt may produce; the call that goes beyond raises ``OutputTooLarge``."""
+    """Output that one attempt may produce; the call that goes beyond raises ``OutputTooLarge``,
+    which ends the job ``failed`` without a retry; what was written is kept."""
     saved_bytes: int = 1024 * 1024
     """The JSON of a savepoint's state."""
     result_bytes: int = 256 * 1024

@@ -117,7 +117,7 @@ async def test_bad_output_is_refused_at_the_call_and_what_was_written_before_sta
 async def test_output_beyond_its_bound_fails_clearly_and_keeps_what_was_produced(opened: Open) -> None:
     limits = trouper.JobLimits(output_bytes=100)
 
-    @trouper.job
+    @trouper.job(retry=trouper.Retry(attempts=3))
     async def chatty(ctx: trouper.JobContext) -> None:
         while True:
             await ctx.write("x" * 30)
@@ -125,7 +125,8 @@ async def test_output_beyond_its_bound_fails_clearly_and_keeps_what_was_produced
     async with opened(chatty, options=trouper.RuntimeOptions(jobs=limits)) as runtime:
         job = await runtime.submit(chatty.call(), user="ada")
         ended = await runtime.wait(job.id)
-        assert "would write more than 100 bytes" in str(ended.error)
+        assert "would write more than 100 bytes (output_bytes)" in str(ended.error)
+        assert (ended.state, ended.reason, ended.attempt) == (trouper.JobState.FAILED, "output_too_large", 1)
         assert await runtime.text(job.id) == "x" * 90
 
 
