@@ -83,7 +83,7 @@ def after_jump(job: Job, by_s: float, now: float) -> Job:
     def moved(time: float | None) -> float | None:
         return None if time is None else time + by_s
 
-    if job.run_at != job.at or job.at <= now - by_s:  # what was due stays due
+    if job.at is None or job.run_at != job.at or job.at <= now - by_s:  # what was due stays due
         run_at = job.run_at + by_s if job.run_at > 0 else job.run_at
         return attrs.evolve(
             job, run_at=run_at, expires_at=moved(job.expires_at), unknown_until=moved(job.unknown_until)

@@ -102,7 +102,8 @@ async def test_places_are_read_at_most_once_in_their_interval_and_not_while_noth
 ) -> None:
     async with opened(echo, options=ONE, seams=slow_seams()) as runtime:
         board = runtime._tree.board
-        counting = board._store = Counting(board._store)
+        counting: Any = Counting(board._store)
+        board._store = counting
         for _ in range(200):
             await runtime.submit(echo.call(text="a"), user="ada")
             await trio.sleep(0.05)
@@ -122,7 +123,8 @@ async def test_places_are_told_again_when_the_store_is_up_again(
         runtime.open_session("ada") as channel,
     ):
         board = runtime._tree.board
-        counting = board._store = Counting(board._store)
+        counting: Any = Counting(board._store)
+        board._store = counting
         counting.down = True
         jobs = [await runtime.submit(forever.call(), user="ada") for _ in range(2)]
         await trio.sleep(5)
