@@ -160,7 +160,7 @@ async def test_an_asker_whose_handler_ends_by_the_crash_of_a_task_beside_it_is_t
     ref: ActorRef[Divide] = ActorRef("beside", Mailbox(on_dead_letter=letters.append))
 
     async def crash() -> None:
-        with pytest.raises(ExceptionGroup):
+        with pytest.RaisesGroup(ZeroDivisionError):
             await run_actor(Beside(), ref)
 
     async with trio.open_nursery() as nursery:
