@@ -152,7 +152,7 @@ class JobContext:
         *,
         choices: Sequence[str] | None = None,
         schema: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109  # by the wall clock, and over restarts
         key: str | None = None,
     ) -> Any:
         """Ask a person, and give the answer, decoded from JSON.

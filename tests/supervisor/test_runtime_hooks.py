@@ -58,7 +58,7 @@ async def test_the_hook_of_each_end_gets_the_ended_row(
 ) -> None:
     told: dict[str, trouper.Job] = {}
 
-    async def hook(job: trouper.Job) -> None:
+    async def hook(job: trouper.Job) -> None:  # noqa: ASYNC124  # as a hook is
         told[job.id] = job
 
     work = hooked(hook)
@@ -89,7 +89,7 @@ async def test_a_hook_that_raises_is_tried_again_with_pauses(
 ) -> None:
     tried: list[float] = []
 
-    async def hook(job: trouper.Job) -> None:
+    async def hook(job: trouper.Job) -> None:  # noqa: ASYNC124  # as a hook is
         tried.append(trio.current_time())
         if len(tried) < 3:
             raise SystemExit("no") if len(tried) == 1 else ConnectionError("the database is away")
@@ -97,7 +97,7 @@ async def test_a_hook_that_raises_is_tried_again_with_pauses(
     retry = trouper.Retry(attempts=3, backoff=trouper.Backoff(base=100, factor=1))
     reports: list[trouper.Report] = []
     async with opened(hooked(hook, retry=retry), url=url, seams=slow_seams(), reports=reports) as runtime:
-        await runtime.submit((await spec_of(runtime)).call(), user="ada")
+        await runtime.submit(spec_of(runtime).call(), user="ada")
         await until(lambda: runtime.statistics()["hooks"]["done"] == 1)
         assert runtime.statistics()["hooks"]["failed"] == 2
     assert len(tried) == 3
@@ -109,7 +109,7 @@ async def test_a_hook_that_raises_is_tried_again_with_pauses(
     ]
 
 
-async def spec_of(runtime: trouper.Runtime) -> trouper.JobSpec[Any, Any]:
+def spec_of(runtime: trouper.Runtime) -> trouper.JobSpec[Any, Any]:
     return runtime._tree.specs["work"]
 
 
@@ -118,7 +118,7 @@ async def test_one_that_always_fails_is_given_up_visibly_and_can_be_asked_for_ag
 ) -> None:
     broken = [True]
 
-    async def hook(job: trouper.Job) -> None:
+    async def hook(job: trouper.Job) -> None:  # noqa: ASYNC124  # as a hook is
         if broken:
             raise ValueError("bad row")
 
@@ -213,7 +213,7 @@ async def test_a_hook_that_kills_its_process_is_counted_and_given_up(
     """A claim counts before the hook runs; here the process ends after the claim, three times."""
     ran: list[str] = []
 
-    async def hook(job: trouper.Job) -> None:
+    async def hook(job: trouper.Job) -> None:  # noqa: ASYNC124  # as a hook is
         ran.append(job.id)
 
     work = hooked(hook, retry=trouper.Retry(attempts=2))
@@ -244,7 +244,7 @@ async def test_a_hook_that_is_declared_later_is_not_run_for_what_was_submitted_b
 ) -> None:
     told: list[str] = []
 
-    async def hook(job: trouper.Job) -> None:
+    async def hook(job: trouper.Job) -> None:  # noqa: ASYNC124  # as a hook is
         told.append(job.id)
 
     later = hooked(hook)
@@ -264,7 +264,7 @@ async def test_a_hook_that_is_declared_later_is_not_run_for_what_was_submitted_b
 async def test_a_hook_that_is_not_registered_any_more_is_waited_for_and_then_given_up(
     opened: Open, sqlite_url: str, autojump_clock: MockClock
 ) -> None:
-    async def hook(job: trouper.Job) -> None:
+    async def hook(job: trouper.Job) -> None:  # noqa: ASYNC124  # as a hook is
         raise AssertionError("not while it is away")
 
     work = hooked(hook)

@@ -211,10 +211,11 @@ async def test_clean_up_code_runs_when_a_job_asks_and_other_tasks_of_it_end(
             nursery.start_soon(beside)
             await trio.lowlevel.checkpoint()
             try:
-                return await ctx.ask_user("Go on?")
+                answer = await ctx.ask_user("Go on?")
             finally:
                 ended.append(f"asked {ctx.attempt}")
                 nursery.cancel_scope.cancel()
+        return answer
 
     async with opened(tidy, url=url, seams=slow_seams()) as runtime:
         job = await runtime.submit(tidy.call(), user="ada")
