@@ -143,13 +143,13 @@ class Incarnation(Generic[M]):
             await self.actor.started()
             self._has_started()
             return await self._handle_messages()
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103  # what is no crash passes; a crash is recorded
             passing = self._note(error)
             if self._crash is not None:  # otherwise it may be that of a task beside it: the nursery will tell
                 self._settle_interrupted()
             if passing is not None:
                 raise
-            return StopReason.CRASHED  # it is told: the nursery need not make a group of it
+            return StopReason.CRASHED  # noqa: ASYNC104  # it is told: the nursery need not make a group of it
 
     async def _handle_messages(self) -> StopReason:
         mailbox, in_a_row = self._mailbox, 0

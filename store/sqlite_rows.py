@@ -91,7 +91,7 @@ def _options(value: Column) -> JobOptions:
             legal = isinstance(given, type(default))
         if not legal:
             raise ValueError(f"option {name} is {given!r}")
-        if given is not None and (default is None or isinstance(default, float)):
+        if _is_real(given) and (default is None or isinstance(default, float)):
             loaded[name] = float(given)  # the power of a whole number may be endlessly long
     return JobOptions(**{**loaded, "notify_on": tuple(loaded["notify_on"])})
 

@@ -160,7 +160,7 @@ class Population(BaseSupervisor, Generic[C]):
             return
         try:
             self._take(step)
-        except BaseException as error:
+        except BaseException as error:  # noqa: ASYNC103  # the supervisor's task raises it
             self._steps.put(partial(_raise, error))  # it is the supervisor's failure, not that of the caller
         if (at := self._timers.next_at()) < self._ringing.deadline:
             self._ringing.deadline = at

@@ -90,7 +90,7 @@ async def main() -> None:
         if SCENARIO.source == "one":
             nursery.start_soon(one_source)
 
-        async def serve(task_status: trio.TaskStatus[trouper.Gateway]) -> None:
+        async def serve(task_status: trio.TaskStatus[trouper.Gateway]) -> None:  # noqa: ASYNC128  # handed on
             await trouper.serve(
                 runtime,
                 port=0,

@@ -200,4 +200,5 @@ async def test_a_client_whose_process_is_stopped_holds_up_nobody_and_reads_on_wh
             assert said.split()[-2:] == [str(len(written(40_000))).encode(), b"True"]
         finally:
             process.kill()
-            await process.wait()
+            with trio.move_on_after(10, shield=True):
+                await process.wait()
