@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 
 import trio
 
 import trouper
 from benchmarks.delivery.scenario import FILLER, Scenario, ready, token
+from trouper.transport.gateway import Gateway
 
 SCENARIO = Scenario.from_arguments()
 LONG_S = 3600.0
@@ -90,16 +92,14 @@ async def main() -> None:
         if SCENARIO.source == "one":
             nursery.start_soon(one_source)
 
-        async def serve(task_status: trio.TaskStatus[trouper.Gateway]) -> None:  # noqa: ASYNC128  # handed on
-            await trouper.serve(
-                runtime,
-                port=0,
-                authenticate=lambda hello: hello.token,
-                options=gateway_options,
-                task_status=task_status,
-            )
-
-        gateway = await nursery.start(serve)
+        serve = partial(
+            trouper.serve,
+            runtime,
+            port=0,
+            authenticate=lambda hello: hello.token,
+            options=gateway_options,
+        )
+        gateway: Gateway = await nursery.start(serve)
         ready(gateway.port, ids)
         await trio.to_thread.run_sync(sys.stdin.readline)
         _started.set()

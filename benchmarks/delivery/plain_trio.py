@@ -6,6 +6,7 @@ import json
 import math
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import attrs
@@ -100,13 +101,8 @@ async def main() -> None:
         for group in groups:
             nursery.start_soon(source, group)
 
-        # Handed on, which the linter does not see.
-        async def serve(task_status: trio.TaskStatus[trio_websocket.WebSocketServer]) -> None:  # noqa: ASYNC128
-            await trio_websocket.serve_websocket(
-                session, "127.0.0.1", 0, ssl_context=None, task_status=task_status
-            )
-
-        server = await nursery.start(serve)
+        serve = partial(trio_websocket.serve_websocket, session, "127.0.0.1", 0, ssl_context=None)
+        server: trio_websocket.WebSocketServer = await nursery.start(serve)
         ready(server.port)
         await trio.to_thread.run_sync(sys.stdin.readline)
         _started.set()
