@@ -104,6 +104,8 @@ class Session:
         self._visible = True
         self._coalesce_ms: int | None = None
         self._attach_unanswered = False
+        self._held_up = False
+        """Output waited for an ack, which has come: it is owed now, as the rest of a message is."""
         self._outgoing = Outgoing(on_fault)
         self._channel: Channel | None = None
         self._early: list[Item] = []
@@ -201,7 +203,7 @@ class Session:
         assert self._channel is not None
         due = self._channel.take(max(limit - size, ENTRY_BYTES))
         if due:
-            self._attach_unanswered = False
+            self._attach_unanswered = self._held_up = False
         for item in due:
             if isinstance(item, (OutputItem, EndItem)):  # a union costs six times as much
                 self._rate.sent(item.sent, self._now)
@@ -222,6 +224,8 @@ class Session:
         What the client asked for is for its output as it grows. A beat, a reply, the feed and the answer
         to an attach wait for no more than the tick.
         """
+        if self._held_up and not self._beat_due and not self._replies:
+            return 0.0
         feed_due = self._channel is not None and self._channel.feed_pending
         if self._beat_due or self._replies or self._attach_unanswered or feed_due:
             return None
@@ -274,10 +278,12 @@ class Session:
             case messages.Beat():
                 pass  # that something was heard is all it says
             case messages.Ack():
+                self._held_up = not self._channel.pending
                 try:
                     self._channel.ack(item.sent, item.feed or 0)
                 except ValueError as error:
                     raise ProtocolBroken(str(error)) from error
+                self._held_up = self._held_up and self._channel.pending
                 self._rate.acked(item.sent, self._now())
             case messages.Attach():
                 self._attach_unanswered = True

@@ -32,5 +32,6 @@ def profile(scale: float) -> str:
                 run.go()
                 run.tell("measure", seconds=min(4.0, max(0.5, 16 * scale)))
                 run.end(30)
-            blocks.append(f"== {name}\n\n{as_text(str(out))}")
+            text = as_text(str(out)).partition("\n")[2]  # the first line names the file
+            blocks.append(f"== {name}\n\n{text.lstrip()}")
     return "\n".join(blocks)

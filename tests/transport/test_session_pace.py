@@ -76,3 +76,31 @@ def test_a_message_is_no_larger_than_what_the_peer_takes_in_a_second() -> None:
         talk.hear()
         assert talk.channel.taken[-1] == limit
         talk.now += 1000  # silence says nothing of the rate
+
+
+@pytest.mark.clause("O5")
+def test_output_that_waited_for_an_ack_goes_at_once_and_what_follows_in_its_window(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    talk = opened()
+    said: list[float | None] = []
+
+    def there_is_room(sent: int, feed: int) -> None:
+        talk.channel.give(output("it had filled the window"))
+        said.append(talk.session.coalesce_s)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(talk.channel, "ack", there_is_room)
+        talk.say({"t": "ack", "sent": 0})
+    assert said == [0.0]
+    assert talk.session.coalesce_s == 0.0
+    assert talk.tags() == ["output"]
+    assert talk.session.coalesce_s is None
+
+
+@pytest.mark.clause("O5")
+def test_an_ack_of_a_session_that_holds_everything_hastens_nothing() -> None:
+    talk = opened()
+    talk.say({"t": "ack", "sent": 0})
+    talk.channel.give(output("new"))
+    assert talk.session.coalesce_s is None
