@@ -25,7 +25,7 @@ def row_bytes(row: Job | Notification) -> int:
     texts: tuple[str | None, ...] = (
         (row.thread, row.title, row.body)
         if isinstance(row, Notification)
-        else (row.name, row.thread, row.error)
+        else (row.name, row.thread, row.error, row.asking)
     )
     return _ROW_BYTES + sum(len(text.encode(errors="replace")) for text in texts if text)
 

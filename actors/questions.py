@@ -86,7 +86,7 @@ def check_schema(schema: object, at: str = "schema") -> None:
     unknown = [name for name in schema if name not in _LEGAL]
     if unknown:
         raise BadState(f"{at} has {unknown[0]!r}: legal are {', '.join(_LEGAL)}")
-    if "type" in schema and schema["type"] not in _TYPES:
+    if "type" in schema and (not isinstance(schema["type"], str) or schema["type"] not in _TYPES):
         raise BadState(f"{at}.type is {schema['type']!r:.40}: legal are {', '.join(_TYPES)}")
     if "enum" in schema and (not isinstance(schema["enum"], list) or not schema["enum"]):
         raise BadState(f"{at}.enum is {schema['enum']!r:.40}: legal is a list that is not empty")

@@ -50,7 +50,7 @@ def answer(tx: Transaction, request: GiveAnswer) -> AnswerOutcome:
     if job.state.terminal:
         return AnswerOutcome.ALREADY_ENDED
     is_open = job.state is JobState.QUEUED and open_question(job.asking).get("key") == request.key
-    if row is None or not is_open:
+    if row is None or not is_open or not request.checked:
         return AnswerOutcome.NOT_ASKED
     tx.tables.questions.put(
         attrs.evolve(row, answer=request.value, answered_by=request.user, answered_at=tx.now)

@@ -23,7 +23,7 @@ def claim(tx: Transaction, limit: int, *, fresh: bool) -> CompletionClaims:
         row = attrs.evolve(row, tries=row.tries + 1, claimed_at=tx.now)
         rows.put(row)
         started.append((row, job))
-    return CompletionClaims(tuple(started), rows.next_due_at(tx.now), rows.dead_count())
+    return CompletionClaims(tuple(started), rows.next_due_at(tx.now), rows.dead_count(), tx.now)
 
 
 def settle(tx: Transaction, request: SettleCompletion) -> Completion | None:

@@ -37,11 +37,12 @@ class Completion:
 @attrs.frozen
 class CompletionClaims:
     """What one claim did: the rows that the caller must run the hooks of, each with its ended job;
-    when the earliest of the others falls due (None: none is); how many are dead."""
+    when the earliest of the others falls due (None: none is); how many are dead; the store's clock."""
 
     started: tuple[tuple[Completion, Job], ...]
     next_due_at: float | None
     dead: int
+    now: float
 
 
 class TryEnd(enum.StrEnum):

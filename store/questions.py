@@ -66,6 +66,8 @@ class GiveAnswer:
     """JSON, checked against the question's schema."""
     user: str | None = None
     """None: trusted; else a job of another user is unknown."""
+    checked: bool = True
+    """False: no such question was open to check it by, so one that was asked since is not answered."""
 
 
 class QuestionStore(Protocol):

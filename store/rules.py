@@ -192,7 +192,7 @@ def unknown_row(job: Job, attempts_used: int, *, now: float, unknown_job_s: floa
 
 def known_row(job: Job) -> Job:
     """A queued row whose name is known again."""
-    return attrs.evolve(job, reason=None, unknown_until=None)
+    return attrs.evolve(job, reason=None if job.asking is None else "question", unknown_until=None)
 
 
 def lost_row(job: Job, reason: str, *, now: float, entries: int, sha256: str) -> Job:

@@ -96,7 +96,7 @@ class Completions(Actor[HooksDue]):
             self.context.nursery.start_soon(self._carry_out, row, job)
         self._ports.counters["running"] = len(self._running)
         if claims.next_due_at is not None:
-            self._wake_after(max(0.0, claims.next_due_at - self._ports.seams.wall()))
+            self._wake_after(max(0.0, claims.next_due_at - claims.now))
 
     def _wake_after(self, delay_s: float) -> None:
         self._timer.cancel()

@@ -247,8 +247,11 @@ class Runtime:
         another user). Raises ``BadArguments``. **Cancellation**: it may have been answered.
         """
         text = canonical(value, "the answer", self.options.answer_bytes)
-        check_answer(await self.job(job_id, user=user), check_label("the key of a question", key), text)
-        return await self.store.answer(GiveAnswer(job_id=job_id, key=key, value=text, user=user))
+        job = await self.job(job_id, user=user)
+        checked = check_answer(job, check_label("the key of a question", key), text)
+        return await self.store.answer(
+            GiveAnswer(job_id=job_id, key=key, value=text, user=user, checked=checked)
+        )
 
     # --- hooks of ended jobs ---
 

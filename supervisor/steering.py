@@ -26,14 +26,16 @@ def canonical(value: object, what: str, bytes_max: int) -> str:
     return body
 
 
-def check_answer(job: Job | None, key: str, value: str) -> None:
-    """Raise ``BadArguments`` if ``value`` (JSON) is no answer to the open question of ``job``. If there is
-    none, or another, it is the store's to say."""
+def check_answer(job: Job | None, key: str, value: str) -> bool:
+    """Raise ``BadArguments`` if ``value`` (JSON) is no answer to the open question of ``job``. False if there
+    is none, or another: what is to be answered then is the store's to say."""
     question = open_question(None if job is None else job.asking)
-    if question.get("key") == key:
-        fault = wrong_with(orjson.loads(value), question.get("schema", {}))
-        if fault is not None:
-            raise BadArguments(fault)
+    if question.get("key") != key:
+        return False
+    fault = wrong_with(orjson.loads(value), question.get("schema", {}))
+    if fault is not None:
+        raise BadArguments(fault)
+    return True
 
 
 def signalled(result: SignalAnswer | SignalClash | SignalsFull, row: SignalRow) -> SignalAnswer:

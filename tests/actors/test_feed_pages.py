@@ -65,3 +65,10 @@ def test_what_one_transaction_changed_is_not_divided() -> None:
     changes = Changes(1, 4, jobs(2, 3, 3, 3, 4), (), COUNTS)
     found = parts(FeedChanges("e", changes), 500)
     assert [(part.seq, len(part.jobs)) for part in found] == [(2, 1), (3, 3), (4, 1)]
+
+
+def test_a_job_s_open_question_counts_as_a_part_of_its_row() -> None:
+    asking = tuple(
+        Job(id=f"j{seq}", user="ada", name="echo", asking="q" * 9_000, feed_seq=seq) for seq in range(1, 5)
+    )
+    assert len(parts(FeedSnapshot("e", Snapshot(4, asking, (), COUNTS)), 20_000)) == 2

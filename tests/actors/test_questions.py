@@ -72,6 +72,7 @@ def test_a_value_that_does_not_fit_is_told_what_is_legal(
         ({"schema": []}, "schema is list: legal is a JSON object"),
         ({"schema": {"pattern": "a"}}, "schema has 'pattern': legal are type, enum"),
         ({"schema": {"type": "date"}}, "schema.type is 'date': legal are string"),
+        ({"schema": {"type": ["string", "null"]}}, "schema.type is .'string', 'null'.: legal are string"),
         ({"schema": {"enum": []}}, "schema.enum is"),
         ({"schema": {"minimum": "1"}}, "schema.minimum is '1': legal is a number"),
         ({"schema": {"items": {"items": 1}}}, "schema.items.items is int"),

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from tests.store.support import ASK, World, harm, options
-from trouper.store.protocol import EndingKind, RefusalReason, Refused
+from trouper.store.protocol import EndingKind, Names, RefusalReason, Refused
 from trouper.store.questions import AnswerOutcome, Ask, Asked, GiveAnswer, Question
 from trouper.store.records import Job, JobState
 
@@ -201,3 +201,14 @@ async def test_damage_of_a_question_or_an_answer_stops_nothing_else(sqlite: Worl
     await answer(sqlite, id="j2")
     harm(sqlite.path, "UPDATE questions SET answer = x'ff' WHERE job = 'j2'")
     assert (await sqlite.store.question_of("j2", "k")).question == Question(job="j2", key="k")
+
+
+@pytest.mark.clause("J6", "J8")
+async def test_a_question_says_so_again_once_its_job_is_registered_again(world: World) -> None:
+    await ask(world, name="report")
+    await world.store.claim(9, names=Names(["other"]))
+    assert (await world.row("j1")).reason == "unknown_job"
+    await world.store.claim(9, names=Names(["report"]))
+    row = await world.row("j1")
+    assert (row.reason, row.unknown_until) == ("question", None)
+    assert row.asking is not None

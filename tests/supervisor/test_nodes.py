@@ -336,3 +336,38 @@ async def test_a_store_with_one_owner_has_no_lease_to_lose(autojump_clock: MockC
 def test_a_margin_lies_within_its_lease(margin_s: float) -> None:
     with pytest.raises(ValueError, match="margin_s"):
         Lease(seconds=30.0, margin_s=margin_s)
+
+
+@pytest.mark.clause("N1")
+async def test_a_hook_is_tried_again_by_the_store_s_clock_whatever_its_node_s_shows(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[float] = []
+
+    @trouper.job
+    async def work(ctx: trouper.JobContext) -> None:
+        pass
+
+    @work.on_ended(retry=trouper.Retry(attempts=2, backoff=trouper.Backoff(base=8, factor=1)))
+    async def store_it(job: trouper.Job) -> None:
+        tries.append(trio.current_time())
+        if len(tries) == 1:
+            raise RuntimeError("not now")
+
+    shared = SharedMemory(lease=LEASE)
+    async with node_of(shared, "a", work) as a:
+        a.wall_off_s = 3600.0
+        claims = [0]
+        claim = a.store.claim_completions
+
+        async def counted(limit: int, *, fresh: bool = False) -> Any:
+            claims[0] += 1
+            assert claims[0] < 100, "it asks again and again"
+            return await claim(limit, fresh=fresh)
+
+        monkeypatch.setattr(a.store, "claim_completions", counted)
+        job = await a.runtime.submit(work.call(), user="ada")
+        await a.runtime.wait(job.id)
+        await trio.sleep(30)
+        assert len(tries) == 2
+        assert claims[0] < 20

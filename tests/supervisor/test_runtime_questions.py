@@ -290,3 +290,19 @@ async def test_a_stop_of_the_runtime_while_it_asks_loses_neither_job_nor_questio
             ended = await runtime.wait(job.id)
             assert (ended.state, ended.attempts_used) == (COMPLETED, 0)
     assert asked
+
+
+async def test_an_answer_that_comes_as_the_job_asks_is_never_taken_unchecked(
+    opened: Open, url: str, autojump_clock: MockClock
+) -> None:
+    async with opened(book, url=url, seams=slow_seams()) as runtime:
+        for pause_ms in range(0, 200, 5):
+            job = await runtime.submit(book.call(), user=f"user{pause_ms}")
+            await trio.sleep(pause_ms / 1000)
+            try:
+                outcome = await runtime.answer(job.id, "flight", "no such flight")
+            except trouper.BadArguments:
+                outcome = trouper.AnswerOutcome.NOT_ASKED
+            assert outcome is trouper.AnswerOutcome.NOT_ASKED
+            await waiting(runtime, job.id)
+            assert await runtime.answer(job.id, "flight", "late") is ACCEPTED
