@@ -81,7 +81,11 @@ def queued_named(queued: Iterable[Candidate], name: str, unknown: bool) -> list[
     return sorted(found, key=lambda each: (each.job.unknown_until or 0.0, each.place))
 
 
-def waiting_users(queued: Iterable[Candidate], turns: Mapping[str, Turn]) -> list[tuple[str, int]]:
+def waiting_users(
+    queued: Iterable[Candidate], turns: Mapping[str, Turn], now: float, most: int
+) -> list[tuple[str, int]]:
     """See ``Tables.waiting_users``."""
-    counts = Counter(candidate.job.user for candidate in queued)
-    return sorted(counts.items(), key=lambda item: turns[item[0]])
+    due = Counter[str]()
+    for candidate in queued:
+        due[candidate.job.user] += candidate.job.run_at <= now
+    return [(user, min(most, due[user])) for user in sorted(due, key=lambda user: turns[user])]

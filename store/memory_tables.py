@@ -147,8 +147,8 @@ class MemoryTables:
         turns = self._turns()
         return memory_queue.next_due(self._candidates(), turns, now, per_user, turn, passed, names)
 
-    def waiting_users(self, limit: int) -> list[tuple[str, int]]:
-        return memory_queue.waiting_users(self._queued(), self._turns())[:limit]
+    def waiting_users(self, now: float, most: int, limit: int) -> list[tuple[str, int]]:
+        return memory_queue.waiting_users(self._queued(), self._turns(), now, most)[:limit]
 
     def due_of(self, user: str, now: float, limit: int) -> list[str]:
         jobs = (candidate.job for candidate in self._queued())

@@ -48,8 +48,8 @@ def queue_places(
     The k-th job of a user starts in round k of the turns: after k jobs of each who comes before the user in a
     round and k-1 of each who comes after, as far as they have so many.
     """
-    waiting = tables.waiting_users(users)
-    counts = [queued for _, queued in waiting]
+    waiting = tables.waiting_users(now, per_user, users)
+    counts = [due for _, due in waiting]
     # sums[k][n]: how many of the first n users' jobs start in the first k rounds.
     sums = [list(accumulate((min(k, count) for count in counts), initial=0)) for k in range(per_user + 1)]
     places: dict[str, QueuePlaces] = {}

@@ -78,8 +78,10 @@ NEXT_ORPHAN = (
 
 # What the places in the queue are told from.
 WAITING_USERS = (
-    "SELECT user, queued FROM users INDEXED BY users_waiting WHERE queued > 0 AND typeof(queued) = 'integer'"
-    " ORDER BY served, since LIMIT ?"
+    "SELECT user, (SELECT COUNT(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_waiting"
+    " WHERE jobs.user = users.user AND state = 'queued' AND run_at <= ?1 LIMIT ?2))"
+    " FROM users INDEXED BY users_waiting WHERE queued > 0 AND typeof(queued) = 'integer'"
+    " ORDER BY served, since LIMIT ?3"
 )
 DUE_OF = (
     "SELECT id FROM jobs INDEXED BY jobs_waiting WHERE user = ? AND state = 'queued' AND run_at <= ?"

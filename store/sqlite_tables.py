@@ -176,8 +176,8 @@ class SqliteTables(SqliteBeside):
         assert isinstance(ord, int)
         return Candidate(job, ord)
 
-    def waiting_users(self, limit: int) -> list[tuple[str, int]]:
-        return self._db.execute(WAITING_USERS, (limit,)).fetchall()
+    def waiting_users(self, now: float, most: int, limit: int) -> list[tuple[str, int]]:
+        return self._db.execute(WAITING_USERS, (now, most, limit)).fetchall()
 
     def due_of(self, user: str, now: float, limit: int) -> list[str]:
         return [id for (id,) in self._db.execute(DUE_OF, (user, now, limit))]

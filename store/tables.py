@@ -120,8 +120,9 @@ class Tables(Protocol):
         neither can be done, what it did is undone, the row is set aside, and this is None."""
         ...
 
-    def waiting_users(self, limit: int) -> list[tuple[str, int]]:
-        """(user, how many rows are queued) of those with any, in the order of their turns."""
+    def waiting_users(self, now: float, most: int, limit: int) -> list[tuple[str, int]]:
+        """Of ``limit`` users with queued rows, in the order of their turns: (user, how many of the rows are
+        due, counted no further than ``most``)."""
         ...
 
     def due_of(self, user: str, now: float, limit: int) -> list[str]:

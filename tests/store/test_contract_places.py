@@ -45,6 +45,15 @@ async def test_only_the_users_asked_for_are_told_and_only_of_jobs_that_wait_and_
     assert set(await places(world)) == {"a1", "b1"}
 
 
+async def test_what_is_put_off_or_waits_for_a_person_comes_before_nobody(world: World) -> None:
+    for place in range(3):
+        await world.admit(f"a{place}", user="ada", delay_s=60.0)
+    await world.end(await world.start("c1", user="cy"), EndingKind.ASKED)
+    await world.admit("b1", user="bob")
+    await world.admit("b2", user="bob")
+    assert await places(world) == {"b1": 1, "b2": 2}
+
+
 async def test_so_many_users_and_jobs_of_each_are_looked_at(world: World) -> None:
     for user in USERS:
         for place in range(4):
@@ -54,10 +63,8 @@ async def test_so_many_users_and_jobs_of_each_are_looked_at(world: World) -> Non
 
 
 async def test_places_are_read_along_indexes_alone(sqlite: World) -> None:
-    for query, step in (
-        (WAITING_USERS, "SCAN users USING INDEX users_waiting"),
-        (DUE_OF, "SEARCH jobs USING INDEX jobs_waiting (user=?)"),
-    ):
-        assert [row[3] for row in look(sqlite.path, f"EXPLAIN QUERY PLAN {query.replace('?', '0')}")] == [
-            step
-        ]
+    of_user = "SEARCH jobs USING INDEX jobs_waiting (user=?)"
+    for query, first in ((WAITING_USERS, "SCAN users USING INDEX users_waiting"), (DUE_OF, of_user)):
+        plan = [row[3] for row in look(sqlite.path, f"EXPLAIN QUERY PLAN {query.replace('?', '0')}")]
+        assert (plan[0], of_user in plan) == (first, True)
+        assert not any(step.startswith("SCAN jobs") or "TEMP B-TREE" in step for step in plan)
