@@ -46,7 +46,13 @@ class SqliteCompletions:
 
     def due(self, now: float, limit: int) -> list[Completion]:
         # What is no time (text, the infinite) is above all that is one, and is not to wait for.
-        where = f"WHERE {_WAITS} AND (run_at <= ? OR run_at > 1e12) ORDER BY run_at, ord LIMIT ?"
+        where = f"WHERE {_WAITS} AND (run_at <= ?1 OR run_at > 1e12) ORDER BY run_at, ord LIMIT ?2"
+        # One that holds no job's id cannot be written by it: it would be due, and in the way, for ever.
+        self._db.execute(
+            "UPDATE completions SET dead_at = ?1, error = printf('there is no job ''%s''', job) WHERE ord IN"
+            f" (SELECT ord FROM completions {where}) AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = job)",
+            (now, limit),
+        )
         return self._select(where, (now, limit))
 
     def next_due_at(self, now: float) -> float | None:

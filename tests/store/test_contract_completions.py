@@ -128,6 +128,15 @@ async def test_a_damaged_row_stops_no_other(sqlite: World) -> None:
     ]
 
 
+@pytest.mark.clause("E1", "N1")
+@pytest.mark.parametrize("damaged", ["x'ff'", "CAST(x'ff' AS TEXT)"])
+async def test_rows_that_hold_no_id_are_given_up_and_not_in_the_way(sqlite: World, damaged: str) -> None:
+    await ended(sqlite, "j1", "j2")
+    harm(sqlite.path, f"UPDATE completions SET job = {damaged} WHERE job = 'j1'")
+    assert await claim(sqlite, limit=1) == [("j2", 1, JobState.COMPLETED)]
+    assert len(await sqlite.store.dead_completions()) == 1
+
+
 async def test_the_rows_are_written_by_the_same_commit_as_the_end(world: World) -> None:
     job = await world.start("j1", options=HOOKED)
     commits = world.store.statistics()["commits"]
