@@ -167,7 +167,8 @@ class JobContext:
           ``required``, ``items``, lengths and limits); by default a text.
         * ``timeout``: seconds by the wall clock; then the next attempt begins without an answer, and the call
           raises ``NoAnswer``.
-        * ``key``: which question it is, within the job; by default its text.
+        * ``key``: which question it is, within the job; by default its text (above 200 characters: as much as
+          fits, and a hash).
 
         Raises ``BadState`` for what cannot be asked, and inside of an unsafe step. **Cancellation**: clean-up
         code runs as at every stop, within ``grace_s``.

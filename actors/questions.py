@@ -6,6 +6,7 @@ as a form, and checked on a node that has not loaded the job.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -52,7 +53,7 @@ def make_ask(
     bytes_max: int,
 ) -> Ask:
     """A question as it is stored. Raises ``BadState``, naming what is legal."""
-    key = str(question)[:KEY_CHARS_MAX] if key is None else key
+    key = _key_of(str(question)) if key is None else key
     if choices is not None and schema is not None:
         raise BadState("a question has choices or a schema, not both")
     if choices is not None:
@@ -77,6 +78,14 @@ def make_ask(
     if size > bytes_max:
         raise BadState(f"question {key!r:.80} has {size} bytes with its schema: legal are up to {bytes_max}")
     return Ask(key=key, question=question, schema=encoded.decode(), timeout_s=timeout)
+
+
+def _key_of(text: str) -> str:
+    """A question's own key: its text, or of a long one as much as fits, and its hash."""
+    if len(text) <= KEY_CHARS_MAX:
+        return text
+    mark = hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()[:16]
+    return f"{text[: KEY_CHARS_MAX - len(mark)]}{mark}"
 
 
 def check_schema(schema: object, at: str = "schema") -> None:

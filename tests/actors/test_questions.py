@@ -94,7 +94,11 @@ def test_what_cannot_be_asked_is_refused_at_the_call(fields: dict[str, Any], mes
 
 
 def test_a_question_s_key_is_its_text_unless_it_has_one() -> None:
-    assert make_ask("Which? " * 50, bytes_max=1000).key == ("Which? " * 50)[:200]
+    long = "Which? " * 50
+    key = make_ask(long, bytes_max=1000).key
+    assert (len(key), key[:184]) == (200, long[:184])
+    assert make_ask(long, bytes_max=1000).key == key
+    assert make_ask(f"{long}Or?", bytes_max=1000).key != key, "alike, as far as a key reaches"
     assert make_ask("Which?", key="k", choices=("a", "b"), bytes_max=1000).schema == (
         '{"enum":["a","b"],"type":"string"}'
     )
