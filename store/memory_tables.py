@@ -121,7 +121,7 @@ class MemoryTables:
 
     def active_in(self, user: str, thread: str, now: float) -> list[Job]:
         return [
-            job
+            self._present(job)
             for job in self._active_jobs()
             if (job.user, job.thread) == (user, thread) and (job.attempt > 0 or job.run_at <= now)
         ]

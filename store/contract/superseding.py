@@ -84,6 +84,15 @@ async def test_an_interrupt_keeps_the_output_and_tells_the_end_if_the_job_wants_
     assert [row.title for row in await world.store.notifications("ada")] == ["report cancelled"]
 
 
+@clause("J5")
+async def test_an_interrupt_takes_no_running_time_back(world: World) -> None:
+    running = await world.start("j1", thread="t")
+    await world.write(running, "a")  # which tells of a millisecond
+    await world.admit("j2", thread="t", on_busy="interrupt")
+    row = await world.row("j1")
+    assert (row.superseded, row.used_ms, row.entries) == ("interrupt", 1, 1)
+
+
 @clause("N3")
 async def test_after_a_rollback_nothing_of_the_output_and_no_notification_is_left(world: World) -> None:
     running = await world.start("j1", thread="t", options=TELLS_ALL)
