@@ -11,6 +11,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,11 +35,16 @@ class Server:
     command: tuple[str, ...]
     sqlite: bool = False
     options: tuple[str, ...] = ()
+    needs: str | None = None
+    """A package of the extra ``bench``, without which it is left out."""
 
     @staticmethod
-    def python(name: str, module: str, kind: str = "plain", *, sqlite: bool = False) -> Server:
+    def python(
+        name: str, module: str, kind: str = "plain", *, sqlite: bool = False, needs: str | None = None
+    ) -> Server:
         """A module of ours, run by this Python."""
-        return Server(name, kind, (sys.executable, "-m", f"benchmarks.delivery.{module}"), sqlite)
+        command = (sys.executable, "-m", f"benchmarks.delivery.{module}")
+        return Server(name, kind, command, sqlite, needs=needs)
 
     @staticmethod
     def node(package: str) -> Server:
@@ -52,7 +58,9 @@ class Server:
 
     def available(self) -> bool:
         """Whether it can be measured here: processor time of another process is Linux' to tell."""
-        return sys.platform == "linux" and (not self.is_node or node_peers.available(self.kind))
+        if self.is_node and not node_peers.available(self.kind):
+            return False
+        return sys.platform == "linux" and (self.needs is None or find_spec(self.needs) is not None)
 
 
 class Run:

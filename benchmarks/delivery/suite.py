@@ -25,7 +25,7 @@ SERVERS = (
     Server.python("trouper on SQLite", "ours", "trouper", sqlite=True),
     Server.node("ws"),
     Server.node("socket.io"),
-    Server.python(WEBSOCKETS, "plain_asyncio"),
+    Server.python(WEBSOCKETS, "plain_asyncio", needs="websockets"),
     Server.python(PLAIN, "plain_trio"),
 )
 MEMORY = tuple(server for server in SERVERS if not server.sqlite)
