@@ -50,8 +50,10 @@ async def test_a_client_written_from_the_page_alone_ends_with_all_of_it_and_one_
         await GATES["almost"].wait()
         client.connection.cancel_scope.cancel()  # a cut
         await client.until(lambda: client.cuts > 0 and client.out is not None)
+        client.way = trio.Event()
         await service.stop()
         await service.start()
+        client.way.set()
         await client.until(lambda: client.cuts > 1 and client.out is not None)
         GATES["last"].set()
         output = client.outputs[job]
