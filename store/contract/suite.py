@@ -6,6 +6,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,20 +16,40 @@ import pytest
 import pytest_trio  # type: ignore[import-untyped]  # noqa: F401  # the fixture ``nursery``, and tests that are coroutines
 import trio
 
-# Before the tests are imported, so that a failure shows what was compared.
-_PARTS = ("cancel_key", "fairness", "jobs", "machine", "output", "people", "superseding")
+PARTS = (
+    "jobs",
+    "output",
+    "people",
+    "fairness",
+    "superseding",
+    "cancel_key",
+    "timing",
+    "names",
+    "places",
+    "completions",
+    "signals",
+    "questions",
+)
+"""The modules whose tests it takes."""
+
+# Before they are imported, so that a failure shows what was compared.
 pytest.register_assert_rewrite(
-    *(name for part in _PARTS if (name := f"trouper.store.contract.{part}") not in sys.modules)
+    *(name for part in (*PARTS, "machine") if (name := f"{__package__}.{part}") not in sys.modules)
 )
 
-from trouper.store.contract import cancel_key, fairness, jobs, output, people, superseding  # noqa: E402
 from trouper.store.contract.machine import check_against_model  # noqa: E402
 from trouper.store.contract.world import PROMPT_OPTIONS, World  # noqa: E402
 from trouper.store.options import StoreOptions  # noqa: E402
 from trouper.store.protocol import Store  # noqa: E402
 from trouper.store.seams import Seams  # noqa: E402
 
-PARTS: tuple[ModuleType, ...] = (jobs, output, people, fairness, superseding, cancel_key)
+SMALL_BOUNDS = attrs.evolve(
+    PROMPT_OPTIONS,
+    tombstones_per_user_max=2,
+    tombstone_age_s=10.0,
+    signals_pending_max=2,
+    signals_remembered=1,
+)
 
 
 class StoreContract:
@@ -55,9 +76,9 @@ class StoreContract:
 
     @pytest.fixture
     async def small(self, tmp_path: Path, nursery: trio.Nursery) -> World:
-        """A store that remembers two cancelled keys of each user, for ten seconds."""
-        bounds = attrs.evolve(PROMPT_OPTIONS, tombstones_per_user_max=2, tombstone_age_s=10.0)
-        world = World(partial(self.make_store, tmp_path), nursery, options=bounds)
+        """A store that remembers two cancelled keys of each user, for ten seconds, takes two messages that
+        are not read, and remembers one that was."""
+        world = World(partial(self.make_store, tmp_path), nursery, options=SMALL_BOUNDS)
         await world.open()
         return world
 
@@ -72,10 +93,11 @@ class StoreContract:
 def _take(part: ModuleType) -> None:
     for name, test in vars(part).items():
         if name.startswith("test_"):
+            assert not hasattr(StoreContract, name), f"two parts have a test called {name}"
             taken: Any = test
             taken.clauses = (*getattr(part, "CLAUSES", ()), *getattr(test, "clauses", ()))
             setattr(StoreContract, name, staticmethod(test))
 
 
 for _part in PARTS:
-    _take(_part)
+    _take(import_module(f"{__package__}.{_part}"))

@@ -124,9 +124,10 @@ class World:
         with trio.CancelScope(shield=True):
             await self._ended.wait()
 
-    async def restart(self) -> None:
-        """End the store and start it as the next boot: what ran is orphaned."""
+    async def restart(self, *, away_s: float = 0.0) -> None:
+        """End the store and start it, ``away_s`` seconds later, as the next boot: what ran is orphaned."""
         await self.close()
+        self.wall.now += away_s
         self.store = self.new_store(self.store)
         await self.open()
 

@@ -1,11 +1,19 @@
-"""How SQLite finds whose job starts next."""
+"""How SQLite finds whose job starts next, and what has waited too long: along indexes."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.store.support import World, look, options
-from trouper.store.sqlite_queue import NEXT_DUE, NEXT_ORPHAN
+from trouper.store.sqlite_queue import (
+    DUE_OF,
+    NEXT_DUE,
+    NEXT_EXPIRED,
+    NEXT_ORPHAN,
+    NEXT_UNKNOWN,
+    QUEUED_NAMES,
+    WAITING_USERS,
+)
 
 pytestmark = pytest.mark.clause("J4")
 
@@ -40,3 +48,31 @@ async def test_the_next_job_is_found_along_indexes_alone(sqlite: World) -> None:
     ], "no scan of what may be long, and no sorting"
     plan = [row[3] for row in look(sqlite.path, f"EXPLAIN QUERY PLAN {NEXT_ORPHAN.replace('?', '0')}")]
     assert plan == ["SEARCH jobs USING INDEX jobs_running (ord>?)"]
+
+
+async def test_places_are_read_along_indexes_alone(sqlite: World) -> None:
+    of_user = "SEARCH jobs USING INDEX jobs_waiting (user=?)"
+    for query, first in ((WAITING_USERS, "SCAN users USING INDEX users_waiting"), (DUE_OF, of_user)):
+        plan = [row[3] for row in look(sqlite.path, f"EXPLAIN QUERY PLAN {query.replace('?', '0')}")]
+        assert (plan[0], of_user in plan) == (first, True)
+        assert not any(step.startswith("SCAN jobs") or "TEMP B-TREE" in step for step in plan)
+
+
+@pytest.mark.clause("J5")
+async def test_what_has_waited_too_long_is_found_along_an_index(sqlite: World) -> None:
+    for query, index in ((NEXT_EXPIRED, "jobs_expiring"), (NEXT_UNKNOWN, "jobs_unknown")):
+        plan = look(sqlite.path, f"EXPLAIN QUERY PLAN {query.replace('?', '0')}")
+        assert len(plan) == 1, "no sorting"
+        assert plan[0][3].startswith(f"SEARCH jobs USING INDEX {index}")
+
+
+@pytest.mark.clause("J6")
+async def test_the_names_that_wait_are_found_by_a_look_for_each(sqlite: World) -> None:
+    plan = [row[3] for row in look(sqlite.path, f"EXPLAIN QUERY PLAN {QUEUED_NAMES.replace('?', '9')}")]
+    looks = [step for step in plan if " jobs " in step]
+    assert looks == ["SEARCH jobs USING INDEX jobs_names (name>?)"] * 2
+    for place in range(3):
+        for name in ("b", "a", "c"):
+            await sqlite.admit(f"{name}{place}", name=name)
+    (names,) = [await sqlite.store._query(lambda tables: tables.queued_names(2))]  # type: ignore[attr-defined]
+    assert names == ["a", "b"]

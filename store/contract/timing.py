@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.store.support import World, admission, look, notice_of, options
+from trouper.store.contract.world import World, admission, notice_of, options
 from trouper.store.protocol import CancelAnswer, EndingKind, ThreadBusy
 from trouper.store.records import JobState
-from trouper.store.sqlite_queue import NEXT_EXPIRED, NEXT_UNKNOWN
 
-pytestmark = pytest.mark.clause("J5")
+CLAUSES = ("J5",)
 
 HOUR = 3600.0
 
@@ -96,11 +95,7 @@ async def test_a_job_that_waited_too_long_ends_timed_out_whatever_kept_it_waitin
 
 async def test_the_time_in_the_queue_goes_on_over_a_restart(world: World) -> None:
     await world.admit("j1", options=SHORT)
-    await world.close()
-    world.wall.now += 10
-    if world.engine != "memory":
-        world.store = world.new_store()
-    await world.open()
+    await world.restart(away_s=10.0)
     claims = await world.store.claim(9)
     assert (claims.started, [job.reason for job in claims.ended]) == ((), ["queue_timeout"])
 
@@ -126,13 +121,6 @@ async def test_each_wait_in_the_queue_is_counted_by_itself_and_running_is_none(w
     (job,) = (await world.store.claim(1)).started
     await world.end(job, EndingKind.RELEASED)
     assert (await world.row("j1")).expires_at == world.wall.now + 10
-
-
-async def test_what_has_waited_too_long_is_found_along_an_index(sqlite: World) -> None:
-    for query, index in ((NEXT_EXPIRED, "jobs_expiring"), (NEXT_UNKNOWN, "jobs_unknown")):
-        plan = look(sqlite.path, f"EXPLAIN QUERY PLAN {query.replace('?', '0')}")
-        assert len(plan) == 1, "no sorting"
-        assert plan[0][3].startswith(f"SEARCH jobs USING INDEX {index}")
 
 
 # --- what uses an attempt, and running time ---
@@ -263,28 +251,3 @@ async def test_a_clock_that_is_slewed_moves_nothing(world: World) -> None:
     for _ in range(20):
         world.wall.jump(0.2)
         assert (await world.store.claim(0)).next_due_at == 1010.0
-
-
-async def test_a_jump_whose_commit_failed_is_made_good_by_the_next_one(
-    sqlite: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await sqlite.admit("queued", options=SHORT)
-    sqlite.wall.jump(HOUR)
-    calls = 0
-    tables = sqlite.store._engine._tables  # type: ignore[attr-defined]
-    jumped = tables.clock_jumped
-
-    def fails_once(by_s: float, now: float) -> None:
-        nonlocal calls
-        calls += 1
-        jumped(by_s, now)
-        if calls == 1:
-            raise MemoryError
-
-    monkeypatch.setattr(tables, "clock_jumped", fails_once)
-    with pytest.raises(Exception, match="nothing was committed"):
-        await sqlite.store.claim(0)
-    claims = await sqlite.store.claim(0)
-    assert (claims.ended, claims.next_due_at, calls) == ((), 1010.0 + HOUR, 2)
-    await sqlite.store.claim(0)
-    assert calls == 2

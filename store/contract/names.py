@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from tests.store.support import World, harm, look, options
+from trouper.store.contract.world import World, options
 from trouper.store.protocol import Claims, EndingKind, Names
 from trouper.store.records import JobState
-from trouper.store.sqlite_queue import QUEUED_NAMES
 
-pytestmark = pytest.mark.clause("J6")
+CLAUSES = ("J6",)
 
 
 async def claim(world: World, *names: str, limit: int = 9, unknown_job_s: float = 60.0) -> Claims:
@@ -121,21 +120,3 @@ async def test_a_clock_that_is_set_neither_loses_nor_keeps_it(world: World, by_s
     assert (await claim(world, "report")).ended == ()
     world.wall.now += 60
     assert ids((await claim(world, "report")).ended) == ["old"]
-
-
-async def test_a_name_that_is_no_text_is_damage_and_waits_for_nobody(sqlite: World) -> None:
-    await sqlite.admit("old")
-    harm(sqlite.path, "UPDATE jobs SET name = x'ff00' WHERE id = 'old'")
-    (job,) = (await claim(sqlite, "report")).ended
-    assert (job.state, job.reason) == (JobState.LOST, "undecodable")
-
-
-async def test_the_names_that_wait_are_found_by_a_look_for_each(sqlite: World) -> None:
-    plan = [row[3] for row in look(sqlite.path, f"EXPLAIN QUERY PLAN {QUEUED_NAMES.replace('?', '9')}")]
-    looks = [step for step in plan if " jobs " in step]
-    assert looks == ["SEARCH jobs USING INDEX jobs_names (name>?)"] * 2
-    for place in range(3):
-        for name in ("b", "a", "c"):
-            await sqlite.admit(f"{name}{place}", name=name)
-    (names,) = [await sqlite.store._query(lambda tables: tables.queued_names(2))]  # type: ignore[attr-defined]
-    assert names == ["a", "b"]

@@ -2,30 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import attrs
 import pytest
-import trio
 
-from tests.store.support import ENGINES, PROMPT_OPTIONS, World, harm, options
+from trouper.store.contract.world import World, options
 from trouper.store.errors import DataRefused
 from trouper.store.protocol import EndingKind, Saved, Savepoint
 from trouper.store.records import Job
 from trouper.store.signals import SignalAnswer, SignalClash, SignalRow, SignalsFull
 
-pytestmark = pytest.mark.clause("J7")
+CLAUSES = ("J7",)
 
 ACCEPTED, UNKNOWN = SignalAnswer.ACCEPTED, SignalAnswer.UNKNOWN
-
-
-@pytest.fixture(params=ENGINES)
-async def small(request: pytest.FixtureRequest, tmp_path: Path, nursery: trio.Nursery) -> World:
-    """A store that takes two messages that are not read, and remembers one that was."""
-    bounds = attrs.evolve(PROMPT_OPTIONS, signals_pending_max=2, signals_remembered=1)
-    world = World(request.param, tmp_path, nursery, options=bounds)
-    await world.open()
-    return world
 
 
 async def send(
@@ -134,15 +121,3 @@ async def test_what_cannot_be_stored_is_refused(world: World) -> None:
     with pytest.raises(DataRefused, match="id holds a lone surrogate"):
         await send(world, "\ud800")
     assert (await world.row("j1")).signals == 0
-
-
-@pytest.mark.clause("E1")
-async def test_a_damaged_message_is_left_out_and_stops_no_other(sqlite: World) -> None:
-    await sqlite.admit("j1")
-    for id in "abcd":
-        await send(sqlite, id)
-    harm(sqlite.path, "UPDATE signals SET body = '{' WHERE id = 'a'")
-    harm(sqlite.path, "UPDATE signals SET id = x'ff' WHERE id = 'b'")
-    harm(sqlite.path, "UPDATE signals SET sender = x'ff', sent_at = 'now' WHERE id = 'c'")
-    rows = await sqlite.store.signals("j1", 0, 9)
-    assert [(row.id, row.sender, row.sent_at) for row in rows] == [("c", None, 0.0), ("d", "ada", 1000.0)]

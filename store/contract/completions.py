@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.store.support import World, harm, options
 from trouper.store.completions import Completion, SettleCompletion, TryEnd
+from trouper.store.contract.world import World, options
 from trouper.store.protocol import EndingKind
 from trouper.store.records import JobState
 
-pytestmark = pytest.mark.clause("N1")
+CLAUSES = ("N1",)
 
 HOOKED = options(on_ended=True)
 
@@ -116,25 +116,6 @@ async def test_what_was_claimed_by_one_that_is_gone_is_claimed_anew_and_counted(
     assert row == Completion(job="j1", tries=2, claimed_at=1000.0)
     assert await settle(world, "j1", 2, TryEnd.RELEASED) == Completion(job="j1", tries=1)
     assert await claim(world) == [("j1", 2, JobState.COMPLETED)]
-
-
-async def test_a_damaged_row_stops_no_other(sqlite: World) -> None:
-    await ended(sqlite, "j1", "j2", "j3")
-    harm(sqlite.path, "UPDATE completions SET job = 'gone' WHERE job = 'j1'")
-    harm(sqlite.path, "UPDATE completions SET run_at = 'soon', tries = x'ff' WHERE job = 'j2'")
-    assert sorted(await claim(sqlite)) == [("j2", 1, JobState.COMPLETED), ("j3", 1, JobState.COMPLETED)]
-    assert [(row.job, row.error) for row in await sqlite.store.dead_completions()] == [
-        ("gone", "there is no job 'gone'")
-    ]
-
-
-@pytest.mark.clause("E1", "N1")
-@pytest.mark.parametrize("damaged", ["x'ff'", "CAST(x'ff' AS TEXT)"])
-async def test_rows_that_hold_no_id_are_given_up_and_not_in_the_way(sqlite: World, damaged: str) -> None:
-    await ended(sqlite, "j1", "j2")
-    harm(sqlite.path, f"UPDATE completions SET job = {damaged} WHERE job = 'j1'")
-    assert await claim(sqlite, limit=1) == [("j2", 1, JobState.COMPLETED)]
-    assert len(await sqlite.store.dead_completions()) == 1
 
 
 async def test_the_rows_are_written_by_the_same_commit_as_the_end(world: World) -> None:

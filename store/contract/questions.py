@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import orjson
-import pytest
 
-from tests.store.support import ASK, World, harm, options
+from trouper.store.contract.world import World, clause, options
 from trouper.store.protocol import EndingKind, Names, RefusalReason, Refused
 from trouper.store.questions import AnswerOutcome, Ask, Asked, GiveAnswer, Question
 from trouper.store.records import Job, JobState
 
-pytestmark = pytest.mark.clause("J8")
+CLAUSES = ("J8",)
 
 ASKED = EndingKind.ASKED
 ACCEPTED, NOT_ASKED = AnswerOutcome.ACCEPTED, AnswerOutcome.NOT_ASKED
@@ -189,21 +188,7 @@ async def test_an_end_that_asks_nothing_is_refused(world: World) -> None:
     assert (await world.row("j1")).state is JobState.RUNNING
 
 
-@pytest.mark.clause("E1")
-async def test_damage_of_a_question_or_an_answer_stops_nothing_else(sqlite: World) -> None:
-    await ask(sqlite)
-    harm(sqlite.path, "UPDATE jobs SET asking = '{' WHERE id = 'j1'")
-    assert await answer(sqlite) is NOT_ASKED
-    assert [row.asking for row in (await sqlite.store.snapshot("ada", 9)).jobs] == ["{"]
-    await sqlite.store.cancel("j1", None)
-    job = await sqlite.start("j2")
-    await sqlite.end(job, ASKED, question=ASK)
-    await answer(sqlite, id="j2")
-    harm(sqlite.path, "UPDATE questions SET answer = x'ff' WHERE job = 'j2'")
-    assert (await sqlite.store.question_of("j2", "k")).question == Question(job="j2", key="k")
-
-
-@pytest.mark.clause("J6", "J8")
+@clause("J6", "J8")
 async def test_a_question_says_so_again_once_its_job_is_registered_again(world: World) -> None:
     await ask(world, name="report")
     await world.store.claim(9, names=Names(["other"]))
