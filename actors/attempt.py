@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import trio
 
-from trouper.actors.job_errors import AttemptOver, BadState, OutputRefused, OutputTooLarge
+from trouper.actors.job_errors import AttemptOver, BadState, OutputRefused, OutputTooLarge, beyond
 from trouper.actors.messages import Bells, Message
 from trouper.actors.options import JobLimits
 from trouper.actors.pace import Pace
@@ -215,11 +215,11 @@ class Attempt:
         self._check_open()
         most, so_far = self.limits.output_bytes, self.log.bytes_total
         # Counted byte by byte only near the limit: no entry is larger than one may be.
-        near = so_far + ENTRY_BYTES_MAX * len(entries) > most
-        if near and so_far + sum(map(entry_bytes, entries)) > most:
-            raise OutputTooLarge(
-                f"one attempt of job {self.job.id} would write more than {most} bytes (output_bytes)"
-            )
+        if so_far + ENTRY_BYTES_MAX * len(entries) > most:
+            size = so_far + sum(map(entry_bytes, entries))
+            if size > most:
+                what = f"with this the output of job {self.job.id} (what earlier attempts left counts)"
+                raise OutputTooLarge(beyond(what, size, "bytes", most, "output_bytes"))
         for entry in entries:
             self.log.append(entry)
         limits, pace, now = self.limits, self.ports.pace, self.ports.seams.now

@@ -2,7 +2,7 @@
 
 TrouperError
 ├── OutputRefused      this piece of output cannot be written; says which and why
-│   └── OutputTooLarge   the attempt's output would go beyond its bound
+│   └── OutputTooLarge   the job's output would go beyond its bound
 ├── BadState           a state, result or notification that is not JSON or too large
 ├── AttemptOver        the attempt is no longer this node's; the job's task is being stopped
 └── (job_spec) BadArguments, Fail, Again
@@ -16,7 +16,7 @@ class OutputRefused(TrouperError):
 
 
 class OutputTooLarge(OutputRefused):
-    """The attempt has produced all the output that it may."""
+    """The job has produced all the output that it may, over its attempts."""
 
 
 class BadState(TrouperError):
@@ -25,3 +25,8 @@ class BadState(TrouperError):
 
 class AttemptOver(TrouperError):
     """The store refused a write: another attempt of the job has begun, or it has ended."""
+
+
+def beyond(what: str, size: int, unit: str, most: int, option: str) -> str:
+    """The one wording for what is too large: what it is, how large, and the legal size by its option."""
+    return f"{what} has {size} {unit}: legal are up to {most} ({option})"

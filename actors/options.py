@@ -16,8 +16,10 @@ class JobLimits:
     tail_bytes: int = 256 * 1024
     """Committed output of a running job that is kept in memory for those who read along."""
     output_bytes: int = 64 * 1024 * 1024
-    """Output that one attempt may produce; the call that goes beyond raises ``OutputTooLarge``,
-    which ends the job ``failed`` without a retry; what was written is kept."""
+    """The output of a job, in UTF-8 bytes: what its savepoints kept of earlier attempts and what this one
+    writes, so that a job which is retried for ever does not write for ever. (What a retry cuts off is gone
+    and does not count.) The call that goes beyond writes nothing of its piece and raises
+    ``OutputTooLarge``, which ends the job ``failed`` without a retry; what was written before is kept."""
     saved_bytes: int = 1024 * 1024
     """The JSON of a savepoint's state."""
     result_bytes: int = 256 * 1024

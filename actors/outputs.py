@@ -233,6 +233,7 @@ class Outputs:
             "logs": len(logs),
             "pending_bytes_most": max((log.pending_bytes for log in logs), default=0),
             "tail_bytes_most": max((log.tail_bytes for log in logs), default=0),
+            "bytes_most": max((log.bytes_total for log in logs), default=0),
             "pages_most": max((head.pages for head in self._heads.values()), default=0),
         }
 

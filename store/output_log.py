@@ -34,12 +34,18 @@ class OutputHash:
 
     def __init__(self) -> None:
         self._hash: _Hash = hashlib.sha256()
+        self.payload_bytes = 0
+        """Of the entries so far, as ``entry_bytes`` counts them."""
 
     def update(self, entry: Entry) -> None:
         if isinstance(entry, str):
-            self._hash.update(entry.encode())
+            text = entry.encode()
+            self.payload_bytes += len(text)
+            self._hash.update(text)
         else:
-            self._hash.update(b"\0%b\0%b\0" % (entry[0].encode(), entry[1].encode()))
+            name, data = entry[0].encode(), entry[1].encode()
+            self.payload_bytes += len(name) + len(data)
+            self._hash.update(b"\0%b\0%b\0" % (name, data))
 
     def hexdigest(self) -> str:
         return self._hash.hexdigest()
@@ -48,6 +54,7 @@ class OutputHash:
         """One that goes on from here by itself."""
         other = OutputHash()
         other._hash = self._hash.copy()
+        other.payload_bytes = self.payload_bytes
         return other
 
 
@@ -72,7 +79,8 @@ def split_text(text: str) -> list[str]:
 
 @attrs.frozen
 class OutputLogStatistics:
-    """``pending_bytes`` is what the store has not committed; ``tail_bytes`` what readers find here."""
+    """``pending_bytes`` is what the store has not committed; ``tail_bytes`` what readers find here;
+    ``bytes_total`` all of the log, with what was kept of earlier attempts."""
 
     entries: int
     committed: int
@@ -109,7 +117,6 @@ class OutputLog:
         self.refusal: Refused | None = None
         self.failure: str | None = None
         """The store's last error, None since an append went through."""
-        self.bytes_total = 0
         self._hash = prefix
         self._on_dirty = on_dirty
         self._on_change = on_change
@@ -134,9 +141,13 @@ class OutputLog:
         self._sizes.append(size)
         self.entries += 1
         self.pending_bytes += size
-        self.bytes_total += size
         self._hash.update(entry)
         self._on_dirty(self)
+
+    @property
+    def bytes_total(self) -> int:
+        """The payload of all entries, those that were kept of earlier attempts included."""
+        return self._hash.payload_bytes
 
     def sha256(self) -> str:
         """Hash over all entries so far, those not committed included."""

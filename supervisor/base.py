@@ -70,6 +70,8 @@ class BaseSupervisor(ABC):
         self._stop = trio.CancelScope()
         self._stop_by = math.inf
         self._stopping = False
+        self._stop_first = False
+        """It was asked to stop while it did not run."""
         self._killed = False
         self._failure: Exception | None = None
         self._why_stopped = ""
@@ -118,7 +120,13 @@ class BaseSupervisor(ABC):
         )
 
     def stop(self) -> None:
-        """Ask for the ordered stop, after which ``run`` returns."""
+        """Ask for the ordered stop, after which ``run`` returns.
+
+        As with a cancel scope, it may be asked before: the next ``run`` then starts nothing, says
+        ``started()`` and returns. Else whoever stops what another task is just about to run would be
+        ignored, and wait for its end for ever.
+        """
+        self._stop_first = self._nursery is None
         self._work.cancel()
 
     def kill(self) -> None:
@@ -126,6 +134,7 @@ class BaseSupervisor(ABC):
 
         For whoever waits for the stop in another task and gets the second Ctrl-C there.
         """
+        self._stop_first = self._nursery is None
         self._killed = True
         for child in list(self._all_children()):
             child.kill()
@@ -153,12 +162,16 @@ class BaseSupervisor(ABC):
         self._stopping = self._killed = False
         self._failure = None
         self._why_stopped = "it was asked to"
+        stop_first, self._stop_first = self._stop_first, False
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 try:
                     with self._work:
-                        await self._supervise(acknowledge)
+                        if stop_first:
+                            acknowledge()
+                        else:
+                            await self._supervise(acknowledge)
                 except BaseException as error:
                     cancelled = isinstance(error, trio.Cancelled)
                     self._why_stopped = "it was cancelled" if cancelled else summary_of(error)

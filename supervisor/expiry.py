@@ -15,10 +15,12 @@ import trio
 
 from trouper.actors.actor import Actor
 from trouper.actors.job_actor import hash_log
+from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver
 from trouper.store.errors import StoreCorrupt, StoreUnavailable
 from trouper.store.protocol import EndingKind, Finish, Names, Store
 from trouper.store.records import Job, JobState
 from trouper.store.seams import Seams
+from trouper.supervisor.errors import StartFailed
 from trouper.supervisor.options import RuntimeOptions
 
 _STORE_RETRY_S = 1.0
@@ -66,6 +68,7 @@ class ExpiryPorts:
     """The jobs that can run here."""
     enter: Callable[[Job], Callable[[], Awaitable[None]]]
     """Enter the actor of a claimed row into ``running``; what it gives starts it and waits until it runs."""
+    reporter: Reporter
     look: Callable[[Job], None]
     """See that the attempt that runs here does as its row says."""
 
@@ -109,14 +112,23 @@ class Expiry(Actor[ExpiryMessage]):
         for job, start in zip(claims.started, starts, strict=True):
             try:
                 await start()
-            except Exception:
-                # No actor, so no attempt was used: the row is queued again. Who failed has reported it.
+            except Exception as error:
+                # No actor, so no attempt was used: the row is queued again.
+                self._report_start(job, error)
                 self.context.ref.tell(ActorGone(job.id, started=False))
         self._timer.cancel()
         if claims.next_due_at is not None:
             delay_s = max(0.0, claims.next_due_at - claims.now)
             self._timer = trio.CancelScope()
             self.context.nursery.start_soon(self._wake, self._timer, delay_s)
+
+    def _report_start(self, job: Job, error: Exception) -> None:
+        if isinstance(error, StartFailed):  # its supervisor has reported it
+            return
+        crash, at = Crash.of(error), self._ports.seams.wall()
+        reason = f"no actor for {job.name!r}, which is queued again: {crash.summary}"
+        report = Report(ReportKind.START_FAILED, "runtime/core/jobs", job.id, job.attempt, reason, crash, at)
+        deliver(self._ports.reporter, report)
 
     async def _wake(self, timer: trio.CancelScope, delay_s: float) -> None:
         with timer:

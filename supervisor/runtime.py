@@ -40,6 +40,7 @@ from trouper.supervisor.reading import OutputReader
 from trouper.supervisor.refusals import Draining, UnknownJob
 from trouper.supervisor.runtime_tree import RuntimeTree
 from trouper.supervisor.steering import canonical, check_answer, signalled
+from trouper.supervisor.usage import usage
 
 
 class Runtime:
@@ -325,8 +326,8 @@ class Runtime:
         self._tree.reporter(report)
 
     def statistics(self) -> dict[str, Any]:
-        """Counters, and the use of each bound."""
-        return self._tree.statistics()
+        """Counters, and the use of each bound. It looks at every session: not for the hot path."""
+        return usage(self._tree)
 
 
 @asynccontextmanager

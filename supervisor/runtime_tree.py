@@ -67,7 +67,6 @@ from trouper.supervisor.queue_board import QueueBoard
 from trouper.supervisor.refusals import TooManySessions
 from trouper.supervisor.strategy import Strategy
 from trouper.supervisor.supervisor import Supervisor
-from trouper.supervisor.usage import usage
 from trouper.supervisor.waiters import Waiters
 
 _SETTLE_S = 5.0  # a job's grace, and then this long for its end to be recorded
@@ -253,6 +252,7 @@ class RuntimeTree:
             room=self._room,
             counted=self.board.counted,
             enter=self._enter_job,
+            reporter=self.reporter,
             look=self._row_changed,
             names=self.specs.keys(),
         )
@@ -394,7 +394,3 @@ class RuntimeTree:
 
     def _page_wanted(self, user: str, job_id: str, start: int) -> None:
         self.tell_notifier(user, ReadOutput(job_id, start))
-
-    def statistics(self) -> dict[str, Any]:
-        """Counters, and the use of each bound. It looks at every session: not for the hot path."""
-        return usage(self)

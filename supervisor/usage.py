@@ -34,6 +34,7 @@ def usage(tree: RuntimeTree) -> dict[str, Any]:
             **tree.outputs.statistics(),
             "pending_bytes_max": tree.options.jobs.pending_bytes,
             "tail_bytes_max": tree.options.jobs.tail_bytes,
+            "bytes_max": tree.options.jobs.output_bytes,
             "pages_max": limits.pages,
         },
         "expiry_mailbox": {

@@ -6,7 +6,9 @@ import contextvars
 import gc
 import json
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from functools import partial
 
 import pytest
 import trio
@@ -20,6 +22,7 @@ from trouper.supervisor.backoff import Backoff
 from trouper.supervisor.base import BaseSupervisor
 from trouper.supervisor.child_spec import ChildContext, ChildExit, ChildSpec
 from trouper.supervisor.dynamic import DynamicSupervisor
+from trouper.supervisor.errors import StartTimeout
 from trouper.supervisor.intensity import Intensity
 from trouper.supervisor.keyed import KeyedSupervisor
 from trouper.supervisor.shutdown import Ending, ShutdownRecord, StopRecord
@@ -83,6 +86,48 @@ async def test_the_text_of_a_crash_is_kept_and_nothing_that_the_dead_actor_held(
         assert 'raise ValueError(f"{message}' in stage.reports[0].detail
         gc.collect()
         assert [made() for made in Holder.made] == [None]
+
+
+async def crash_when_cancelled(context: ChildContext) -> None:
+    """A start that hangs, and whose clean-up crashes when it is cancelled for that."""
+    mine = Ledger()
+    Holder.made.append(weakref.ref(mine))
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise ValueError(f"in the clean-up of {type(mine).__name__}")
+
+
+@pytest.mark.clause("S3")
+@pytest.mark.parametrize("kind", ["declared", "added", "dynamic"])
+async def test_a_start_that_timed_out_in_a_crash_keeps_nothing_of_it_once_its_error_is_let_go(
+    kind: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    stage = Stage()
+    Holder.made = []
+    spec = ChildSpec("slow", crash_when_cancelled, start_timeout_s=4)
+    if kind == "declared":
+        top: Supervisor | DynamicSupervisor = Supervisor("top", [spec], reporter=stage.report)
+        start: Callable[[], Awaitable[None]] = top.run
+    else:
+        top = (DynamicSupervisor if kind == "dynamic" else Supervisor)("top", reporter=stage.report)
+        start = partial(top.start_child, spec)
+
+    async def fail_to_start() -> None:
+        with pytest.raises(StartTimeout) as caught:
+            await start()
+        assert str(caught.value.__cause__) == "in the clean-up of Ledger"
+        assert Holder.made[0]() is not None, "the error has the frames, for whoever looks into it"
+
+    async with AsyncExitStack() as stack:
+        if kind != "declared":  # the supervisor goes on
+            await stack.enter_async_context(running(top))
+        await fail_to_start()
+        await trio.lowlevel.checkpoint()  # trio holds what it woke this task with until its next step
+        gc.collect()
+        assert [made() for made in Holder.made] == [None]
+    assert stage.kinds()[0] == (ReportKind.START_FAILED, "slow")
+    assert "in the clean-up of Ledger" in stage.reports[0].detail
 
 
 @pytest.mark.clause("S3")

@@ -11,7 +11,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trouper
 from tests.supervisor.support import Feed, Open, echo, forever
+from trouper.actors.reports import ReportKind
 from trouper.supervisor.child_spec import ChildContext, ChildSpec
+from trouper.supervisor.dynamic import DynamicSupervisor
 from trouper.supervisor.refusals import GatewayFailed
 
 
@@ -114,23 +116,6 @@ async def test_bad_output_is_refused_at_the_call_and_what_was_written_before_sta
 
 
 @pytest.mark.clause("E2")
-async def test_output_beyond_its_bound_fails_clearly_and_keeps_what_was_produced(opened: Open) -> None:
-    limits = trouper.JobLimits(output_bytes=100)
-
-    @trouper.job(retry=trouper.Retry(attempts=3))
-    async def chatty(ctx: trouper.JobContext) -> None:
-        while True:
-            await ctx.write("x" * 30)
-
-    async with opened(chatty, options=trouper.RuntimeOptions(jobs=limits)) as runtime:
-        job = await runtime.submit(chatty.call(), user="ada")
-        ended = await runtime.wait(job.id)
-        assert "would write more than 100 bytes (output_bytes)" in str(ended.error)
-        assert (ended.state, ended.reason, ended.attempt) == (trouper.JobState.FAILED, "output_too_large", 1)
-        assert await runtime.text(job.id) == "x" * 90
-
-
-@pytest.mark.clause("E2")
 async def test_submits_beyond_the_queue_are_refused_and_can_be_tried_again(opened: Open) -> None:
     options = trouper.RuntimeOptions(max_running=1, max_queued=1)
     async with opened(forever, options=options) as runtime:
@@ -201,3 +186,29 @@ async def test_a_gateway_that_keeps_crashing_is_given_up_with_its_reason(
             await runtime.run_gateway(ChildSpec("g", gateway))
         job = await runtime.submit(echo.call(text="a"), user="ada")
         assert (await runtime.wait(job.id)).state is trouper.JobState.COMPLETED
+
+
+@pytest.mark.clause("E1")
+async def test_an_attempt_whose_actor_cannot_be_started_is_reported_and_queued_again(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That start is ours and no attempt of the job's: it uses none up, and the next job goes on."""
+    start_child = DynamicSupervisor.start_child
+    left = [2]
+
+    async def fails_twice(self: DynamicSupervisor, spec: ChildSpec) -> None:
+        if self.name == "jobs" and left[0]:
+            left[0] -= 1
+            raise LookupError("a bug of ours")
+        await start_child(self, spec)
+
+    monkeypatch.setattr(DynamicSupervisor, "start_child", fails_twice)
+    reports: list[trouper.Report] = []
+    async with opened(echo, reports=reports) as runtime:
+        job = await runtime.submit(echo.call(text="a"), user="ada")
+        ended = await runtime.wait(job.id)
+        assert (ended.state, ended.attempts_used) == (trouper.JobState.COMPLETED, 0)
+    told = [report for report in reports if report.kind is ReportKind.START_FAILED]
+    assert [(report.child, report.incarnation) for report in told] == [(job.id, 1), (job.id, 2)]
+    assert "no actor for 'echo', which is queued again: LookupError: a bug of ours" in told[0].reason
+    assert "fails_twice" in told[0].detail

@@ -11,6 +11,7 @@ import trio.testing
 from tests.supervisor.helpers import Stage, running
 from trouper.actors.reports import ReportKind
 from trouper.supervisor.child_spec import ChildContext, ChildSpec
+from trouper.supervisor.dynamic import DynamicSupervisor
 from trouper.supervisor.supervisor import Supervisor
 
 settle = trio.testing.wait_all_tasks_blocked
@@ -214,3 +215,30 @@ async def test_stopping_while_a_child_is_starting_gives_its_start_up() -> None:
             await settle()
             supervisor.stop()
     assert stage.log == ["a+", "b+", "b-", "a-"]
+
+
+@pytest.mark.clause("S1")
+@pytest.mark.parametrize("kind", [Supervisor, DynamicSupervisor])
+@pytest.mark.parametrize("how", ["stop", "kill"])
+async def test_a_stop_that_comes_before_the_run_is_no_stop_that_is_lost(
+    kind: type[Supervisor] | type[DynamicSupervisor], how: str
+) -> None:
+    """As with a cancel scope. It holds for the next run alone: nothing is started, and it returns."""
+    stage = Stage()
+    if kind is Supervisor:
+        supervisor: Supervisor | DynamicSupervisor = Supervisor(
+            "top", [stage.child("a")], reporter=stage.report
+        )
+    else:
+        supervisor = DynamicSupervisor("top", reporter=stage.report)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(supervisor.run)
+        getattr(supervisor, how)()
+    assert stage.log == []
+    async with trio.open_nursery() as nursery:
+        getattr(supervisor, how)()
+        await nursery.start(supervisor.run)  # it has been started, as far as it was to be
+    assert stage.log == []
+    async with running(supervisor):
+        assert supervisor.running
+        assert stage.log == (["a+"] if kind is Supervisor else [])
