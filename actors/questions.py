@@ -71,7 +71,7 @@ def make_ask(
     if not 1 <= len(key) <= KEY_CHARS_MAX:
         raise BadState(f"question key {key!r:.80}: legal are 1 to {KEY_CHARS_MAX} characters")
     try:
-        encoded = orjson.dumps(schema, option=orjson.OPT_SORT_KEYS)
+        encoded = orjson.dumps(schema)  # in its order: a form shows the properties in it
         size = len(orjson.dumps([key, question])) + len(encoded)
     except TypeError as error:
         raise BadState(f"question {key!r:.80} is not JSON: {error}") from None

@@ -100,5 +100,5 @@ def test_a_question_s_key_is_its_text_unless_it_has_one() -> None:
     assert make_ask(long, bytes_max=1000).key == key
     assert make_ask(f"{long}Or?", bytes_max=1000).key != key, "alike, as far as a key reaches"
     assert make_ask("Which?", key="k", choices=("a", "b"), bytes_max=1000).schema == (
-        '{"enum":["a","b"],"type":"string"}'
+        '{"type":"string","enum":["a","b"]}'
     )

@@ -200,6 +200,7 @@ def test_nothing_beside_the_page_is_served(server: ChatServer) -> None:
 REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("report", {"surveyor": 1}),
     ("report", {"question": "x"}),
+    ("review", {"depth": "facts only"}),
     ("ask", {}),
     ("ask", {"question": 7}),
     ("ask", {"question": None}),

@@ -3,7 +3,8 @@
 Reading order:
 
 * ``page``         what a job writes, counted, with a transcript of its own
-* ``report``       the job *report*; ``report_text`` its words, ``tally`` its sums
+* ``report``       the job *report*; ``report_text`` its words, ``tally`` its sums, ``work`` its rest
+* ``review``       the job *review*: a report that asks a person first
 * ``index``        the job *index* and the index of places; ``index_file`` is what is in the file
 * ``ask``          the job *ask*; ``search`` finds and orders the places
 * ``model``        the job *model*; ``completions`` speaks the protocol
@@ -13,7 +14,7 @@ Reading order:
 Settings, as environment variables:
 
 * ``TROUPER_CHAT_INDEX``        the folder of the index; by default in the user's cache folder
-* ``TROUPER_CHAT_TRANSCRIPTS``  a folder where *report* keeps ``<job id>.md``; by default none is kept
+* ``TROUPER_CHAT_TRANSCRIPTS``  a folder where *report* and *review* keep ``<job id>.md``; by default none
 * ``OPENAI_BASE_URL``           offers *model*; with ``OPENAI_API_KEY`` and ``OPENAI_MODEL``
 """
 
@@ -37,13 +38,16 @@ def jobs(environ: Mapping[str, str]) -> list[trouper.JobSpec[..., Any]]:
     from examples.chat.jobs.ask import ask_job
     from examples.chat.jobs.index import Index, index_job
     from examples.chat.jobs.report import report_job
+    from examples.chat.jobs.review import review_job
     from examples.chat.jobs.surveyor import ThisEnvironment
 
     surveyor = ThisEnvironment()
     index = Index(index_folder(environ), surveyor)
-    transcripts = environ.get("TROUPER_CHAT_TRANSCRIPTS")
+    folder = environ.get("TROUPER_CHAT_TRANSCRIPTS")
+    transcripts = Path(folder) if folder else None
     offered = [
-        report_job(surveyor, Path(transcripts) if transcripts else None),
+        report_job(surveyor, transcripts),
+        review_job(surveyor, transcripts),
         ask_job(index),
         index_job(index),
     ]
@@ -55,9 +59,9 @@ def jobs(environ: Mapping[str, str]) -> list[trouper.JobSpec[..., Any]]:
     return offered
 
 
-def menu(environ: Mapping[str, str]) -> list[dict[str, str | None]]:
+def menu(environ: Mapping[str, str]) -> list[dict[str, Any]]:
     """What the page offers, in order; ``argument`` is the name of the one that the person types."""
-    items: list[dict[str, str | None]] = [
+    items: list[dict[str, Any]] = [
         {
             "name": "ask",
             "label": "Ask the packages",

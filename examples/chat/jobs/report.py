@@ -1,12 +1,12 @@
 """The job ``report``: audits the packages installed here, one by one.
 
 It takes as long as the work does. Each package is a savepoint; a later attempt goes on at the next one, with
-the list of packages as the first attempt found it.
+the list of packages as the first attempt found it. Between two packages it reads what was sent to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,22 @@ import trouper
 from examples.chat.jobs import report_text as text
 from examples.chat.jobs.page import Page
 from examples.chat.jobs.surveyor import Broken, ImportTime, Surveyor
-from examples.chat.jobs.tally import Tally
+from examples.chat.jobs.work import Work, comparable, said_in
 
 IMPORT_BUDGET_S = 90.0
 """Seconds of measuring imports that all packages share."""
 MIN_BUDGET_S, MAX_BUDGET_S = 0.5, 4.0
 """The share of one package, in seconds, lies between these."""
 
+Choose = Callable[[trouper.JobContext, Work], Awaitable[str]]
+"""Changes what is to be done before it begins; gives what is to be said of it."""
+
 
 async def audit_all(
     ctx: trouper.JobContext,
     surveyor: Surveyor,
     *,
+    choose: Choose | None = None,
     transcripts: Path | None = None,
     now: Callable[[], float] = trio.current_time,
 ) -> dict[str, Any]:
@@ -36,6 +40,7 @@ async def audit_all(
 
     Args:
         surveyor: who measures.
+        choose: asked once, before the first package; by default all packages are audited.
         transcripts: a folder for ``<job id>.md``; None for none.
         now: the clock that the running time is told by, in seconds.
 
@@ -43,42 +48,66 @@ async def audit_all(
 
     **Cancellation**: programs under way are killed; the last savepoint stands.
     """
-    saved: dict[str, Any] = ctx.saved or {}
-    page = Page(ctx, written=saved.get("written", 0), folder=transcripts)
+    work = None if ctx.saved is None else cattrs.structure(ctx.saved, Work)
+    page = Page(ctx, written=0 if work is None else work.written, folder=transcripts)
     await page.begin()
-    if saved:
-        packages = [(name, version) for name, version in saved["packages"]]
-        tally = cattrs.structure(saved["tally"], Tally)
-    else:
-        packages, tally = await surveyor.installed(), Tally()
-        await page.write(text.introduction(len(packages), _budget(len(packages))))
-        await _save(ctx, packages, tally, page)
-    known = {text.comparable(name) for name, _ in packages}
-    for name, version in packages[tally.done :]:
+    if work is None:
+        packages = await surveyor.installed()
+        work = Work(packages, [*packages])
+        method = text.method(work, _budget(work)) if choose is None else ""
+        await page.write(text.introduction(len(packages)) + method)
+        await _save(ctx, work, page)
+    if choose is not None and not work.chosen:
+        said = await choose(ctx, work)
+        await page.write(said + text.method(work, _budget(work)))
+        work.chosen = True
+        await _save(ctx, work, page)
+    known = {comparable(name) for name, _ in work.packages}
+    await _hear(ctx, page, work)
+    while work.todo:
         begun = now()
-        await ctx.progress(tally.done, len(packages), name)
-        await _audit_one(page, surveyor, tally, name, version, known, _budget(len(packages)))
-        tally.seconds += now() - begun
-        tally.done += 1
-        await _save(ctx, packages, tally, page)
-    await ctx.progress(len(packages), len(packages), "summary")
-    await page.write(text.summary(tally))
-    return tally.result()
+        name, version = work.todo[0]
+        await ctx.progress(work.tally.done, work.whole, name)
+        await _audit_one(page, surveyor, work, name, version, known)
+        work.tally.seconds += now() - begun
+        work.todo.pop(0)
+        work.tally.done += 1
+        await _save(ctx, work, page)
+        await _hear(ctx, page, work)
+    await ctx.progress(work.whole, work.whole, "summary")
+    if work.summary:
+        await page.write(text.summary(work.tally))
+    return work.tally.result()
 
 
-def _budget(packages: int) -> float:
-    return min(MAX_BUDGET_S, max(MIN_BUDGET_S, IMPORT_BUDGET_S / max(packages, 1)))
+def _budget(work: Work) -> float:
+    return min(MAX_BUDGET_S, max(MIN_BUDGET_S, IMPORT_BUDGET_S / max(work.whole, 1)))
 
 
-async def _save(ctx: trouper.JobContext, packages: list[tuple[str, str]], tally: Tally, page: Page) -> None:
+async def _save(ctx: trouper.JobContext, work: Work, page: Page) -> None:
     """One savepoint. The lists in it are short but for the names of the packages."""
-    await ctx.savepoint({"packages": packages, "tally": cattrs.unstructure(tally), "written": page.written})
+    work.written = page.written
+    await ctx.savepoint(cattrs.unstructure(work))
+
+
+async def _hear(ctx: trouper.JobContext, page: Page, work: Work) -> None:
+    """Do what was said meanwhile, in order, and tell that it was read.
+
+    It is saved with the next package: after a crash before that it is read, done and told again.
+    """
+    while ctx.messages.pending:
+        message = await anext(ctx.messages)
+        said = said_in(message.data)
+        reply = work.told(said)
+        await page.write(text.heard(message.sender, said, reply))
+        await ctx.emit("heard", {"id": message.id, "text": said, "reply": reply})
 
 
 async def _audit_one(
-    page: Page, surveyor: Surveyor, tally: Tally, name: str, version: str, known: set[str], budget_s: float
+    page: Page, surveyor: Surveyor, work: Work, name: str, version: str, known: set[str]
 ) -> None:
     """Heading, facts, imports: each written when it is known. Whatever is broken is a line."""
+    tally = work.tally
     await page.write(text.heading(name, version))
     try:
         audit = await surveyor.audit(name)
@@ -88,18 +117,17 @@ async def _audit_one(
         return
     tally.audited(name, audit)
     await page.write(text.facts(audit, known))
-    times: list[ImportTime] = []
-    modules = audit.package.importable
+    modules = () if work.brief else audit.package.importable
     for module in modules:
         try:
-            times.append(await surveyor.import_time(module, budget_s / len(modules)))
+            time: ImportTime = await surveyor.import_time(module, _budget(work) / len(modules))
         except Broken as error:
             tally.import_failed(module)
             await page.write(text.import_failed(module, error))
         else:
-            tally.imported(times[-1])
-            await page.write(text.import_time(times[-1]))
-    await page.write(text.imports_end(audit))
+            tally.imported(time)
+            await page.write(text.import_time(time))
+    await page.write(text.imports_end(audit, brief=work.brief))
 
 
 def report_job(

@@ -9,11 +9,7 @@ from collections.abc import Iterable, Sequence
 from examples.chat.jobs.audits import Audit
 from examples.chat.jobs.surveyor import ImportTime
 from examples.chat.jobs.tally import ENOUGH_NAMES, Tally
-
-
-def comparable(name: str) -> str:
-    """The name of a distribution as requirements are compared."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+from examples.chat.jobs.work import Work, comparable
 
 
 def plain(text: str) -> str:
@@ -59,14 +55,38 @@ def names(found: Sequence[str], count: int) -> str:
     return ", ".join(code(name) for name in found) + (f" and {more:,} more" if more > 0 else "")
 
 
-def introduction(packages: int, budget_s: float) -> str:
+def introduction(packages: int) -> str:
     return (
         "# The Python packages installed here\n\n"
         f"{platform.python_implementation()} {platform.python_version()} on {platform.system()}, "
-        f"{many(packages, 'package')}. Docstrings are counted by reading the source, public names only. "
-        "Import times are the median over fresh processes, as many as fit into "
+        f"{many(packages, 'package')}.\n\n"
+    )
+
+
+def method(work: Work, budget_s: float) -> str:
+    read = "Docstrings are counted by reading the source, public names only. "
+    if work.brief:
+        return f"{read}Nothing is imported.\n\n"
+    return (
+        f"{read}Import times are the median over fresh processes, as many as fit into "
         f"{budget_s:.1f} s for each package.\n\n"
     )
+
+
+def chosen(work: Work, part: str, found: int) -> str:
+    """``found``: how many have ``part`` in their name, of which the first ones were chosen."""
+    which = f"whose name holds {code(part)}" if part else "that there are"
+    first = f", of {found:,}" if found > len(work.todo) else ""
+    return f"As chosen: {many(len(work.todo), 'package')}{first} {which}.\n\n"
+
+
+def chosen_by_nobody(work: Work) -> str:
+    return f"Nobody chose in time: all of {many(len(work.todo), 'package')}, in brief.\n\n"
+
+
+def heard(sender: str | None, said: str, reply: str) -> str:
+    """What was said to the report, and what it made of it."""
+    return f"> **{plain(sender or 'somebody')}**: {plain(said) or '*nothing*'}\n>\n> *{plain(reply)}*\n\n"
 
 
 def heading(name: str, version: str) -> str:
@@ -124,8 +144,8 @@ def import_failed(module: str, error: Exception) -> str:
     return f"- import {code(module)} failed: {plain(str(error))}\n"
 
 
-def imports_end(audit: Audit) -> str:
-    return "\n" if audit.package.importable else "- nothing to import\n\n"
+def imports_end(audit: Audit, *, brief: bool = False) -> str:
+    return "\n" if brief or audit.package.importable else "- nothing to import\n\n"
 
 
 def summary(tally: Tally) -> str:
