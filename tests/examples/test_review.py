@@ -195,7 +195,10 @@ async def steered(messages: dict[str, list[Any]], crash_at: str = "") -> tuple[s
 
 @pytest.mark.clause("J7")
 async def test_a_report_does_what_it_is_told_from_the_next_package_on(autojump_clock: MockClock) -> None:
-    said = {"alpha": [{"text": " shorter, \n please"}], "beta": ["in full again", {"x": 1}]}
+    said: dict[str, list[Any]] = {
+        "alpha": [{"text": " shorter, \n please"}],
+        "beta": ["in full again", {"x": 1}],
+    }
     text, told = await steered(said)
     assert told == [
         {"id": "alpha 0", "text": "shorter, please", "reply": "from here on without import times"},
