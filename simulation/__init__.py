@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from trouper.simulation.errors import BadTrio as BadTrio
     from trouper.simulation.errors import Deadlock as Deadlock
     from trouper.simulation.errors import InstrumentLost as InstrumentLost
+    from trouper.simulation.errors import NotSimulated as NotSimulated
     from trouper.simulation.errors import ReplayDiverged as ReplayDiverged
     from trouper.simulation.errors import SimulatedCrash as SimulatedCrash
     from trouper.simulation.errors import SimulationFailed as SimulationFailed
@@ -58,6 +59,7 @@ _HOMES = {
         "BadTrio",
         "Deadlock",
         "InstrumentLost",
+        "NotSimulated",
         "ReplayDiverged",
         "SimulatedCrash",
         "SimulationFailed",
@@ -84,6 +86,7 @@ __all__ = [
     "Fault",
     "Hang",
     "InstrumentLost",
+    "NotSimulated",
     "Recorded",
     "ReplayDiverged",
     "Report",

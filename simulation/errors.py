@@ -7,6 +7,7 @@ TrouperError
 ├── BadPlan             a plan, or a recorded schedule, that is none
 ├── BadTrio             the installed trio lacks a private name that the simulation needs
 ├── Deadlock            nothing can run and nothing is waited for that will come by itself
+├── NotSimulated        a task waits for a socket, a process or a thread: those are outside
 ├── StepLimit           more steps than the run was given: as a rule a livelock
 ├── ReplayDiverged      the program did something else than when the schedule was recorded
 └── InstrumentLost      what watches the run is not there any more, so nothing was checked
@@ -38,12 +39,17 @@ class Deadlock(TrouperError):
     """The text has the tree of the tasks and where each waits."""
 
 
+class NotSimulated(TrouperError):
+    """The text has the task, what it waits for, and where."""
+
+
 class StepLimit(TrouperError):
     """The text has the tree of the tasks."""
 
 
 class ReplayDiverged(TrouperError):
-    """The code, Python or trio differ from those with which the schedule was recorded."""
+    """The code, Python or trio differ from those with which the schedule was recorded. If the run failed
+    otherwise, that is its cause."""
 
 
 class InstrumentLost(TrouperError):

@@ -15,7 +15,7 @@ import trio
 from trio.lowlevel import Task
 
 from trouper.simulation import trio_internals
-from trouper.simulation.errors import Deadlock, SimulatedCrash, StepLimit
+from trouper.simulation.errors import Deadlock, NotSimulated, SimulatedCrash, StepLimit
 from trouper.simulation.faults import Cancel, CancelAll, Crash, FailAt, Fault, Hang, Plan
 from trouper.simulation.roster import Roster, is_system
 
@@ -161,9 +161,13 @@ class Injector(trio.abc.Instrument):
                     trio_internals.put_back([task])
 
 
+Verdict = Deadlock | NotSimulated | StepLimit
+"""Why a run is ended."""
+
+
 class Watchdog(trio.abc.Instrument):
-    """Ends a run that would never end: first by cancelling it, then by throwing the verdict into every task,
-    shielded or not, at last by giving it up where it stands."""
+    """Ends a run that would never end, or that waits for what is outside: first by cancelling it, then by
+    throwing the verdict into every task, shielded or not, at last by giving it up where it stands."""
 
     def __init__(self, roster: Roster, trace: Trace, root: trio.CancelScope, steps_max: int) -> None:
         self._roster = roster
@@ -174,7 +178,7 @@ class Watchdog(trio.abc.Instrument):
         self._steps = 0
         self._still = 0
         self._hardness = 0
-        self.verdict: Deadlock | StepLimit | None = None
+        self.verdict: Verdict | None = None
         self.tail: tuple[str, ...] = ()
         """The last steps before the verdict."""
 
@@ -194,6 +198,19 @@ class Watchdog(trio.abc.Instrument):
         if self._main is not None and self._steps > self._steps_max:
             self._steps_max += STEPS_TO_END
             self._judge(lambda: StepLimit(f"{self._steps - 1} steps were not enough:\n{self._tree()}"))
+
+    def after_task_step(self, task: Task) -> None:
+        """Called by trio."""
+        if self._main is None or self.verdict is not None:
+            return
+        outside = trio_internals.waits_outside(task)
+        if outside is not None and (task is self._main or not is_system(task)):
+            self._judge(
+                lambda: NotSimulated(
+                    f"a task waits for {outside}, which virtual time passes by: legal are memory streams and"
+                    f" threads of world.seams\n{self._roster.line(task)}"
+                )
+            )
 
     def before_io_wait(self, timeout: float) -> None:
         """Called by trio, when it looks for what comes from outside: here that is nothing."""
@@ -218,7 +235,7 @@ class Watchdog(trio.abc.Instrument):
                 if not is_system(task) or task is self._main:
                     trio_internals.poison(task, self._another())
 
-    def _judge(self, verdict: Callable[[], Deadlock | StepLimit]) -> None:
+    def _judge(self, verdict: Callable[[], Verdict]) -> None:
         if self.verdict is None:
             self.verdict = verdict()
             self.tail = self._trace.tail()

@@ -52,12 +52,16 @@ class Roster(trio.abc.Instrument):
         hidden = [f"… and {len(lines) - TREE_MAX} more"] if len(lines) > TREE_MAX else []
         return "\n".join([*lines[:TREE_MAX], *hidden])
 
+    def line(self, task: Task) -> str:
+        """The task, and the place where it waits."""
+        return f"{self.site(task)}: {_place(task)}"
+
     def forget(self) -> None:
         """The run is over: hold no task any more."""
         self._known.clear()
 
     def _lines(self, task: Task, depth: int) -> Iterator[str]:
-        yield f"{'    ' * depth}{self.site(task)}: {_place(task)}"
+        yield f"{'    ' * depth}{self.line(task)}"
         for nursery in task.child_nurseries:
             for child in sorted(nursery.child_tasks, key=self.number):
                 yield from self._lines(child, depth + 1)

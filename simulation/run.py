@@ -17,6 +17,7 @@ from trouper.simulation.errors import (
     BadPlan,
     Deadlock,
     InstrumentLost,
+    NotSimulated,
     ReplayDiverged,
     SimulatedCrash,
     SimulationFailed,
@@ -90,12 +91,13 @@ class _Run:
         self._lost: list[str] = []
 
     def go(self) -> Report:
+        if trio.lowlevel.in_trio_run():
+            raise RuntimeError("trio runs here already: a simulation is a run of its own, from a plain def")
         with trio_internals.ordered_by(self._order), _no_garbage_collection():
             error = self._run()
         report = self._report()
-        if (
-            failure := self._watchdog.verdict or self._lost_instrument() or error or self._diverged()
-        ) is not None:
+        error = self._watchdog.verdict or self._lost_instrument() or error
+        if (failure := self._diverged(error) or error) is not None:
             name = getattr(self._scenario, "__qualname__", repr(self._scenario))
             text = failure_text(failure, report, name, self._watchdog.tail or self._trace.tail())
             raise SimulationFailed(text, report) from failure
@@ -107,7 +109,7 @@ class _Run:
         try:
             trio.run(self._main, clock=MockClock(autojump_threshold=0), instruments=self._instruments())
         except trio.TrioInternalError as gave_up:
-            if not isinstance(gave_up.__cause__, Deadlock | StepLimit | ReplayDiverged):
+            if not isinstance(gave_up.__cause__, Deadlock | NotSimulated | StepLimit | ReplayDiverged):
                 raise
             given_up = gave_up.__cause__.with_traceback(None)  # a traceback leads to the tasks
         # No task is here that could be cancelled: what must pass is raised again.
@@ -177,16 +179,20 @@ class _Run:
             f"{', '.join(self._lost)} raised, as the log of trio tells, and watched no more"
         )
 
-    def _diverged(self) -> ReplayDiverged | None:
-        left = self._recorder.left()
-        return ReplayDiverged(f"the run is over, and the schedule has {left} more batches") if left else None
+    def _diverged(self, error: Exception | None) -> ReplayDiverged | None:
+        how = self._recorder.diverged(self._trace.digest())
+        if how is None or isinstance(error, ReplayDiverged):
+            return None
+        diverged = ReplayDiverged(how if error is None else f"{how}; it failed with {error!r}")
+        diverged.__cause__ = error
+        return diverged
 
     def _report(self) -> Report:
         return Report(
             seed=self._seed,
             plan=self._plan,
             kind=self._kind,
-            schedule=self._recorder.recorded(),
+            schedule=self._recorder.recorded(self._trace.digest()),
             trace_hash=self._trace.digest(),
             steps=self._trace.steps,
             virtual_s=self._trace.at,

@@ -46,24 +46,33 @@ class Recorded:
     """The orders of a run: for each batch of two or more how many tasks it had, and who ran."""
 
     batches: tuple[tuple[int, tuple[int, ...]], ...]
+    trace_hash: str
+    """Of the run: the batches of another program may have the same sizes."""
 
     def dumps(self) -> str:
         """As JSON."""
-        return orjson.dumps(self.batches).decode()
+        return orjson.dumps({"trace_hash": self.trace_hash, "batches": self.batches}).decode()
 
     @classmethod
     def loads(cls, text: str) -> Recorded:
         """From JSON. Raises: ``BadPlan``."""
         try:
-            rows = [(size, tuple(order)) for size, order in orjson.loads(text)]
-        except (orjson.JSONDecodeError, TypeError, ValueError) as error:
-            raise BadPlan(f"a schedule is a JSON list of [tasks, [index, …]]: {error}") from error
+            loaded = orjson.loads(text)
+            trace_hash, batches = loaded["trace_hash"], loaded["batches"]
+            rows = [(size, tuple(order)) for size, order in batches]
+        except (orjson.JSONDecodeError, TypeError, ValueError, KeyError) as error:
+            raise BadPlan(
+                'a schedule is JSON, {"trace_hash": text, "batches": [[tasks, [index, …]], …]}:'
+                f" {type(error).__name__}: {error}"
+            ) from error
+        if not isinstance(trace_hash, str):
+            raise BadPlan(f"a schedule has a text as its trace_hash, not {trace_hash!r}")
         for size, order in rows:
             if not (type(size) is int and order and set(order) <= set(range(size))):
                 raise BadPlan(f"a schedule has [tasks, [index, …]] for each batch, not {[size, order]!r}")
             if len(set(order)) != len(order):
                 raise BadPlan(f"a schedule runs a task once in a batch, not {[size, order]!r}")
-        return cls(tuple(rows))
+        return cls(tuple(rows), trace_hash)
 
 
 class Uniform:
@@ -127,14 +136,14 @@ class Replay:
     """The orders of an earlier run."""
 
     def __init__(self, recorded: Recorded) -> None:
-        self._recorded = recorded.batches
+        self._recorded = recorded
         self._next = 0
 
     def order(self, tasks: Sequence[int]) -> list[int]:
         """Raises: ``ReplayDiverged``."""
-        if self._next >= len(self._recorded):
+        if self._next >= len(self._recorded.batches):
             raise ReplayDiverged(f"the schedule has {self._next} batches, and the run goes on")
-        size, order = self._recorded[self._next]
+        size, order = self._recorded.batches[self._next]
         if size != len(tasks):
             raise ReplayDiverged(
                 f"batch {self._next} of the schedule has {size} tasks, but {len(tasks)} can run"
@@ -142,9 +151,13 @@ class Replay:
         self._next += 1
         return list(order)
 
-    def left(self) -> int:
-        """How many batches were not asked for."""
-        return len(self._recorded) - self._next
+    def diverged(self, trace_hash: str) -> str | None:
+        """What a run with this trace did otherwise, now that it is over."""
+        if left := len(self._recorded.batches) - self._next:
+            return f"the run is over, and the schedule has {left} more batches"
+        if trace_hash != self._recorded.trace_hash:
+            return "the run took other steps than the recorded one, or at other times"
+        return None
 
 
 _KINDS: Final[dict[str, Callable[[random.Random], Schedule]]] = {
@@ -172,10 +185,10 @@ class Recorder:
         self._batches.append((len(tasks), tuple(order)))
         return order
 
-    def left(self) -> int:
-        """How many batches of a recorded schedule were not asked for."""
-        return self._asked.left() if isinstance(self._asked, Replay) else 0
+    def diverged(self, trace_hash: str) -> str | None:
+        """What a run with this trace did otherwise than the recorded one; None if none was asked for."""
+        return self._asked.diverged(trace_hash) if isinstance(self._asked, Replay) else None
 
-    def recorded(self) -> Recorded:
-        """All that was said so far."""
-        return Recorded(tuple(self._batches))
+    def recorded(self, trace_hash: str) -> Recorded:
+        """All that was said so far, in a run with this trace."""
+        return Recorded(tuple(self._batches), trace_hash)

@@ -8,12 +8,14 @@ names that changed. What each is for:
 * ``Task._abort_func`` is there while a task waits for something that can be cancelled, and
   ``_attempt_abort`` ends that wait with an exception: so it can be any exception.
 * ``Task._next_send`` is what a task that can run will find in the place of what it waited for.
+  Whose function it is tells what the task waits for (``OUTSIDE``).
 * ``Task._cancel_status`` leads to the scopes around a task: so that one task can be cancelled.
 """
 
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, NoReturn
@@ -44,6 +46,14 @@ def missing_names() -> list[str]:
     return missing
 
 
+OUTSIDE: Final = {
+    "trio._threads": "a thread",
+    "trio._core._io_epoll": "a socket, a pipe or a process",
+    "trio._core._io_kqueue": "a socket, a pipe or a process",
+    "trio._core._io_windows": "a socket, a pipe or a process",
+}
+"""The modules of trio that make a task wait for what no simulation has, and what that is."""
+
 Order = Callable[[list[Task]], list[Task]]
 """From the tasks that can run to those that do, in their order. The others are for the caller to put back."""
 
@@ -52,9 +62,13 @@ class _Orderer(random.Random):
     def __init__(self, order: Order) -> None:
         super().__init__(0)
         self.order = order
+        self.thread = threading.get_ident()
 
     def shuffle(self, x: Any) -> None:
-        x[:] = reversed(self.order(list(x)))  # trio takes the next from the end
+        if threading.get_ident() == self.thread:
+            x[:] = reversed(self.order(list(x)))  # trio takes the next from the end
+        else:  # a run of trio in another thread, which is none of ours
+            super().shuffle(x)
 
 
 @contextmanager
@@ -85,6 +99,11 @@ def put_back(tasks: Iterable[Task]) -> None:
 def waits(task: Task) -> bool:
     """Whether the task waits for something, and can be reached there by a cancellation."""
     return task._abort_func is not None
+
+
+def waits_outside(task: Task) -> str | None:
+    """What the task waits for, if that is outside of every simulation."""
+    return OUTSIDE.get(getattr(task._abort_func, "__module__", ""))
 
 
 def throw(task: Task, error: BaseException, on_raised: Callable[[], None]) -> None:

@@ -151,7 +151,8 @@ class Notification:
     thread: str | None = None
     """The job's thread, so that a notification leads there without a look at the job."""
     kind: str
-    """``ended`` (made by the finishing transaction) or ``message`` (made by ``ctx.notify``)."""
+    """``ended`` (made by the finishing transaction), ``message`` (by ``ctx.notify``) or ``question`` (by
+    ``ctx.ask_user``)."""
     key: str = ""
     title: str = ""
     body: str = ""

@@ -140,7 +140,7 @@ class NotificationView:
     job: str
     thread: str | None
     kind: str
-    """``ended`` or ``message``."""
+    """``ended``, ``message`` or ``question``."""
     key: str
     title: str
     body: str

@@ -30,7 +30,7 @@ def test_the_same_seed_gives_the_same_orders_and_another_others(kind: Kind) -> N
         recorder = Recorder(kind, seed)
         for _ in range(30):
             recorder.order(range(5))
-        return recorder.recorded()
+        return recorder.recorded("")
 
     assert orders(1) == orders(1)
     assert orders(1) != orders(2)
@@ -57,26 +57,32 @@ def test_a_priority_that_was_lost_has_another_task_run_first() -> None:
 def test_a_recorded_schedule_is_json_and_comes_again() -> None:
     recorder = Recorder("starve", seed=1)
     orders = [recorder.order(range(size)) for size in (2, 3, 4, 5)]
-    again = Recorder(Recorded.loads(recorder.recorded().dumps()), seed=2)
+    again = Recorder(Recorded.loads(recorder.recorded("ab12").dumps()), seed=2)
     assert [again.order(range(size)) for size in (2, 3, 4, 5)] == orders
+    assert again.diverged("ab12") is None
+    assert again.diverged("another") == "the run took other steps than the recorded one, or at other times"
     with pytest.raises(ReplayDiverged, match="the schedule has 4 batches, and the run goes on"):
         again.order(range(2))
 
 
 def test_a_schedule_that_does_not_fit_the_run_says_where() -> None:
     with pytest.raises(ReplayDiverged, match="batch 0 of the schedule has 3 tasks, but 2 can run"):
-        Recorder(Recorded(((3, (2, 1, 0)),)), seed=1).order(range(2))
+        Recorder(Recorded(((3, (2, 1, 0)),), ""), seed=1).order(range(2))
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[1]", "[[2]]", "[[2, [2]]]", "[[2, []]]", '[["2", [0]]]', "[[2, [1, 1]]]", "[[2, 7]]"]
+    "batches", ["[1]", "[[2]]", "[[2, [2]]]", "[[2, []]]", '[["2", [0]]]', "[[2, [1, 1]]]", "[[2, 7]]", "7"]
 )
-def test_what_is_no_schedule_is_refused(text: str) -> None:
-    if text == "{}":
-        assert Recorded.loads("[]") == Recorded(())
-    else:
-        with pytest.raises(BadPlan, match="a schedule "):
-            Recorded.loads(text)
+def test_what_are_no_batches_of_a_schedule_is_refused(batches: str) -> None:
+    assert Recorded.loads('{"trace_hash": "a", "batches": []}') == Recorded((), "a")
+    with pytest.raises(BadPlan, match="a schedule "):
+        Recorded.loads(f'{{"trace_hash": "a", "batches": {batches}}}')
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "7", '{"batches": []}', '{"trace_hash": 1, "batches": []}'])
+def test_what_is_no_schedule_at_all_is_refused(text: str) -> None:
+    with pytest.raises(BadPlan, match="a schedule "):
+        Recorded.loads(text)
 
 
 def test_the_legal_kinds_are_named_to_who_gives_another() -> None:

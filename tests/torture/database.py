@@ -11,9 +11,7 @@ from typing import Any
 
 import attrs
 
-_COLUMNS = (
-    "ord, id, user, name, state, reason, attempt, fence, cancel_requested, stuck, unsafe, keeps, options"
-)
+_COLUMNS = "ord, id, user, name, state, reason, attempt, fence, cancel_requested, stuck, unsafe, keeps"
 
 
 @attrs.frozen
@@ -32,7 +30,6 @@ class Row:
     stuck: bool
     unsafe: str | None
     keeps: list[int] = attrs.field(converter=json.loads)
-    options: dict[str, Any] = attrs.field(converter=json.loads)
 
     @property
     def terminal(self) -> bool:

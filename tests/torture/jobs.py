@@ -4,7 +4,7 @@ itself what it is a copy of."""
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -35,6 +35,8 @@ class Scene:
     folder: Path = Path()
     running: int = 0
     """Attempts whose function is under way."""
+    fault: Callable[[str], object] = lambda _: None
+    """Where it may die, in code of the application's own."""
 
     def note(self, file: str, **what: object) -> None:
         """Append a line to a file, whole or not at all, whatever comes after."""
@@ -127,6 +129,7 @@ async def charge(ctx: trouper.JobContext, *, lines: int) -> str:
         if ctx.saved is None:
             async with ctx.unsafe("charge"):
                 SCENE.note("charges.jsonl", job=ctx.job_id)
+                SCENE.fault("charge.begun")
                 await trio.sleep(2 * PACE_S)
                 await ctx.savepoint(2)
         await tell(ctx, 2, lines, save=False)
@@ -166,8 +169,10 @@ async def stubborn(ctx: trouper.JobContext) -> None:
         try:
             await trio.sleep_forever()
         finally:
-            with trio.move_on_after(2 * GRACE_S, shield=True):
-                await trio.sleep_forever()
+            with trio.CancelScope(shield=True):
+                await trio.sleep(GRACE_S / 2)
+                SCENE.fault("cancel.told")
+                await trio.sleep(2 * GRACE_S)
             await ctx.write(f"{ctx.attempt}:1\n")  # noqa: ASYNC102  # refused, by then
 
 
@@ -199,12 +204,27 @@ async def steered(ctx: trouper.JobContext, *, lines: int) -> None:
                 return
 
 
-JOBS = (tale, charge, once, fails, sleeper, stubborn, revoke, steered)
+@trouper.job(client=True, retry=STEADY)
+async def asks(ctx: trouper.JobContext, *, questions: int) -> list[str]:
+    """Asks one thing after the other; what it was told is its result."""
+    answers = []
+    async with at_work(ctx):
+        for number in range(questions):
+            answers.append(await ctx.ask_user(f"what is {number}?", key=str(number)))
+            if number >= (ctx.saved or 0):
+                await ctx.write(f"{ctx.attempt}:{number}\n")
+                await ctx.savepoint(number + 1)
+    return answers
+
+
+JOBS = (tale, charge, once, fails, sleeper, stubborn, revoke, steered, asks)
 
 
 async def has_ended(job: trouper.Job) -> None:
     """What the application does when a job has ended."""
+    SCENE.fault("hook.begun")
     SCENE.note("ended.jsonl", job=job.id, state=job.state.value)
+    SCENE.fault("hook.noted")
 
 
 for spec in JOBS:

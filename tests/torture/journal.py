@@ -5,7 +5,11 @@ from __future__ import annotations
 import attrs
 import trio
 
+import trouper
 from trouper.actors.output_pieces import End, Event, OutputPiece, Progress, Rewind, Text
+
+OPTIONS = trouper.ClientOptions(backoff_base_s=0.02, backoff_max_s=0.1)
+"""Of every client."""
 
 
 @attrs.define(eq=False)
@@ -54,8 +58,12 @@ class Journal:
     """Keys whose cancel was accepted before their job had come."""
     steered: dict[str, int] = attrs.field(factory=dict)
     """Jobs → how many messages to them were accepted."""
+    answered: dict[str, list[str]] = attrs.field(factory=dict)
+    """Jobs → the answers to their questions that were accepted, in order."""
     read: set[str] = attrs.field(factory=set)
     """Notifications that were marked read."""
+    ends: dict[str, tuple[object, ...]] = attrs.field(factory=dict)
+    """Jobs → how the file said that they ended, when it said so first."""
     copies: list[Copy] = attrs.field(factory=list)
     """Every copy that was ever held, as its client held it last."""
     pieces: int = 0

@@ -43,6 +43,7 @@ class Lane:
             self.cancel_by_key_before_it_comes: 1,
             self.cancel_by_key: 1,
             self.steer: 2,
+            self.answer: 2,
             self.mark: 2,
             self.disconnect: 1,
             self.watch_what_another_device_began: 2,
@@ -110,6 +111,29 @@ class Lane:
             await trio.sleep(self._random.uniform(0, 0.01))
         self._journal.steered[job] = count
         await self.follow(job)
+
+    async def answer(self) -> None:
+        """Answer what a job asks, when the feed shows it; nobody can answer it another way after that."""
+        count = self._random.randint(1, 3)
+        job = await self.submit("asks", arguments={"questions": count})
+        given = self._journal.answered[job] = list[str]()
+        for number in range(count):
+            key, value = str(number), f"{self._name} says {number}"
+            await self._until_asked(job, key)
+            for _ in range(self._random.choice((1, 1, 2))):
+                answer = await self._client.answer(job, key, value)
+                assert answer == "accepted", answer
+            given.append(value)
+            answer = await self._client.answer(job, key, "something else")
+            assert answer == "already_answered", answer
+        await self.follow(job)
+
+    async def _until_asked(self, job: str, key: str) -> None:
+        async with aclosing(self._client.changes()) as changes:
+            async for _ in changes:
+                row = self._client.feed.jobs.get(job)
+                if row is not None and row.asking is not None and row.asking["key"] == key:
+                    return
 
     async def mark(self) -> None:
         unread = [row.id for row in self._client.feed.notifications if not row.read]

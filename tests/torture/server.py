@@ -34,7 +34,7 @@ def killer(site: str, occurrence: int) -> trouper.Seams:
 
 async def main(folder: Path, port: int, seams: trouper.Seams) -> None:
     options = trouper.RuntimeOptions(jobs=JobLimits(grace_s=GRACE_S))
-    SCENE.folder = folder
+    SCENE.folder, SCENE.fault = folder, seams.fault
     async with (
         trouper.open_runtime(
             f"sqlite:///{folder / 'store.db'}",
