@@ -82,7 +82,7 @@ class CompletionStore(Protocol):
         ...
 
     async def dead_completions(self, *, before: str | None = None, limit: int = 50) -> tuple[Completion, ...]:
-        """Those given up, the newest job first; ``before``: a job id, exclusive (unknown: nothing)."""
+        """Those given up, whose job ended last first; ``before``: a job id, exclusive (unknown: nothing)."""
         ...
 
     async def retry_completion(self, job_id: str) -> bool:

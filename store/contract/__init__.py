@@ -20,8 +20,8 @@ Reading order:
 * ``histories``  random operations, aimed at what there is; ``machine`` compares each answer with the model's
 * ``suite``   ``StoreContract``: all of it as one class
 
-A further transaction comes with: its method in ``model``, its operation in ``histories``, and tests in a file
-that ``suite`` lists.
+A further transaction comes with: its method in a chapter of ``model``, its operation in ``histories``, and
+tests in a file that ``suite`` lists.
 """
 
 from __future__ import annotations

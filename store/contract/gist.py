@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from trouper.store.contract.model import Key
+from collections.abc import Callable
+from typing import Any
+
+from trouper.store.completions import Completion, CompletionClaims
+from trouper.store.contract.model.rows import Key, Row
 from trouper.store.protocol import (
     Admitted,
     Appended,
@@ -16,42 +20,74 @@ from trouper.store.protocol import (
     Saved,
     ThreadBusy,
 )
+from trouper.store.questions import AnswerOutcome, open_question
 from trouper.store.records import Job, Notification
+from trouper.store.signals import SignalAnswer, SignalClash, SignalsFull
+
+FAR = 5e10
+"""A time in the year 3554: what waits for a person without a time-out is due later than this."""
+
+SEEN = (
+    *("id", "state", "reason", "attempt", "attempts_used", "fence", "boot", "keeps", "savepoint", "saved"),
+    *("cancel_requested", "superseded", "stuck", "unsafe", "signals", "heard", "result"),
+)
+"""The columns of a job that are compared at all times."""
+
+TIMES = ("run_at", "expires_at", "unknown_until")
+"""Those that are while it is queued."""
+
+
+GISTS: dict[type, Callable[[Any], object]] = {
+    Admitted: lambda told: ("admitted", told.job.id, told.created),
+    Conflict: lambda told: ("conflict", told.job_id),
+    ThreadBusy: lambda told: ("busy", told.job_id),
+    QueueFull: lambda told: ("full", told.of_user),
+    Claims: lambda told: (
+        [(job.id, job.attempt) for job in told.started],
+        [(job.id, job.state) for job in told.ended],
+        told.next_due_at,
+        told.queued,
+    ),
+    Appended: lambda told: ("appended", told.entries),
+    Refused: lambda told: (str(told.reason), told.entries),
+    Finished: lambda told: ("finished", told.job.state),
+    Saved: lambda told: "saved",
+    CancelResult: lambda told: str(told.answer),
+    Notified: lambda told: ("notified", told.created),
+    AnswerOutcome: str,
+    SignalAnswer: str,
+    SignalClash: lambda told: "clash",
+    SignalsFull: lambda told: "full",
+    CompletionClaims: lambda told: (
+        [(row.job, row.tries) for row, _ in told.started],
+        told.next_due_at,
+        told.dead,
+    ),
+    Completion: lambda told: (
+        told.job,
+        told.tries,
+        told.claimed_at is not None,
+        told.dead_at is not None,
+        told.error,
+    ),
+}
 
 
 def gist(answer: object) -> object:
     """What a store's answer amounts to."""
-    match answer:
-        case Admitted(job=job, created=created):
-            return "admitted", job.id, created
-        case Conflict(job_id=job_id):
-            return "conflict", job_id
-        case ThreadBusy(job_id=job_id):
-            return "busy", job_id
-        case QueueFull(of_user=of_user):
-            return "full", of_user
-        case Claims(started=started, ended=ended, next_due_at=due):
-            return [(job.id, job.attempt) for job in started], [(job.id, job.state) for job in ended], due
-        case Appended(entries=entries):
-            return "appended", entries
-        case Refused(reason=reason, entries=entries):
-            return str(reason), entries
-        case Finished(job=job):
-            return "finished", job.state
-        case Saved():
-            return "saved"
-        case CancelResult(answer=told):
-            return str(told)
-        case Notified(created=created):
-            return "notified", created
-    return answer
+    return GISTS[type(answer)](answer) if type(answer) in GISTS else answer
 
 
-def row_of(job: Job) -> tuple[object, ...]:
-    """What the model speaks of in a store's row, as its own ``row``."""
-    stops = (job.cancel_requested, job.superseded, job.stuck, job.unsafe)
-    claims = (job.attempt, job.attempts_used, job.fence, job.boot, job.run_at)
-    return job.id, job.state, claims, stops, job.savepoint, job.saved
+def seen(job: Job | Row) -> tuple[object, ...]:
+    """What is compared of a job, of the store's row and of the model's."""
+    asking = open_question(job.asking).get("key") if isinstance(job, Job) else job.asking
+    return *(getattr(job, column) for column in SEEN), asking
+
+
+def times(job: Job | Row) -> tuple[object, ...]:
+    """When what it waits for is due: compared apart, for a clock that is set moves them and no feed."""
+    columns: list[Any] = [getattr(job, column) for column in TIMES]
+    return tuple("never" if time is not None and time > FAR else time for time in columns)
 
 
 def note_of(row: Notification) -> tuple[Key, bool, bool]:

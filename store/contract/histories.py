@@ -28,10 +28,12 @@ SMALL_OPTIONS = attrs.evolve(
     tombstones_per_user_max=1,
     tombstone_age_s=2.0,
     signals_pending_max=2,
+    signals_remembered=1,
 )
 
 NAMES = ("ada", "bob")
 USERS = st.sampled_from(NAMES)
+ANYBODY = st.sampled_from([None, *NAMES])
 SMALL = st.integers(0, 3)
 PICKS = (0, 1, 2, 3, 4, 5)
 PICK = st.sampled_from(PICKS)
@@ -43,6 +45,7 @@ ENTRIES = st.lists(
     max_size=4,
 ).map(tuple)
 
+KNOWN = ("report", "other")
 ASKS = [Ask(key="k", question="?", schema="{}", timeout_s=timeout_s) for timeout_s in (1.5, None)]
 
 ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
@@ -60,47 +63,47 @@ ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "claim": (
         st.integers(0, 3),
         st.sampled_from([None, 1, 2]),
-        st.sampled_from([None, ("report", "other"), ("report",), ("other",)]),
+        st.sampled_from([KNOWN, KNOWN, ("report",), ("other",)]),
     ),
     "append": (PICK, ENTRIES, st.sampled_from([0, 0, 0, 0, -1, 1]), SMALL),
-    "savepoint": (PICK, st.sampled_from([0, 0, 0, 1]), st.text(max_size=3)),
+    "savepoint": (PICK, st.sampled_from([0, 0, 0, 1]), st.text(max_size=3), SMALL),
     "unsafe": (PICK, st.sampled_from([None, None, "step"])),
-    "finish": (PICK, st.sampled_from(list(EndingKind)), st.sampled_from([False, False, True]), SMALL),
+    "finish": (
+        PICK,
+        st.sampled_from([*EndingKind, EndingKind.ASKED]),
+        st.sampled_from([False, False, True]),
+        SMALL,
+    ),
     "notify": (PICK, st.sampled_from(["", "k"])),
-    "cancel": (PICK, st.sampled_from([None, "ada", "bob"])),
+    "cancel": (PICK, ANYBODY),
     "cancel_key": (USERS, st.sampled_from(["k", "l"])),
     "mark": (USERS, st.sampled_from(["seen", "read", "archived"]), PICK, st.none() | PICK, st.none() | PICK),
-    "answer": (PICK, st.sampled_from(['"a"', '"b"'])),
-    "signal": (PICK, st.sampled_from(["m", "n", "o"])),
-    "hook": (SMALL, st.sampled_from([None, *TryEnd])),
-    "wait": (SMALL,),
+    "lose": (PICK,),
+    "answer": (PICK, st.sampled_from(['"a"', '"a"', '"b"']), ANYBODY, st.sampled_from([True, True, False])),
+    "signal": (PICK, st.sampled_from(["m", "n", "o"]), st.sampled_from(["1", "1", "2"]), ANYBODY),
+    "hook": (SMALL, st.booleans(), st.sampled_from([None, *TryEnd]), st.sampled_from([None, 2.0])),
+    "retry": (PICK,),
+    "wait": (st.sampled_from([1, 2, 5]),),
     "jump": (st.sampled_from([-100, -7, 1, 6, 100]),),
     "restart": (),
 }
 
 # What makes things happen comes often, what ends them all comes rarely.
-WEIGHTS = {"append": 4, "admit": 6, "claim": 4, "finish": 4, "savepoint": 2, "notify": 3, "cancel_key": 2}
-OFTEN = [name for name in ARGUMENTS for _ in range(WEIGHTS.get(name, 1))]
-
-
-def _histories(**arguments: tuple[st.SearchStrategy[Any], ...]) -> st.SearchStrategy[list[tuple[Any, ...]]]:
-    names = st.sampled_from([name for name in OFTEN if name in arguments])
-    operations = names.flatmap(lambda name: st.tuples(st.just(name), *arguments[name]))
-    return st.lists(operations, min_size=40, max_size=50)
-
-
-HISTORIES = _histories(**ARGUMENTS)
-
-MODELLED = ("append", "savepoint", "unsafe", "notify", "cancel", "cancel_key", "mark", "wait", "restart")
-KINDS = [kind for kind in EndingKind if kind is not EndingKind.ASKED]
-UNTIMED = {
-    **{name: ARGUMENTS[name] for name in MODELLED},
-    "finish": (PICK, st.sampled_from(KINDS), *ARGUMENTS["finish"][2:]),
-    "admit": (*ARGUMENTS["admit"][:-1], st.just({})),
-    "claim": (st.integers(1, 3), ARGUMENTS["claim"][1], st.none()),
+WEIGHTS = {
+    "append": 4,
+    "admit": 7,
+    "claim": 4,
+    "finish": 6,
+    "savepoint": 2,
+    "notify": 2,
+    "wait": 2,
+    "cancel_key": 3,
 }
-UNTIMED_HISTORIES = _histories(**UNTIMED)
-"""Without what puts a job off, bounds its wait, asks, answers or signals: that much the model knows."""
+OFTEN = st.sampled_from([name for name in ARGUMENTS for _ in range(WEIGHTS.get(name, 1))])
+
+HISTORIES = st.lists(
+    OFTEN.flatmap(lambda name: st.tuples(st.just(name), *ARGUMENTS[name])), min_size=40, max_size=50
+)
 
 
 @attrs.define
@@ -169,11 +172,17 @@ class Play:
     async def attempt(self, pick: int) -> Job:
         """Mostly one that runs; with the last two picks one of any age, whose fence may be old."""
         attempts = await self.world.store.running()
+        if not attempts:
+            await self.claim(2, None, KNOWN)
+            attempts = await self.world.store.running()
         if pick in PICKS[-2:]:
             attempts = tuple(self.attempts)
         if not attempts:
             return Job(id="nobody", user="ada", name="report", fence=1)
         return attempts[pick % len(attempts)]
+
+    async def active(self) -> list[Job]:
+        return [job for user in NAMES for job in (await self.world.store.snapshot(user, 0)).jobs]
 
     async def length(self, job_id: str) -> int:
         head = await self.world.store.output_head(job_id)
@@ -188,10 +197,10 @@ class Play:
         self.committed(request, answer)
         return answer
 
-    async def savepoint(self, pick: int, off: int, saved: str) -> object:
+    async def savepoint(self, pick: int, off: int, saved: str, heard: int) -> object:
         job = await self.attempt(pick)
         entries = await self.length(job.id) + off
-        return await self.carry_out("savepoint", Savepoint(job.id, job.fence, entries, saved, 5))
+        return await self.carry_out("savepoint", Savepoint(job.id, job.fence, entries, saved, 5, heard))
 
     async def unsafe(self, pick: int, step: str | None) -> object:
         job = await self.attempt(pick)
@@ -214,24 +223,42 @@ class Play:
                 stuck=stuck,
                 retry_after_s=None if after == 3 else float(after),
                 jitter=0.5,
-                question=None if after == 2 else ASKS[after > 0],
+                question=None if stuck else ASKS[after > 1],
             ),
         )
 
-    async def answer(self, pick: int, value: str) -> object:
-        return await self.world.store.answer(GiveAnswer(job_id=self.job_id(pick), key="k", value=value))
+    async def lose(self, pick: int) -> object:
+        job = await self.attempt(pick)
+        return await self.carry_out("lose", job.id, job.fence, "damaged")
 
-    async def signal(self, pick: int, id: str) -> object:
-        return await self.world.store.signal(SignalRow(job=self.job_id(pick), id=id, body=f'"{id}"'), None)
+    async def answer(self, pick: int, value: str, user: str | None, checked: bool) -> object:
+        asking = [job.id for job in await self.active() if job.asking]
+        id = asking[pick % len(asking)] if asking and pick not in PICKS[-2:] else self.job_id(pick)
+        request = GiveAnswer(job_id=id, key="k", value=value, user=user, checked=checked)
+        return await self.carry_out("answer", request)
 
-    async def hook(self, limit: int, end: TryEnd | None) -> object:
-        claims = await self.world.store.claim_completions(limit, fresh=end is None)
-        for row, _ in claims.started:
-            if end is not None:
-                await self.world.store.settle_completion(
-                    SettleCompletion(job_id=row.job, tries=row.tries, end=end, error="e")
-                )
-        return claims, await self.world.store.dead_completions()
+    async def signal(self, pick: int, id: str, body: str, user: str | None) -> object:
+        active = await self.active()
+        job_id = active[pick % len(active)].id if active and pick not in PICKS[-2:] else self.job_id(pick)
+        message = SignalRow(job=job_id, id=id, body=body, sender=user)
+        return await self.carry_out("signal", message, user)
+
+    async def hook(self, limit: int, fresh: bool, end: TryEnd | None, after_s: float | None) -> object:
+        """Claim hooks, and tell how all but the first went."""
+        claims = await self.carry_out("claim_completions", limit, fresh=fresh)
+        for row, _ in claims.started[1:] if end is None else claims.started:
+            tried = SettleCompletion(
+                job_id=row.job,
+                tries=row.tries,
+                end=TryEnd.FAILED if end is None else end,
+                error="e",
+                retry_after_s=after_s,
+            )
+            await self.carry_out("settle_completion", tried)
+        return claims
+
+    async def retry(self, pick: int) -> object:
+        return await self.carry_out("retry_completion", self.job_id(pick))
 
     async def notify(self, pick: int, key: str) -> object:
         return await self.carry_out("notify", notice_of(await self.attempt(pick), key))
@@ -265,7 +292,7 @@ class Play:
         """All that can be asked."""
         store = self.world.store
         told: list[object] = [await store.running(), await store.active_counts()]
-        for user in ("ada", "bob"):
+        for user in NAMES:
             snapshot = await store.snapshot(user, 3)
             told += [
                 snapshot,
@@ -282,4 +309,4 @@ class Play:
         for job_id in self.jobs:
             told += [await self.world.log(job_id, page_bytes=30), await store.read_output(job_id, 2, 1)]
             told += [await store.signals(job_id, 0, 9), await store.question_of(job_id, "k")]
-        return told
+        return [*told, await store.dead_completions(), await store.queue_places(NAMES)]

@@ -19,9 +19,10 @@ import hypothesis
 import trio
 from hypothesis import HealthCheck, Phase, given
 
-from trouper.store.contract.gist import gist, note_of, row_of
-from trouper.store.contract.histories import NAMES, SMALL_OPTIONS, UNTIMED_HISTORIES, Play
-from trouper.store.contract.model import Key, Model
+from trouper.store.contract.gist import gist, note_of, seen, times
+from trouper.store.contract.histories import HISTORIES, NAMES, SMALL_OPTIONS, Play
+from trouper.store.contract.model import Model
+from trouper.store.contract.model.rows import Key, Row
 from trouper.store.contract.world import InlineThread, World
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import Append, Store
@@ -66,8 +67,15 @@ class Compared(Play):
         self.model.boot = boot
         return boot, epoch
 
+    async def jump(self, by_s: int) -> None:
+        """The store sees by its next transaction that its clock was set."""
+        await super().jump(by_s)
+        if abs(by_s) >= self.world.options.clock_jump_s:
+            self.model.jumped(by_s)
+        await super().carry_out("retry_completion", "nobody")
+
     def image(self) -> Image:
-        jobs: Image = {id: (job.spec.user, job.row()) for id, job in self.model.jobs.items()}
+        jobs: Image = {id: (row.spec.user, seen(row)) for id, row in self.model.jobs.items()}
         notes: Image = {
             key: (note.user, note.seen, note.read, note.archived) for key, note in self.model.notes.items()
         }
@@ -92,7 +100,7 @@ class Compared(Play):
         assert (snapshot.seq > seq) if changed else (snapshot.seq == seq), "the feed moves with its rows"
         self.seqs[user] = snapshot.seq
         assert snapshot.counts == self.model.counts(user)
-        assert [row_of(job) for job in snapshot.jobs] == [job.row() for job in self.model.active(user)]
+        assert [seen(job) for job in snapshot.jobs] == [seen(row) for row in self.model.active(user)]
         changes = await store.changes_since(user, seq, ALL_ROWS)
         if removed:
             assert changes is None, "a cursor from before a removal gets a snapshot"
@@ -107,37 +115,61 @@ class Compared(Play):
 
     async def lists_agree(self, user: str) -> None:
         store = self.world.store
-        jobs = [job.row() for job in self.model.jobs.values() if job.spec.user == user]
-        assert [row_of(job) for job in await store.jobs(user, limit=ALL_ROWS)] == jobs[::-1]
+        rows = [row for row in self.model.jobs.values() if row.spec.user == user]
+        assert [seen(job) for job in await store.jobs(user, limit=ALL_ROWS)] == [*map(seen, rows)][::-1]
+        threads = [
+            (told.thread, told.jobs, told.active, told.first.id, told.last.id)
+            for told in await store.threads(user)
+        ]
+        assert threads == self.threads_of(rows)
         notes = [
             (key, note.seen, note.read)
             for key, note in self.model.notes.items()
             if note.user == user and not note.archived
         ]
-        rows = await store.notifications(user, limit=ALL_ROWS)
-        assert [note_of(row) for row in rows] == notes[::-1]
-        self.keys.update((row.id, note_of(row)[0]) for row in rows)
+        told_notes = await store.notifications(user, limit=ALL_ROWS)
+        assert [note_of(note) for note in told_notes] == notes[::-1]
+        self.keys.update((note.id, note_of(note)[0]) for note in told_notes)
+
+    def threads_of(self, rows: list[Row]) -> list[tuple[object, ...]]:
+        names = dict.fromkeys(row.spec.thread for row in reversed(rows) if row.spec.thread is not None)
+        threads = [(name, [row for row in rows if row.spec.thread == name]) for name in names]
+        return [(name, len(of), sum(row.active for row in of), of[0].id, of[-1].id) for name, of in threads]
 
     async def jobs_agree(self) -> None:
         store, model = self.world.store, self.model
-        for id, job in model.jobs.items():
-            assert await self.world.log(id, page_bytes=30) == tuple(job.log), id
+        for id, row in model.jobs.items():
+            assert await self.world.log(id, page_bytes=30) == tuple(row.log), id
             head = await store.output_head(id)
             assert head is not None
-            assert (head.entries, row_of(head.job)) == (len(job.log), job.row())
-        here = {job.spec.id for job in model.active() if job.boot == model.boot}
+            assert (head.entries, seen(head.job)) == (len(row.log), seen(row))
+            assert row.state != "queued" or times(head.job) == times(row)
+            messages = [(told.id, (told.seq, told.body)) for told in await store.signals(id, 0, 9)]
+            assert messages == list(model.messages_of(id).items())
+            asked = await store.question_of(id, "k")
+            given = asked.question and (asked.question.answer, asked.question.answered_by)
+            assert (asked.count, given) == model.asked(id, "k")
+        here = {row.id for row in model.active() if row.boot == model.boot}
         assert {job.id for job in await store.running()} == here
-        states = [job.state for job in model.active()]
+        states = [row.state for row in model.active()]
         counts = {state: states.count(state) for state in (JobState.QUEUED, JobState.RUNNING)}
         assert await store.active_counts() == counts
+        places = await store.queue_places(NAMES)
+        assert {id: place for of_user in places.values() for id, place in of_user} == model.places()
+        dead = [id for id, hook in model.hooks.items() if hook.dead]
+        assert [row.job for row in await store.dead_completions()] == dead[::-1]
 
     def notices_agree(self, changed: set[object], things: Image) -> None:
         notices, self.heard = self.world.notices[self.heard :], len(self.world.notices)
-        told = {job.id: row_of(job) for notice in notices for job in notice.jobs}
-        expected = {id: job.row() for id, job in self.model.jobs.items() if id in changed}
+        told = {job.id: seen(job) for notice in notices for job in notice.jobs}
+        expected = {id: seen(row) for id, row in self.model.jobs.items() if id in changed}
         assert told == expected, "listeners are told of the rows as they are"
         users = {user for notice in notices for user in notice.feeds}
         assert users == {things[thing][0] for thing in changed}, "and of the feeds that moved"
+        for notice in notices:
+            for id, (attempt, entries) in notice.outputs.items():
+                row = self.model.jobs[id]
+                assert (attempt, entries) == (row.attempt, len(row.log)), "and of the output that came"
 
 
 async def _play(operations: list[tuple[Any, ...]], make: Make) -> None:
@@ -174,7 +206,7 @@ def check_against_model(
         phases=phases,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(operations=UNTIMED_HISTORIES)
+    @given(operations=HISTORIES)
     def check(operations: list[tuple[Any, ...]]) -> None:
         place = next(places)
         place.mkdir()

@@ -1,0 +1,46 @@
+"""Completions: what is still to be done for a job that has ended (N1)."""
+
+from __future__ import annotations
+
+from trouper.store.completions import SettleCompletion
+from trouper.store.contract.model.rows import Hook, Rows
+
+
+class Hooks(Rows):
+    def claim_completions(self, limit: int, *, fresh: bool) -> object:
+        for hook in self.hooks.values():
+            if fresh and hook.claimed:  # by one that is gone
+                hook.claimed, hook.run_at = False, 0.0
+        waiting = [(hook.run_at, id, hook) for id, hook in self.hooks.items() if hook.waits]
+        due = sorted((each for each in waiting if each[0] <= self.clock()), key=lambda each: each[0])
+        for _, _, hook in due[:limit]:
+            hook.tries, hook.claimed = hook.tries + 1, True
+        later = [run_at for run_at, _, _ in waiting if run_at > self.clock()]
+        started = [(id, hook.tries) for _, id, hook in due[:limit]]
+        return started, min(later, default=None), sum(hook.dead for hook in self.hooks.values())
+
+    def settle_completion(self, request: SettleCompletion) -> object:
+        hook = self.hooks.get(request.job_id)
+        if hook is None or request.end == "done":
+            self.hooks.pop(request.job_id, None)
+            return None
+        if hook.claimed and hook.tries == request.tries:
+            hook.claimed = False
+            if request.end == "released":
+                hook.tries, hook.run_at = hook.tries - 1, 0.0
+            elif request.retry_after_s is None:
+                hook.dead, hook.error = True, request.error
+            else:
+                hook.run_at, hook.error = self.clock() + request.retry_after_s, request.error
+        return self.hook_of(request.job_id)
+
+    def retry_completion(self, job_id: str) -> object:
+        hook = self.hooks.get(job_id)
+        if hook is None or not hook.dead:
+            return False
+        self.hooks[job_id] = Hook(error=hook.error)
+        return True
+
+    def hook_of(self, job_id: str) -> tuple[object, ...]:
+        hook = self.hooks[job_id]
+        return job_id, hook.tries, hook.claimed, hook.dead, hook.error
