@@ -131,8 +131,10 @@ class Timers:
         return self._heap[0][0] if self._heap else math.inf
 
     def fire(self, now: float) -> None:
-        """Make the calls that are due at ``now``, in the order of their times."""
-        while self.next_at() <= now:
+        """Make the calls that are due at ``now``, in the order of their times. What they set is for a later
+        time, or for the next round."""
+        last = self._number
+        while self.next_at() <= now and self._heap[0][1] <= last:
             _, _, key = heapq.heappop(self._heap)
             _, call = self._set.pop(key)
             call()

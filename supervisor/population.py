@@ -28,7 +28,7 @@ from trouper.supervisor.child_spec import ExitReason
 from trouper.supervisor.errors import StartFailed
 from trouper.supervisor.lane import Lane, Timers
 from trouper.supervisor.legal import is_count, need
-from trouper.supervisor.shutdown import Ending, StopRecord
+from trouper.supervisor.shutdown import STUCK_AFTER_ROUNDS, Ending, StopRecord
 
 C = TypeVar("C", bound=Child)
 
@@ -227,7 +227,15 @@ class Population(BaseSupervisor, Generic[C]):
         member.cancel()
         member.cancelled = True
         at = trio.current_time() + self._stuck_after_s
-        self._timers.set(member.spec.name, at, partial(self._report_stuck, member))
+        self._timers.set(member.spec.name, at, partial(self._wait_for, member, STUCK_AFTER_ROUNDS))
+
+    def _wait_for(self, member: C, rounds: int) -> None:
+        """Its time is over: it is stuck after ``rounds`` of the loop (see ``STUCK_AFTER_ROUNDS``)."""
+        if rounds:
+            again = partial(self._wait_for, member, rounds - 1)
+            self._timers.set(member.spec.name, trio.current_time(), again)
+        else:
+            self._report_stuck(member)
 
     def _back_off(self, member: C) -> None:
         """Let a member that may be restarted wait for it."""

@@ -18,6 +18,9 @@ from trouper.supervisor.child import Child, ChildState
 
 STOPS_TOLD_MAX: Final = 100
 """Bound of the children that a shutdown record holds one by one; the rest are counted."""
+STUCK_AFTER_ROUNDS: Final = 100
+"""Rounds of the loop that a child is given besides its seconds. While thousands of tasks end at once, or a
+process was frozen, seconds pass in which nothing could run: those are not the child's."""
 
 
 class Ending(enum.Enum):
@@ -115,7 +118,12 @@ async def stop_child(
 
 
 async def ended_within(child: Child, seconds: float) -> bool:
-    """Whether the child has ended, or ends within ``seconds``. **Cancellation**: changes nothing."""
+    """Whether the child has ended, or ends within ``seconds`` and ``STUCK_AFTER_ROUNDS`` rounds of the loop.
+    **Cancellation**: changes nothing."""
     with trio.move_on_after(seconds):
         await child.done.wait()
+    for _ in range(STUCK_AFTER_ROUNDS):
+        if child.done.is_set():
+            break
+        await trio.lowlevel.checkpoint()
     return child.done.is_set()

@@ -76,6 +76,36 @@ async def test_a_child_that_does_not_end_is_reported_with_its_stack_and_the_othe
 
 
 @pytest.mark.clause("S1")
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_a_child_whose_many_tasks_take_the_loop_longer_to_end_is_not_reported_as_stuck(
+    mock_clock: trio.testing.MockClock, dynamic: bool
+) -> None:
+    stage = Stage()
+
+    async def crowd(context: ChildContext) -> None:
+        context.started()
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                for _ in range(10):
+                    mock_clock.jump(5)  # so long everything else that ends keeps the loop
+                    await trio.lowlevel.checkpoint()
+
+    spec = ChildSpec("crowd", crowd, shutdown_s=0)
+    if dynamic:
+        supervisor = DynamicSupervisor("top", reporter=stage.report)
+        async with running(supervisor):
+            await supervisor.start_child(spec)
+    else:
+        async with running(Supervisor("top", [spec], reporter=stage.report)):
+            pass
+    assert trio.current_time() == 50
+    assert stage.kinds() == [(ReportKind.SHUTDOWN, None)]
+    assert stage.reports[0].detail.splitlines() == ["crowd: cancelled, 50.0 s"]
+
+
+@pytest.mark.clause("S1")
 async def test_one_deadline_for_the_whole_stop_is_handed_down_the_tree(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
