@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import math
 import traceback
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import orjson
@@ -24,15 +23,12 @@ from trouper.actors.job_context import JobContext, to_json
 from trouper.actors.job_errors import BadState, OutputTooLarge
 from trouper.actors.job_spec import Again, BadArguments, Fail, JobSpec
 from trouper.actors.outputs import Outputs
+from trouper.actors.patience import hash_log, patiently
 from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver
 from trouper.store.errors import StoreCorrupt, StoreUnavailable
-from trouper.store.output_log import OutputHash
-from trouper.store.protocol import EndingKind, Finish, RefusalReason, Refused, Store
+from trouper.store.protocol import EndingKind, Finish, RefusalReason, Refused
 from trouper.store.records import Job
 
-T = TypeVar("T")
-
-_HASH_PAGE_BYTES = 256 * 1024
 _IDLE_CHECK_S = 0.001  # at least so much, or a rounded difference of times would be slept for for ever
 
 
@@ -131,18 +127,34 @@ class JobActor(Actor[JobMessage]):
     async def stopped(self, reason: StopReason) -> None:
         """Whatever is not recorded yet: an end that was not told, or, if the supervisor stops this
         actor without having drained it, that the attempt is given back. Tried once: if the store is down,
-        the next boot finds the row."""
-        if self._attempt is None:
-            return
+        the next boot finds the row, and whoever reads the reports is told so."""
+        attempt = self._attempt
         try:
-            if reason is not StopReason.CRASHED and not self._settled:
-                if not self._ended.is_set() and self._attempt.unsafe is None:
+            if attempt is not None and reason is not StopReason.CRASHED and not self._settled:
+                if not self._ended.is_set() and attempt.unsafe is None:
                     self._ending = _BY_CAUSE[StopCause.RELEASE]
                 with suppress(StoreUnavailable):
                     await self._settle(tries=1)
         finally:
-            self._outputs.close_log(self._attempt.log)
-            self._ports.bells.close(self.job, self._attempt.bell)
+            if reason is not StopReason.CRASHED:
+                self._tell_if_unrecorded()
+            if attempt is not None:
+                self._outputs.close_log(attempt.log)
+                self._ports.bells.close(self.job, attempt.bell)
+
+    def _tell_if_unrecorded(self) -> None:
+        """For whoever looks after the process: what the next start will find running, and what it does."""
+        attempt = self._attempt
+        if attempt is not None and attempt.unsafe is not None and not self._ended.is_set():
+            reason = f"it stopped inside of the unsafe step {attempt.unsafe!r}: the next start ends it lost"
+        elif not self._settled:
+            ended = "its start" if attempt is None else "its end" if self._ended.is_set() else "its release"
+            reason = f"{ended} was not recorded, or that is not known: the next start takes what it finds"
+            reason += " running for a process death"
+        else:
+            return
+        what = f"attempt {self.job.attempt} of {self.job.name!r}"
+        self._report(ReportKind.UNRECORDED, f"{what}: {reason}", "")
 
     # --- stopping ---
 
@@ -327,38 +339,6 @@ class JobActor(Actor[JobMessage]):
     def _report(self, kind: ReportKind, reason: str, detail: str) -> None:
         path, at = f"runtime/core/jobs/{self.job.name}", self._ports.seams.wall()
         deliver(self._reporter, Report(kind, path, self.job.id, self.job.attempt, reason, detail, at))
-
-
-async def patiently(call: Callable[[], Awaitable[T]], tries: float = math.inf) -> T:
-    """The result of ``call``, again and again while the store is down; after ``tries`` its error."""
-    pause_s = 0.1
-    while True:
-        try:
-            return await call()
-        except StoreUnavailable:
-            tries -= 1
-            if tries <= 0:
-                raise
-            await trio.sleep(pause_s)
-            pause_s = min(2 * pause_s, 2.0)
-
-
-async def hash_log(store: Store, job_id: str, entries: int) -> OutputHash:
-    """The hash over the first ``entries`` entries of a log; waits while the store is down.
-
-    Raises ``StoreCorrupt`` if they cannot be read.
-    """
-    hasher = OutputHash()
-    start = 0
-    while start < entries:
-        at = start
-        page = await patiently(lambda: store.read_output(job_id, at, _HASH_PAGE_BYTES))  # noqa: B023
-        if page is None or not page.entries:
-            raise StoreCorrupt(f"the output of job {job_id} ends at entry {start}, not at {entries}")
-        for entry in page.entries[: entries - start]:
-            hasher.update(entry)
-        start += len(page.entries)
-    return hasher
 
 
 def _split(error: BaseException) -> tuple[BaseException | None, BaseException | None]:

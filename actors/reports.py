@@ -38,6 +38,8 @@ class ReportKind(enum.Enum):
     """A child was cancelled and does not end; ``detail`` is its stack. Nothing can kill it."""
     LEASE_LOST = "lease_lost"
     """This node could not renew its lease on the store in time: it stopped what it ran under it."""
+    UNRECORDED = "unrecorded"
+    """What ended, or was given back, as the runtime stopped could not be recorded: the store was down."""
     SHUTDOWN = "shutdown"
     """A supervisor stopped; ``detail`` says how each child ended."""
 

@@ -37,3 +37,13 @@ class Subscribers:
 
     def of(self, user: str) -> tuple[SubscriberChannel, ...]:
         return tuple(self._by_user.get(user, ()))
+
+    def close_all(self) -> None:
+        """The runtime has ended: nothing comes any more, and whoever waits for it is to find that out."""
+        for user in self.users():
+            for channel in self.of(user):
+                wake = channel.on_ready
+                channel.close()
+                self.discard(channel)
+                if wake is not None:
+                    wake()

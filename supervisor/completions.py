@@ -15,9 +15,9 @@ import trio
 
 from trouper.actors.actor import Actor
 from trouper.actors.ended_hook import EndedHook
-from trouper.actors.job_actor import patiently
 from trouper.actors.job_spec import JobSpec
 from trouper.actors.mailbox import Mailbox, Overflow
+from trouper.actors.patience import patiently
 from trouper.actors.ref import ActorRef
 from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver, split_crash
 from trouper.store.completions import Completion, SettleCompletion, TryEnd

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from trouper.actors.actor import Actor
-from trouper.actors.job_actor import hash_log
+from trouper.actors.patience import hash_log
 from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver
 from trouper.store.errors import StoreCorrupt, StoreUnavailable
 from trouper.store.protocol import EndingKind, Finish, Names, Store

@@ -15,7 +15,7 @@ from trouper.actors.output_pieces import End, Event, OutputPiece, Rewind, Text
 from trouper.store.errors import StoreCorrupt
 from trouper.store.output_log import OutputHash
 from trouper.store.protocol import Store
-from trouper.supervisor.refusals import UnknownJob
+from trouper.supervisor.refusals import Draining, UnknownJob
 
 _TAKE_BYTES = 64 * 1024
 _BOUNDS_MAX = 512
@@ -67,8 +67,9 @@ class OutputReader:
     async def __anext__(self) -> OutputPiece:
         """The next piece; ends after ``End``.
 
-        Raises ``UnknownJob``, ``StoreUnavailable``, and ``StoreCorrupt`` if part of the output cannot be
-        read, or all of it was read and does not match its hash.
+        Raises ``UnknownJob``, ``StoreUnavailable``, ``Draining`` if the runtime ends before the job, and
+        ``StoreCorrupt`` if part of the output cannot be read, or all of it was read and does not match its
+        hash.
         """
         while not self._pieces:
             if self._ended:
@@ -79,6 +80,9 @@ class OutputReader:
             for item in items:
                 self._apply(channel, item)
             if not items:
+                if channel.closed:
+                    self._finish()
+                    raise Draining("this runtime has ended: read on from here in the next")
                 await ready.wait()
                 self._ready = trio.Event()
         return self._pieces.popleft()

@@ -14,8 +14,8 @@ from typing import Any
 import attrs
 
 from trouper.actors.channel import SubscriberChannel
-from trouper.actors.job_actor import patiently
 from trouper.actors.job_spec import Call, JobSpec
+from trouper.actors.patience import patiently
 from trouper.actors.reports import Report, Reporter, log_report
 from trouper.store.completions import Completion
 from trouper.store.options import StoreOptions
@@ -35,6 +35,7 @@ from trouper.supervisor.admission import (
 )
 from trouper.supervisor.child_spec import ChildSpec
 from trouper.supervisor.completions import HooksDue
+from trouper.supervisor.gateways import run_gateway
 from trouper.supervisor.options import RuntimeOptions
 from trouper.supervisor.reading import OutputReader
 from trouper.supervisor.refusals import Draining, UnknownJob
@@ -193,10 +194,19 @@ class Runtime:
         return await self.store.mark(user, mark, ids=tuple(ids), job_id=job_id, upto_seq=upto_seq)
 
     async def wait(self, job_id: str) -> Job:
-        """Wait until a job has ended; its row. Raises ``UnknownJob``."""
+        """Wait until a job has ended; its row. It has patience with a store that is down.
+
+        Raises ``UnknownJob``, and ``Draining`` if this runtime ends before the job: the next one goes on.
+        """
+
+        async def look() -> Job | None:
+            if self._tree.ended:
+                raise Draining(f"this runtime has ended: wait for job {job_id} in the next")
+            return await self.store.job(job_id)
+
         while True:
             with self._tree.waiters.waiting(job_id) as changed:
-                job = await patiently(lambda: self.store.job(job_id))
+                job = await patiently(look)
                 if job is None:
                     raise UnknownJob(f"there is no job {job_id!r}")
                 if job.state.terminal:
@@ -319,7 +329,7 @@ class Runtime:
 
         **Cancellation**: the child is stopped in order first.
         """
-        await self._tree.run_gateway(spec)
+        await run_gateway(self._tree.gateways, spec, lambda: self._tree.stopping)
 
     def report(self, report: Report) -> None:
         """Hand a report to the runtime's one listener."""

@@ -58,7 +58,6 @@ from trouper.supervisor.dynamic import ChildExit, DynamicSupervisor
 from trouper.supervisor.errors import StartFailed
 from trouper.supervisor.expiry import ActorGone, Due, Expiry, ExpiryPorts
 from trouper.supervisor.expiry import conflation_key as expiry_key
-from trouper.supervisor.gateways import run_gateway
 from trouper.supervisor.intensity import Intensity
 from trouper.supervisor.keyed import KeyedSupervisor
 from trouper.supervisor.lease import LeaseKeeper
@@ -197,10 +196,17 @@ class RuntimeTree:
             task_status.started(self._store_error or failure)
         finally:
             self._root_ended.set()
+            self.waiters.wake_all()
+            self.subscribers.close_all()
+
+    @property
+    def ended(self) -> bool:
+        """Nothing of it runs any more."""
+        return self._root_ended.is_set()
 
     async def _stop(self) -> None:
         try:
-            if not self._root_ended.is_set():
+            if not self.ended:
                 await self._drain()
             self.root.stop()
             await self._root_ended.wait()
@@ -294,10 +300,6 @@ class RuntimeTree:
                 ref.tell(Stop(StopCause.RELEASE))
 
         return start
-
-    async def run_gateway(self, spec: ChildSpec) -> None:
-        """See ``run_gateway``."""
-        await run_gateway(self.gateways, spec, lambda: self.stopping)
 
     # --- what happens ---
 

@@ -8,6 +8,7 @@ import trio
 from tests.faults.faulty import OUTAGE_S, Disk
 from tests.faults.scenarios import WORDS, tale
 from tests.faults.stage import Stage, check, submit
+from trouper.actors.reports import ReportKind
 from trouper.simulation import World, simulate
 from trouper.store.protocol import CommitNotice
 from trouper.store.records import JobState
@@ -38,6 +39,9 @@ def test_a_job_that_waits_for_a_store_that_is_down_at_a_stop_neither_crashes_nor
             disk.down_until = trio.current_time() + OUTAGE_S
             await trio.sleep(0.5)
         assert stage.of_ours(stuck=True) == []
+        unrecorded = [report for report in stage.reports if report.kind is ReportKind.UNRECORDED]
+        assert [report.child for report in unrecorded] == [job]
+        assert "was not recorded" in unrecorded[0].reason
         await trio.sleep(OUTAGE_S)
         async with stage.runtime(tale) as runtime:
             await check(runtime, job, state="completed", text="".join(WORDS))

@@ -10,7 +10,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trouper
 from tests.supervisor.support import Open, echo, forever
+from trouper.actors.output_pieces import Transcript
 from trouper.supervisor.child_spec import ChildContext, ChildSpec
+from trouper.supervisor.refusals import Draining
 from trouper.supervisor.runtime_tree import RuntimeTree
 
 
@@ -100,3 +102,33 @@ async def test_an_interrupt_inside_the_stop_gives_up_all_order_and_passes(
             monkeypatch.setattr(RuntimeTree, "_drain", interrupted)
             raise KeyboardInterrupt
     assert cancelled_at == [began]
+
+
+@pytest.mark.clause("S5")
+async def test_whoever_waits_or_reads_when_the_runtime_ends_is_told_so_and_does_not_wait_for_ever(
+    opened: Open,
+) -> None:
+    """Tasks of the application's own, outside of the block: nothing of theirs is cancelled by its end."""
+    held = Transcript()
+    async with trio.open_nursery() as nursery:  # noqa: SIM117  # the one is inside of the other
+        async with opened(forever) as runtime:  # inside of the nursery, which it does not end
+            job = await runtime.submit(forever.call(), user="ada")
+
+            async def wait() -> None:
+                with pytest.raises(Draining, match=f"wait for job {job.id} in the next"):
+                    await runtime.wait(job.id)
+
+            async def read() -> None:
+                async for piece in runtime.read(job.id):
+                    held.add(piece)
+
+            async def read_to_the_end() -> None:
+                with pytest.raises(Draining, match="read on from here in the next"):
+                    await read()
+
+            nursery.start_soon(wait)  # noqa: ASYNC111  # that is what is tested
+            nursery.start_soon(read_to_the_end)  # noqa: ASYNC111
+            await wait_all_tasks_blocked()
+    assert held.text == "begun"
+    with pytest.raises(Draining):
+        await runtime.wait(job.id)
