@@ -141,8 +141,9 @@ class OutputHead:
             self._pages.clear()
 
     def mark_watchers(self) -> None:
-        for watcher in list(self.watchers):
-            watcher.output_changed(self.job_id)
+        if self.watchers:
+            for watcher in list(self.watchers):
+                watcher.output_changed(self.job_id)
 
     # --- reading ---
 
@@ -242,17 +243,16 @@ class Outputs:
 
     def committed(self, notice: CommitNotice) -> None:
         """The step after each commit: move the heads, mark the channels."""
-        touched: dict[str, OutputHead] = {}
+        heads = self._heads
         for job in notice.jobs:
-            if (head := self._heads.get(job.id)) is not None:
+            if (head := heads.get(job.id)) is not None:
                 head.row_changed(job)
-                touched[job.id] = head
+                if job.id not in notice.outputs:
+                    head.mark_watchers()
         for job_id, (attempt, entries) in notice.outputs.items():
-            if (head := self._heads.get(job_id)) is not None:
+            if (head := heads.get(job_id)) is not None:
                 head.grew(attempt, entries)
-                touched[job_id] = head
-        for head in touched.values():
-            head.mark_watchers()
+                head.mark_watchers()
 
     # --- the job actor's side ---
 

@@ -15,7 +15,7 @@ from trouper.store.engine import EngineStore, tell
 from trouper.store.errors import StoreUnavailable
 from trouper.store.memory_tables import MemoryTables
 from trouper.store.options import DEFAULTS, StoreOptions
-from trouper.store.protocol import Appended, CommitNotice, OutputSource
+from trouper.store.protocol import CommitNotice, OutputSource, named_tuple
 from trouper.store.seams import Seams
 from trouper.store.tables import Tables
 from trouper.store.transaction import Transaction
@@ -78,11 +78,12 @@ class MemoryStore(EngineStore):
     def dirty(self, source: OutputSource) -> None:
         if not self._open:
             return
-        self._dirty[source] = None
         if self._committing:  # a source's own take or settled, or a listener: the loop below comes to it
+            self._dirty[source] = None
             return
         self._committing = True
         try:
+            self._commit_output(source)
             while self._dirty:
                 source = next(iter(self._dirty))
                 del self._dirty[source]
@@ -93,28 +94,34 @@ class MemoryStore(EngineStore):
             self._failed.set()
 
     def _commit_output(self, source: OutputSource) -> None:
+        """The hot path, once for each ``write``: no transaction, since an append moves no feed, and a notice
+        of nothing but the log."""
         try:
             request = source.take()
             if request is None:
                 return
-            tx = self._begin()
-            result = append(tx, request)
+            self._moment()
+            outputs: dict[str, tuple[int, int]] = {}
+            result = append(self._tables, request, outputs)
             self._commits += 1
-            if isinstance(result, Appended):
-                self._dirty[source] = None  # it is asked until it has nothing more
             source.settled(result)
-            self._tell(tx.changed.notice())
+            if outputs:
+                self._tell(named_tuple(CommitNotice, (outputs, (), {}, False)))
         except Exception as fault:  # of the source: the others go on, and ``run`` raises it
             self._dirty.pop(source, None)
             self._faults.append(fault)
 
     def _begin(self) -> Transaction:
+        return Transaction(self._tables, self._boot, self._moment(), self._seams.new_id)
+
+    def _moment(self) -> float:
+        """The wall clock now. If it has jumped, what waits has moved along."""
         assert self._watch is not None
         now = self._watch.read()
         if self._watch.jumped_s:
             self._tables.clock_jumped(self._watch.jumped_s, now)
             self._watch.jumped_s = 0.0
-        return Transaction(self._tables, self._boot, now, self._seams.new_id)
+        return now
 
     def _check_open(self) -> None:
         if not self._open:

@@ -263,10 +263,10 @@ class MemoryTables:
 
     # --- logs ---
 
-    def head(self, job_id: str) -> Head | None:
+    def head(self, job_id: str, /) -> Head | None:
         return self._heads.get(job_id)
 
-    def append(self, head: Head, entries: Sequence[Entry], body: bytes, used_ms: int) -> None:
+    def append(self, head: Head, entries: Sequence[Entry], payload: int, used_ms: int, /) -> None:
         self._logs[head.job_id].extend(entries)
         head.entries += len(entries)
         head.used_ms = used_ms

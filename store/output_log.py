@@ -12,12 +12,12 @@ the committed tail in between. ``OutputLog`` is the ``OutputSource`` that the st
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
-from trouper.store.protocol import Append, Appended, AppendFailed, Refused
+from trouper.store.protocol import Append, Appended, AppendFailed, Refused, named_tuple
 from trouper.store.records import Entry, Job, entry_bytes
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 ENTRY_BYTES_MAX = 16 * 1024
 """The payload of one entry, in UTF-8 bytes. A wire message always has room for one."""
+
+_HASH_BYTES = 8 * 1024
+"""How much committed output may wait for being hashed."""
 
 _SURE_TO_FIT = ENTRY_BYTES_MAX // 4  # no code point takes more than four bytes
 
@@ -46,6 +49,17 @@ class OutputHash:
             name, data = entry[0].encode(), entry[1].encode()
             self.payload_bytes += len(name) + len(data)
             self._hash.update(b"\0%b\0%b\0" % (name, data))
+
+    def extend(self, entries: Sequence[Entry]) -> None:
+        """As ``update`` with each of them; of texts alone in one step."""
+        try:
+            text = "".join(entries).encode()  # type: ignore[arg-type]  # an event is no text, and says so
+        except TypeError:
+            for entry in entries:
+                self.update(entry)
+            return
+        self.payload_bytes += len(text)
+        self._hash.update(text)
 
     def hexdigest(self) -> str:
         return self._hash.hexdigest()
@@ -124,43 +138,47 @@ class OutputLog:
         self._tail_bytes_max = tail_bytes_max
         self._pending: list[Entry] = []
         self._in_flight: tuple[Entry, ...] = ()
-        self._sizes: list[int] = []
-        """Of what is in flight, then of what is pending."""
+        self._in_flight_bytes = 0
         self.pending_bytes = 0
+        self.bytes_total = prefix.payload_bytes
+        """The payload of all entries, those that were kept of earlier attempts included."""
         self._tail: list[Entry] = []
-        self._tail_sizes: list[int] = []
         self._tail_start = job.entries
         self._tail_bytes = 0
+        self._unhashed_bytes = 0
+        self._hashed = job.entries
+        """Entries that the hash is over; those of the tail beyond follow several at a time."""
 
     # --- the job's side ---
 
     def append(self, entry: Entry) -> None:
         """Add an entry, which the caller has checked (``split_text``; an event's size)."""
         size = entry_bytes(entry)
+        first = not self._pending
         self._pending.append(entry)
-        self._sizes.append(size)
         self.entries += 1
         self.pending_bytes += size
-        self._hash.update(entry)
-        self._on_dirty(self)
-
-    @property
-    def bytes_total(self) -> int:
-        """The payload of all entries, those that were kept of earlier attempts included."""
-        return self._hash.payload_bytes
+        self.bytes_total += size
+        if first:  # else the store was told, and has not asked since
+            self._on_dirty(self)
 
     def sha256(self) -> str:
         """Hash over all entries so far, those not committed included."""
-        return self._hash.hexdigest()
+        self._hash_committed()
+        whole = self._hash.copy()
+        whole.extend(self._in_flight)
+        whole.extend(self._pending)
+        return whole.hexdigest()
 
     # --- the store's side (OutputSource) ---
 
     def take(self) -> Append | None:
         if self.refusal is not None or self._in_flight or not self._pending:
             return None
-        self._in_flight = tuple(self._pending)
+        taken = self._in_flight = tuple(self._pending)
+        self._in_flight_bytes = self.pending_bytes
         self._pending.clear()
-        return Append(self.job_id, self.fence, self.committed, self._in_flight, self._used_ms())
+        return named_tuple(Append, (self.job_id, self.fence, self.committed, taken, self._used_ms()))
 
     def settled(self, result: Appended | Refused | AppendFailed) -> None:
         taken, self._in_flight = self._in_flight, ()
@@ -176,22 +194,31 @@ class OutputLog:
         self._on_change()
 
     def _keep(self, taken: tuple[Entry, ...]) -> None:
-        sizes = self._sizes[: len(taken)]
-        del self._sizes[: len(taken)]
-        size = sum(sizes)
+        size = self._in_flight_bytes
         self.committed += len(taken)
         self.pending_bytes -= size
         self._tail += taken
-        self._tail_sizes += sizes
         self._tail_bytes += size
+        # The hash costs as much for a word as for a page: it is taken of several commits at once.
+        self._unhashed_bytes += size
+        if self._unhashed_bytes >= _HASH_BYTES:
+            self._hash_committed()
         # Trim at twice the bound, down to the bound: one list move for many commits.
-        if self._tail_bytes <= 2 * self._tail_bytes_max:
-            return
+        if self._tail_bytes > 2 * self._tail_bytes_max:
+            self._trim()
+
+    def _hash_committed(self) -> None:
+        if self._hashed < self.committed:
+            self._hash.extend(self._tail[self._hashed - self._tail_start :])
+            self._hashed, self._unhashed_bytes = self.committed, 0
+
+    def _trim(self) -> None:
+        self._hash_committed()
         drop = 0
         while self._tail_bytes > self._tail_bytes_max:
-            self._tail_bytes -= self._tail_sizes[drop]
+            self._tail_bytes -= entry_bytes(self._tail[drop])
             drop += 1
-        del self._tail[:drop], self._tail_sizes[:drop]
+        del self._tail[:drop]
         self._tail_start += drop
 
     # --- the readers' side ---

@@ -20,7 +20,7 @@ of them; a *cursor* counts them.
 def entry_bytes(entry: Entry) -> int:
     """The payload of an entry in UTF-8 bytes, before any escaping."""
     if isinstance(entry, str):
-        return len(entry.encode())
+        return len(entry) if entry.isascii() else len(entry.encode())
     return len(entry[0].encode()) + len(entry[1].encode())
 
 

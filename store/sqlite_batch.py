@@ -123,19 +123,18 @@ class SqliteEngine:
 
     def _append(self, batch: Batch) -> bool:
         """Judge and gather the appends; whether any was accepted. Their statements are ``flush``'s."""
-        tx = self._begin(batch)
+        outputs, settled = batch.changed.outputs, batch.settled
         for _, request in batch.appends:
-            self.counters["appends"] += 1
             try:
-                result = append(tx, request)
+                result = append(self._tables, request, outputs)
             except Exception as error:
                 if self._failed_as_a_whole(error):
                     raise
                 # To offer it again would meet the same (its log is damaged): this attempt is over.
                 result = Refused(RefusalReason.POISONED, detail=f"{type(error).__name__}: {error}")
-            batch.settled.append(result)
-        batch.changed.merge(tx.changed)
-        return bool(tx.changed.outputs)
+            settled.append(result)
+        self.counters["appends"] += len(batch.appends)
+        return bool(outputs)
 
     def _operate(self, operation: Operation, batch: Batch) -> None:
         self.counters["operations"] += 1

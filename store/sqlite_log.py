@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from operator import attrgetter
-from typing import Any
+from functools import partial
 
 import attrs
 import orjson
@@ -35,31 +34,28 @@ class LogHead(Head):
     folded: int
     tail: list[Entry] = attrs.field(factory=list)
     tail_bytes: int = 0
-    """The size of the tail's encoding."""
+    """About the size of the tail's encoding: its payload, quotes and commas."""
     first_seq: int = 0
     """The journal row that holds the first entry of the tail."""
-    items: list[bytes] = attrs.field(factory=list)
-    """What is new in this commit, for its journal row."""
 
 
-_mutable = attrgetter("entries", "used_ms", "folded", "tail", "tail_bytes", "first_seq", "items")
+_AROUND_ENTRY = 3  # quotes and a comma
 
-_Before = tuple[LogHead, tuple[Any, ...], int, int]
-"""What a head was: its ``_mutable`` values, and the lengths of its tail and its items."""
+_Item = tuple[int, int, int, int, Sequence[Entry]]
+"""What a journal row holds of one append: jobs.ord, attempt, start, used_ms, entries."""
+
+_Growth = tuple[LogHead, _Item, int, int]
+"""An append of this commit: what goes into the journal, and with the size that it added and the running time
+before it all that is needed to take it back."""
 
 
-def _restore(before: _Before) -> None:
-    head, values, tail, items = before
-    (
-        head.entries,
-        head.used_ms,
-        head.folded,
-        head.tail,
-        head.tail_bytes,
-        head.first_seq,
-        head.items,
-    ) = values
-    del head.tail[tail:], head.items[items:]
+def _shrink(head: LogHead, item: _Item, size: int, used_ms: int) -> None:
+    """Take an append back."""
+    start, entries = item[2], item[4]
+    del head.tail[len(head.tail) - len(entries) :]
+    head.tail_bytes -= size
+    head.entries = start
+    head.used_ms = used_ms
 
 
 class SqliteLog:
@@ -71,11 +67,11 @@ class SqliteLog:
         self._heads: dict[str, LogHead] = {}
         self._unfolded: dict[str, LogHead] = {}
         """Heads with a tail, in the order of ``first_seq``."""
-        self._touched: dict[str, LogHead] = {}
         self._seq = 0
         self._oldest = 1
-        self._undo: list[Callable[[], None] | _Before] = []
+        self._undo: list[Callable[[], None] | _Growth] = []
         self.blocks_written = 0
+        self.head = self._heads.get
 
     # --- following the transaction ---
 
@@ -88,7 +84,7 @@ class SqliteLog:
         while len(self._undo) > mark:
             step = self._undo.pop()
             if isinstance(step, tuple):
-                _restore(step)
+                _shrink(*step)
             else:
                 step()
         # Put in order again, once, whatever was undone.
@@ -99,19 +95,12 @@ class SqliteLog:
     def committed(self) -> None:
         """The transaction is durable: there is no way back."""
         self._undo.clear()
-        self._touched.clear()
-
-    def _remember(self, head: LogHead) -> None:
-        self._undo.append((head, _mutable(head), len(head.tail), len(head.items)))
 
     # --- heads ---
 
-    def head(self, job_id: str) -> LogHead | None:
-        return self._heads.get(job_id)
-
     def set_used_ms(self, head: LogHead, used_ms: int) -> None:
         if head.used_ms != used_ms:
-            self._remember(head)
+            self._undo.append(partial(setattr, head, "used_ms", head.used_ms))
             head.used_ms = used_ms
 
     def begin(self, ord: int, job: Job) -> None:
@@ -141,42 +130,37 @@ class SqliteLog:
         self._heads.pop(head.job_id, None)
         self._unfolded.pop(head.job_id, None)
 
-    def append(self, head: LogHead, entries: Sequence[Entry], body: bytes, used_ms: int) -> None:
+    def append(self, head: LogHead, entries: Sequence[Entry], payload: int, used_ms: int, /) -> None:
         """Add entries to a tail, and to the journal row of this commit."""
-        self._remember(head)
-        place = orjson.dumps((head.ord, head.attempt, head.entries, used_ms))
-        head.items.append(b"%b,%b]" % (place[:-1], body))
-        if not head.tail:
+        start, tail = head.entries, head.tail
+        size = payload + _AROUND_ENTRY * len(entries)
+        self._undo.append((head, (head.ord, head.attempt, start, used_ms, entries), size, head.used_ms))
+        if not tail:
             head.first_seq = self._seq + 1
             self._unfolded[head.job_id] = head
-        head.tail.extend(entries)
-        head.tail_bytes += len(body)
-        head.entries += len(entries)
+        tail.extend(entries)
+        head.tail_bytes += size
+        head.entries = start + len(entries)
         head.used_ms = used_ms
-        self._touched[head.job_id] = head
 
     # --- the end of a commit ---
 
     def flush(self) -> None:
         """Write this commit's journal row, and fold what has become enough or old."""
-        touched = list(self._touched.values())
-        for head in touched:
+        grown = [step for step in self._undo if isinstance(step, tuple)]
+        for head, *_ in grown:
             if head.tail_bytes >= self._options.block_bytes:
                 self._fold(head)
-        items = [item for head in touched for item in head.items]
+        # All in one call: for each job by itself the encoding costs more than the entries.
+        items = [item for head, item, _, _ in grown if head.folded <= item[2]]
         seq = self._seq
         if items:
             seq += 1
-            self._db.execute(
-                "INSERT INTO journal (seq, body) VALUES (?, ?)", (seq, b"[%b]" % b",".join(items))
-            )
-        for head in touched:
-            head.items = []  # a failed commit puts them back: each was remembered when it was touched
+            self._db.execute("INSERT INTO journal (seq, body) VALUES (?, ?)", (seq, orjson.dumps(items)))
         oldest = self._trim(seq)
         if (seq, oldest) != (self._seq, self._oldest):
-            before = self._seq, self._oldest
+            self._undo.append(partial(self._go_back, self._seq, self._oldest))
             self._seq, self._oldest = seq, oldest
-            self._undo.append(lambda: self._go_back(*before))
 
     def _go_back(self, seq: int, oldest: int) -> None:
         self._seq, self._oldest = seq, oldest
@@ -201,7 +185,7 @@ class SqliteLog:
     def _fold(self, head: LogHead) -> None:
         if not head.tail:
             return
-        self._remember(head)
+        self._undo.append(partial(self._unfold, head, head.folded, head.tail, head.tail_bytes))
         body = encode_entries(head.tail)
         if not self._grow_last_block(head, body):
             self._db.execute(
@@ -213,9 +197,12 @@ class SqliteLog:
             "UPDATE jobs SET entries = ?, used_ms = ? WHERE ord = ?", (head.entries, head.used_ms, head.ord)
         )
         head.folded = head.entries
-        head.tail, head.items = [], []
+        head.tail = []
         head.tail_bytes = 0
         self._unfolded.pop(head.job_id, None)
+
+    def _unfold(self, head: LogHead, folded: int, tail: list[Entry], tail_bytes: int) -> None:
+        head.folded, head.tail, head.tail_bytes = folded, tail, tail_bytes
 
     def _grow_last_block(self, head: LogHead, body: bytes) -> bool:
         """Put ``body`` to the end of the last block if both are small: a slow job would leave a

@@ -15,7 +15,7 @@ from trouper.store.records import Counts, Entry, Job, JobState, Notification
 from trouper.store.rules import UNDECODABLE
 from trouper.store.schema import ACTIVE
 from trouper.store.sqlite_beside import SqliteBeside
-from trouper.store.sqlite_log import LogHead, SqliteLog
+from trouper.store.sqlite_log import SqliteLog
 from trouper.store.sqlite_open import is_outage
 from trouper.store.sqlite_queue import (
     CLOCK_JUMPED,
@@ -41,7 +41,7 @@ from trouper.store.sqlite_rows import (
     read_job,
     read_notification,
 )
-from trouper.store.tables import Candidate, Head, ThreadRow, Turn
+from trouper.store.tables import Candidate, ThreadRow, Turn
 
 Row = TypeVar("Row")
 T = TypeVar("T")
@@ -75,6 +75,8 @@ class SqliteTables(SqliteBeside):
     def __init__(self, connection: sqlite3.Connection, log: SqliteLog) -> None:
         super().__init__(connection)
         self._log = log
+        self.head = log.head
+        self.append = log.append
 
     # --- feeds ---
 
@@ -290,13 +292,6 @@ class SqliteTables(SqliteBeside):
     def _ord(self, job_id: str) -> int | None:
         row = self._db.execute("SELECT ord FROM jobs WHERE id = ?", (job_id,)).fetchone()
         return row[0] if row else None
-
-    def head(self, job_id: str) -> Head | None:
-        return self._log.head(job_id)
-
-    def append(self, head: Head, entries: Sequence[Entry], body: bytes, used_ms: int) -> None:
-        assert isinstance(head, LogHead)
-        self._log.append(head, entries, body, used_ms)
 
     def begin_log(self, job: Job) -> None:
         ord = self._ord(job.id)

@@ -22,7 +22,7 @@ import trio
 from trouper.store.engine import tell
 from trouper.store.errors import StoreUnavailable
 from trouper.store.options import StoreOptions
-from trouper.store.protocol import Append, Appended, AppendFailed, CommitNotice, OutputSource, Refused
+from trouper.store.protocol import Append, AppendFailed, CommitNotice, OutputSource
 from trouper.store.seams import BlockingThread, Seams
 from trouper.store.sqlite_batch import Batch, Operation, SqliteEngine, unavailable
 from trouper.store.wall_watch import WallWatch
@@ -183,21 +183,18 @@ class GroupCommit:
         if batch.committed:
             self._watch.jumped_s -= batch.jumped_s
         for (source, _), result in zip(batch.appends, batch.settled, strict=True):
-            self._settle(source, result)
+            # Who failed at the very end is not asked again.
+            if isinstance(result, AppendFailed) and not self._closed:
+                self._dirty[source] = None
+            try:
+                source.settled(result)
+            except Exception as fault:
+                self._faults.append(fault)
         # Of what was committed all the same, too: nobody else would ever tell them.
         if batch.failure is None or batch.committed:
             tell(self._listeners, batch.changed.notice(), self._faults)
         for operation in (*batch.operations, *batch.reads):
             self._wake_waiter(operation, operation.result)
-
-    def _settle(self, source: OutputSource, result: Appended | Refused | AppendFailed) -> None:
-        # It is asked until it has nothing more; who failed at the very end is not asked again.
-        if isinstance(result, Appended) or (isinstance(result, AppendFailed) and not self._closed):
-            self._dirty[source] = None
-        try:
-            source.settled(result)
-        except Exception as fault:
-            self._faults.append(fault)
 
     def _back_off(self, batch: Batch) -> None:
         if batch.failure is None:

@@ -8,7 +8,7 @@ append by without reading a row. A head exists for exactly the jobs that run und
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import attrs
 import orjson
@@ -191,9 +191,10 @@ class Tables(Protocol):
     def remove_tombstone(self, user: str, key: str) -> None: ...
 
     # logs
-    def head(self, job_id: str) -> Head | None: ...
-    def append(self, head: Head, entries: Sequence[Entry], body: bytes, used_ms: int) -> None:
-        """Put ``entries`` (``body`` is their encoding) at the end of a running job's log."""
+    def head(self, job_id: str, /) -> Head | None: ...
+    def append(self, head: Any, entries: Sequence[Entry], payload: int, used_ms: int, /) -> None:
+        """Put ``entries`` (of ``payload`` bytes) at the end of a running job's log; ``head`` is one of these
+        tables' own."""
         ...
 
     def begin_log(self, job: Job) -> None:
@@ -235,26 +236,34 @@ class Tables(Protocol):
     def count_state(self, state: JobState) -> int: ...
 
 
-def encode_entries(entries: Sequence[Entry]) -> bytes:
-    """The stored form of entries: a JSON array of strings and [name, JSON text] pairs.
+def payload_of(entries: Sequence[Entry]) -> int:
+    """The payload of entries, in bytes of UTF-8 (the hot path: texts are looked at all at once).
 
     Raises ``TypeError`` naming the place of an entry that is none, or that holds a lone surrogate.
     """
-    for place, entry in enumerate(entries):
-        if type(entry) is str:
-            continue
-        parts: object = entry  # what a job was typed to give is not what it gives
-        if type(parts) is not tuple or len(parts) != 2 or not all(type(part) is str for part in parts):
-            raise TypeError(f"entry {place} is neither a text nor a (name, JSON text) pair")
     try:
-        return orjson.dumps(entries)
-    except TypeError:
-        for place, entry in enumerate(entries):
-            try:
-                "".join(entry).encode()
-            except UnicodeEncodeError as cause:
-                raise TypeError(f"entry {place} holds a lone surrogate") from cause
-        raise
+        text = "".join(entries)  # type: ignore[arg-type]  # an event is no text, and says so
+        return len(text) if text.isascii() else len(text.encode())
+    except (TypeError, UnicodeEncodeError):
+        return sum(_payload(place, entry) for place, entry in enumerate(entries))
+
+
+def _payload(place: int, entry: object) -> int:
+    """Of one, which may be anything: what a job was typed to give is not what it gives."""
+    parts: Any = (entry,) if isinstance(entry, str) else entry
+    legal = isinstance(entry, str) or (type(parts) is tuple and len(parts) == 2)
+    if not legal or not all(isinstance(part, str) for part in parts):
+        raise TypeError(f"entry {place} is neither a text nor a (name, JSON text) pair")
+    try:
+        return sum(len(part.encode()) for part in parts)
+    except UnicodeEncodeError as cause:
+        raise TypeError(f"entry {place} holds a lone surrogate") from cause
+
+
+def encode_entries(entries: Sequence[Entry]) -> bytes:
+    """The stored form of entries, which ``payload_of`` has checked: a JSON array of strings and
+    [name, JSON text] pairs."""
+    return orjson.dumps(entries)
 
 
 def decode_entries(body: bytes) -> list[Entry]:

@@ -30,9 +30,10 @@ from trouper.store.protocol import (
     Refused,
     Saved,
     Savepoint,
+    named_tuple,
 )
 from trouper.store.records import Counts, Job, JobState, Notification
-from trouper.store.tables import FIRST_TURN, Candidate, Head, Tables, encode_entries
+from trouper.store.tables import FIRST_TURN, Candidate, Head, Tables, payload_of
 from trouper.store.transaction import Transaction, check_text
 
 # --- claim -----------------------------------------------------------------------------------------
@@ -148,30 +149,31 @@ def _end_unrun(tx: Transaction, job: Job, verdict: rules.EndUnrun) -> Job:
 # --- running ------------------------------------------------------------------------------------
 
 
-def append(tx: Transaction, request: Append) -> Appended | Refused:
-    """Put entries at the end of the log, judged by its head alone: this is the hot path.
+def append(tables: Tables, request: Append, outputs: dict[str, tuple[int, int]]) -> Appended | Refused:
+    """Put entries at the end of the log, judged by its head alone: this is the hot path, without a
+    ``Transaction``. A log that grew is put to ``outputs``, as ``CommitNotice`` has them.
 
     A repetition after an unknown outcome starts before the end of the log: what is there already is
     compared and passed over.
     """
-    head = tx.tables.head(request.job_id)
-    if head is None or head.fence != request.fence:
+    job_id, fence, start, entries, used_ms = request
+    head = tables.head(job_id)
+    if head is None or head.fence != fence:
         return Refused(RefusalReason.FENCED, detail="this attempt is over")
     try:
-        body = encode_entries(request.entries)
+        payload = payload_of(entries)
     except TypeError as error:
         return Refused(RefusalReason.POISONED, head.entries, str(error))
-    entries = request.entries
-    if request.start != head.entries:
-        known = head.entries - request.start
-        if not _repeats(tx.tables, head, request, known):
+    if start != head.entries:
+        known = head.entries - start
+        if not _repeats(tables, head, request, known):
             return Refused(RefusalReason.GAP, head.entries, f"the log ends at {head.entries}")
         entries = entries[known:]
-        body = encode_entries(entries)
+        payload = payload_of(entries)
     if entries:
-        tx.tables.append(head, entries, body, max(head.used_ms, request.used_ms))
-        tx.changed.outputs[head.job_id] = (head.attempt, head.entries)
-    return Appended(head.entries)
+        tables.append(head, entries, payload, used_ms if used_ms > head.used_ms else head.used_ms)
+        outputs[job_id] = (head.attempt, head.entries)
+    return named_tuple(Appended, (head.entries,))
 
 
 def _repeats(tables: Tables, head: Head, request: Append, known: int) -> bool:

@@ -306,6 +306,8 @@ class RuntimeTree:
     def _committed(self, notice: CommitNotice) -> None:
         """The step after each commit."""
         self.outputs.committed(notice)
+        if not notice.feeds:  # output alone: no row has changed
+            return
         self.board.committed(notice)
         for user, seq in notice.feeds.items():
             self.notifiers.tell_if_active(user, FeedMoved(seq))

@@ -146,6 +146,10 @@ class SharedMemoryStore(MemoryStore):
     def _begin_boot(self) -> None:
         self._boot = self.shared.new_boot()
 
+    def _commit_output(self, source: OutputSource) -> None:
+        self.shared.tables.bury_the_dead()
+        super()._commit_output(source)
+
     def _begin(self) -> Transaction:
         self.shared.tables.bury_the_dead()
         boot = self._boot if self.shared.live(self._boot) else NO_BOOT

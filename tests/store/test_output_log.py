@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trouper.store.output_log import ENTRY_BYTES_MAX, OutputHash, OutputLog, split_text
 from trouper.store.protocol import Append, Appended, AppendFailed, RefusalReason, Refused
-from trouper.store.records import Job, entry_bytes
+from trouper.store.records import Entry, Job, entry_bytes
 
 
 def make_log(tail_bytes_max: int = 1000) -> tuple[OutputLog, list[str]]:
@@ -96,3 +96,31 @@ def test_the_hash_is_over_texts_and_events_as_the_protocol_says() -> None:
         hasher.update(entry)
     expected = hashlib.sha256("h\u00e9llo".encode() + b'\0source\0{"a":1}\0')
     assert hasher.hexdigest() == expected.hexdigest()
+
+
+@pytest.mark.clause("O6")
+@pytest.mark.parametrize("tail_bytes_max", [10, 100_000])
+def test_the_hash_is_over_all_entries_wherever_they_are_on_their_way(tail_bytes_max: int) -> None:
+    log, _ = make_log(tail_bytes_max)
+    expected = OutputHash()
+    entries: list[Entry] = ["é" * 700, ("source", '{"a":1}'), "plain", "x" * 3000]
+    for number in range(40):
+        entry = entries[number % 4]
+        expected.update(entry)
+        log.append(entry)
+        if number % 3 == 0:
+            log.take()
+        if number % 3 == 2:
+            log.settled(AppendFailed("disk full") if number % 2 else Appended(0))
+        assert log.sha256() == expected.hexdigest()
+        assert log.bytes_total == expected.payload_bytes
+
+
+def test_the_store_is_told_once_of_what_it_has_not_asked_for_yet() -> None:
+    log, told = make_log()
+    log.append("a")
+    log.append("b")
+    assert told == ["dirty"]
+    log.take()
+    log.append("c")  # not in what is under way: it must be asked for by itself
+    assert told == ["dirty", "dirty"]
