@@ -16,7 +16,7 @@ import trio
 from trouper.store.errors import StoreUnavailable
 from trouper.supervisor.refusals import Refusal
 from trouper.transport import messages
-from trouper.transport.alarms import Alarms
+from trouper.transport.alarms import Alarm, Alarms, Callback
 from trouper.transport.auth import Authenticate, hello_of, user_of
 from trouper.transport.codes import SUBPROTOCOL, CloseCode, close_reason
 from trouper.transport.commands import carry_out
@@ -90,6 +90,7 @@ class WebSocketConnection:
         self._life = trio.CancelScope()
         self._closing: Close | None = None
         self._ended = False
+        self._alarms: tuple[Alarm, ...] = ()
         self._heard_at = 0.0
         self._hello: messages.Hello | None = None
         self._hello_came = trio.Event()
@@ -150,7 +151,7 @@ class WebSocketConnection:
                 )
                 self._websocket = await upgrade.accept(subprotocol=SUBPROTOCOL)
                 nursery.start_soon(self._read, nursery, self._websocket)
-                self._ports.alarms.at(self._heard_at + options.silence_s, self._judge_silence)
+                self._ring(self._heard_at + options.silence_s, self._judge_silence)
                 await self._hello_came.wait()
             if scope.cancelled_caught:
                 self.close(CloseCode.NOT_AUTHENTICATED, f"no hello within {options.hello_s:g} s")
@@ -209,8 +210,8 @@ class WebSocketConnection:
                 self._perform(self._session.opened(channel, welcome), nursery)
                 self._opened.set()
                 now = trio.current_time()
-                self._ports.alarms.at(now + options.max_tick_s, self._welcome_alone)
-                self._ports.alarms.at(now + options.beat_s, self._beat)
+                self._ring(now + options.max_tick_s, self._welcome_alone)
+                self._ring(now + options.beat_s, self._beat)
                 await trio.sleep_forever()
             finally:
                 self._session.end()  # before the channel is closed under it
@@ -231,6 +232,8 @@ class WebSocketConnection:
         self._session.end()
         self._commands.clear()
         self._ports.ticker.forget(self)
+        for alarm in self._alarms:
+            self._ports.alarms.cancel(alarm)
 
     # --- reading ---
 
@@ -318,6 +321,9 @@ class WebSocketConnection:
             return False
 
     # --- what the clock and the stream say ---
+
+    def _ring(self, when: float, callback: Callback) -> None:
+        self._alarms += (self._ports.alarms.at(when, callback),)
 
     def _heard(self) -> None:
         self._heard_at = trio.current_time()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -240,6 +242,22 @@ async def test_a_client_that_closes_is_answered_and_its_session_ends(autojump_cl
         await wait_all_tasks_blocked()
         assert house.runtime.open_now == 0
         assert house.crashes == []
+
+
+@pytest.mark.clause("E2")
+async def test_connections_that_come_and_go_within_a_silence_are_not_held_for_it(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_house() as house:
+        for _ in range(200):
+            async with house.connect(memory_stream_pair()) as peer:
+                await peer.welcome()
+        assert trio.current_time() < GatewayOptions().beat_s, "nobody's time has come"
+        assert len(house.ports.alarms) < 150, "of six hundred"
+        gone = weakref.ref(house.connections[0])
+        house.connections.clear()
+        gc.collect()
+        assert gone() is None
 
 
 async def test_a_connection_that_is_cut_ends_its_session(autojump_clock: MockClock) -> None:
