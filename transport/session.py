@@ -41,6 +41,8 @@ class Channel(Protocol):
     def pending(self) -> bool: ...
     @property
     def feed_pending(self) -> bool: ...
+    @property
+    def awaits_page(self) -> bool: ...
 
 
 # --- what the shell is asked to do ----------------------------------------------------------------
@@ -221,13 +223,16 @@ class Session:
     def coalesce_s(self) -> float | None:
         """For how long what is due may wait for more, in seconds; None: the gateway's tick.
 
-        What the client asked for is for its output as it grows. A beat, a reply, the feed and the answer
-        to an attach wait for no more than the tick.
+        What the client asked for is for its output as it grows. A beat, a reply and the feed wait for no more
+        than the tick; what it waits for itself goes at once: the answer to an attach, output that waited for
+        an ack or for the store.
         """
-        if self._held_up and not self._beat_due and not self._replies:
+        channel = self._channel
+        if self._beat_due or self._replies:
+            return None
+        if self._held_up or self._attach_unanswered or (channel is not None and channel.awaits_page):
             return 0.0
-        feed_due = self._channel is not None and self._channel.feed_pending
-        if self._beat_due or self._replies or self._attach_unanswered or feed_due:
+        if channel is not None and channel.feed_pending:
             return None
         asked = None if self._coalesce_ms is None else self._coalesce_ms / 1000
         if self._visible:

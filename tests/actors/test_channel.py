@@ -378,8 +378,10 @@ def test_a_page_whose_reader_left_is_asked_for_again_by_the_next_one() -> None:
     channel.attach("j", 1, 0)
     stays.close()
     channel.take(100)
+    assert channel.awaits_page  # so that a session is sent it at once, when it comes
     assert world.wanted.pop() == ("ada", "j", 0)  # and nobody ever answers
     channel.close()
     late = world.channel()
     late.attach("j", 1, 0)
     assert [item.parts for item in outputs_of(world.take(late))] == [["a"]]
+    assert not late.awaits_page

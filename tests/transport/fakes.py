@@ -39,6 +39,7 @@ class FakeChannel:
         self.calls: list[tuple[Any, ...]] = []
         self.due: list[ChannelItem] = []
         self.taken: list[int] = []
+        self.awaits_page = False
         self._attachments = attachments
         self._attached: set[str] = set()
         self._sent = 0

@@ -27,16 +27,16 @@ def test_a_session_waits_as_long_as_its_client_asks_and_longer_while_nobody_sees
         talk.say(said)
         assert talk.session.coalesce_s == waits, said
     talk.session.beat()
-    assert talk.session.coalesce_s is None  # and so do the feed and the answer to an attach
+    assert talk.session.coalesce_s is None  # and so does the feed
     talk.hear()
     talk.channel.give(snapshot(2))
     assert talk.session.coalesce_s is None
     talk.hear()
     assert talk.session.coalesce_s == 0.5
     talk.say({"t": "attach", "job": "j1", "attempt": 0, "n": 0})
-    assert talk.session.coalesce_s is None
+    assert talk.session.coalesce_s == 0.0  # the answer to an attach waits for nothing
     talk.hear()
-    assert talk.session.coalesce_s is None  # nothing has come yet
+    assert talk.session.coalesce_s == 0.0  # nothing has come yet
     talk.channel.give(output("x"))
     talk.hear()
     assert talk.session.coalesce_s == 0.5
@@ -103,4 +103,16 @@ def test_an_ack_of_a_session_that_holds_everything_hastens_nothing() -> None:
     talk = opened()
     talk.say({"t": "ack", "sent": 0})
     talk.channel.give(output("new"))
+    assert talk.session.coalesce_s is None
+
+
+@pytest.mark.clause("O5")
+def test_output_that_waited_for_the_store_goes_at_once_and_a_reply_in_its_tick() -> None:
+    talk = opened()
+    talk.channel.awaits_page = True
+    assert talk.session.coalesce_s == 0.0
+    talk.session.beat()
+    assert talk.session.coalesce_s is None
+    talk.hear()
+    talk.channel.awaits_page = False
     assert talk.session.coalesce_s is None
