@@ -127,6 +127,10 @@ class Completions(Actor[HooksDue]):
                 # The runtime stops. If the store does not hear of it, the next start takes it for a try.
                 with trio.move_on_after(_GIVE_BACK_S, shield=True):
                     await patiently(lambda: self._ports.store.settle_completion(settle))
+                    settled = True
+            if not settled:
+                what = f"the end of a run of the hook of {job.name!r} was not recorded, or that is not known"
+                self._report(ReportKind.UNRECORDED, row, f"{what}: the next start counts it as a try", "")
             self._running.discard(row.job)
             self._ports.counters["running"] = len(self._running)
         self.context.ref.tell(HooksDue())

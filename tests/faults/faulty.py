@@ -41,6 +41,8 @@ class Disk:
     wrong: Wrong | None = None
     at: int = 0
     """The number of the call, from 1."""
+    always: Wrong | None = None
+    """What goes wrong with every call, while it is set."""
     calls: int = 0
     boots: int = 0
     down_until: float = -1.0
@@ -55,13 +57,15 @@ class Disk:
         self.calls += 1
         if trio.current_time() < self.down_until:
             raise StoreUnavailable("the disk is full")
-        if self.calls != self.at:
-            return await do()
-        match self.wrong:
+        wrong = self.wrong if self.calls == self.at else self.always
+        match wrong:
+            case None:
+                return await do()
             case Wrong.AFTER:
                 await do()
                 raise StoreUnavailable("the outcome is unknown")
             case Wrong.SLOW:
+                await trio.lowlevel.checkpoint()  # not handed over yet
                 with trio.CancelScope(shield=True):  # what was handed over is waited for
                     await trio.sleep(SLOW_S)
                 return await do()

@@ -1,0 +1,288 @@
+"""The store goes wrong at each point of a stop, in each way, on each engine: what is promised is kept.
+
+What could be recorded was; of what could not the runtime says so as it ends, and the next start counts it as
+the death of a process. No job is lost or ended twice, nobody was told more than is remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+
+import trouper
+from tests.faults.faulty import SLOW_S
+from tests.faults.outages import Kind, MemoryOutage, Outage, SqliteOutage
+from tests.faults.scenarios import RETRY
+from tests.faults.stage import CLOSE_S, Stage, check, insist, submit
+from trouper.actors.output_pieces import Transcript
+from trouper.actors.reports import ReportKind
+from trouper.simulation import World, simulate
+from trouper.store.errors import StoreUnavailable
+from trouper.supervisor.refusals import Draining
+
+TEXT = "once upon a time"
+SLOW_CLOSE_S = CLOSE_S + 3 * SLOW_S
+"""A disk that hangs is waited for: what was handed over, the last commit, and the closing of the file."""
+
+
+@attrs.define
+class Scene:
+    """What the job of a run does at the stop, and what it has done."""
+
+    at_first: Callable[[trouper.JobContext], Awaitable[None]]
+    going: trio.Event = attrs.field(factory=trio.Event)
+    runs: int = 0
+
+    hooks: list[str] = attrs.field(factory=list)
+    hooked_again: trio.Event = attrs.field(factory=trio.Event)
+    has_hook: bool = False
+
+    def job(self) -> trouper.JobSpec[..., str]:
+        @trouper.job(retry=RETRY)
+        async def tale(ctx: trouper.JobContext) -> str:
+            self.runs += 1
+            if ctx.saved is None:
+                await ctx.write("once upon ")
+                await ctx.savepoint("half")
+            if self.runs == 1:
+                await self.at_first(ctx)
+            await ctx.write("a time")
+            return "told"
+
+        async def hook(job: trouper.Job) -> None:
+            self.hooks.append(job.id)
+            if len(self.hooks) == 1:
+                self.going.set()
+                await trio.sleep_forever()
+            self.hooked_again.set()
+
+        if self.has_hook:
+            tale.on_ended(hook)
+        return tale
+
+
+@attrs.define
+class Play:
+    """One run: a scene, its store, and when that goes wrong."""
+
+    stage: Stage
+    outage: Outage
+    kind: Kind
+    scene: Scene
+    job: str = ""
+    before: str = ""
+    """What somebody held who read along when the runtime ended."""
+
+    async def first_life(self, meanwhile: Callable[[trouper.Runtime], Awaitable[None]]) -> None:
+        """Begin the job, see it run, let ``meanwhile`` happen, and stop."""
+        held = Transcript()
+        async with trio.open_nursery() as nursery, self.stage.runtime(self.scene.job()) as runtime:
+            spec = runtime._tree.specs["tale"]
+            self.job = await submit(runtime, spec.call(), "a")
+
+            async def read_along() -> None:
+                try:
+                    async for piece in runtime.read(self.job):
+                        held.add(piece)
+                except (Draining, StoreUnavailable):
+                    pass
+
+            nursery.start_soon(read_along)
+            await self.scene.going.wait()
+            await trio.sleep(0.2)
+            await meanwhile(runtime)
+        self.before = held.text
+
+    def left(self) -> str:
+        """How the row was left; of one that still runs, and of no other, it was said that it is not recorded
+        (of an answer that did not come nobody knows)."""
+        state, _ = self.outage.row(self.job)
+        told = {str(report.child) for report in self.stage.reports if report.kind is ReportKind.UNRECORDED}
+        assert state != "running" or self.job in told, "its end was not recorded, and nobody was told"
+        if self.kind is not Kind.UNKNOWN:
+            assert [self.outage.row(job)[0] for job in told] == ["running"] * len(told)
+        return state
+
+    async def second_life(self, state: str) -> trouper.Job:
+        self.outage.end()
+        async with self.stage.runtime(self.scene.job()) as runtime:
+            told = ("ended",) if state != "cancelled" else ()
+            text = TEXT if state == "completed" else "once upon "
+            return await check(runtime, self.job, state=state, text=text, told=told)
+
+
+Point = Callable[[Play], Awaitable[None]]
+
+
+async def running(play: Play) -> None:
+    """It runs when the runtime is stopped, and is to be released."""
+
+    async def meanwhile(_: trouper.Runtime) -> None:
+        play.outage.begin(play.kind)
+
+    await play.first_life(meanwhile)
+    left = play.left()
+    assert left in {Kind.DOWN: ("running",), Kind.CRASHED: ("running", "queued")}.get(
+        play.kind, ("queued", "running")
+    )
+    ended = await play.second_life("completed")
+    assert ended.attempts_used == (left == "running"), "only what nobody recorded counts as a death"
+    assert TEXT.startswith(play.before)
+
+
+async def cancelled(play: Play) -> None:
+    """Somebody was told that it will be cancelled; then the store goes wrong, and the runtime stops."""
+
+    async def meanwhile(runtime: trouper.Runtime) -> None:
+        assert (await runtime.cancel(play.job)).answer == "accepted"
+        play.outage.begin(play.kind)
+
+    await play.first_life(meanwhile)
+    play.left()
+    await play.second_life("cancelled")
+    assert play.scene.runs == 1, "what was accepted is never run again"
+
+
+async def cancelling(play: Play) -> None:
+    """The cancel itself meets the outage: who is told that it is accepted can rely on that."""
+    answers: list[str] = []
+
+    async def meanwhile(runtime: trouper.Runtime) -> None:
+        play.outage.begin(play.kind)
+        try:
+            answers.append((await runtime.cancel(play.job)).answer)
+        except StoreUnavailable:
+            answers.append("unavailable")
+
+    await play.first_life(meanwhile)
+    play.left()
+    play.outage.end()
+    async with play.stage.runtime(play.scene.job()) as runtime:
+        ended = await insist(lambda: runtime.wait(play.job))
+    if play.kind is Kind.DOWN:
+        assert answers == ["unavailable"]
+        assert ended.state.value == "completed"
+    elif answers == ["accepted"]:
+        assert ended.state.value == "cancelled"
+    assert ended.state.value in ("cancelled", "completed")
+
+
+async def finishing(play: Play) -> None:
+    """The function has returned, and that is not recorded when the runtime stops."""
+    returned = trio.Event()
+
+    async def wait(_: trouper.JobContext) -> None:
+        play.scene.going.set()
+        await returned.wait()
+
+    play.scene.at_first = wait
+
+    async def meanwhile(_: trouper.Runtime) -> None:
+        play.outage.begin(play.kind)
+        returned.set()
+        await trio.sleep(0.5)
+
+    await play.first_life(meanwhile)
+    left = play.left()
+    if play.kind is Kind.DOWN:
+        assert left == "running"
+    ended = await play.second_life("completed")
+    assert ended.result == '"told"'
+    if play.kind is Kind.DOWN:
+        assert (play.scene.runs, ended.attempts_used) == (2, 1)
+
+
+async def submitting(play: Play) -> None:
+    """A submit is under way. Who did not hear of it submits again with the same key, and has one job."""
+
+    async def meanwhile(runtime: trouper.Runtime) -> None:
+        play.outage.begin(play.kind)
+        with trio.move_on_after(60):
+            try:
+                await runtime.submit(runtime._tree.specs["tale"].call(), user="ada", idempotency_key="b")
+            except (StoreUnavailable, Draining):
+                pass
+            else:
+                assert play.kind is not Kind.DOWN, "nothing is admitted that is not remembered"
+
+    await play.first_life(meanwhile)
+    play.left()
+    play.outage.end()
+    async with play.stage.runtime(play.scene.job()) as runtime:
+        spec = runtime._tree.specs["tale"]
+        again = await submit(runtime, spec.call(), "b")
+        await check(runtime, again, state="completed", text=TEXT)
+        await check(runtime, play.job, state="completed", text=TEXT)
+        assert len(await insist(lambda: runtime.jobs("ada"))) == 2
+
+
+async def charging(play: Play) -> None:
+    """It is inside of an unsafe step: whatever is recorded, that step is not begun again."""
+
+    async def charge(ctx: trouper.JobContext) -> None:
+        async with ctx.unsafe("charge card"):
+            play.scene.going.set()
+            await trio.sleep_forever()
+
+    play.scene.at_first = charge
+
+    async def meanwhile(_: trouper.Runtime) -> None:
+        play.outage.begin(play.kind)
+
+    await play.first_life(meanwhile)
+    play.left()
+    ended = await play.second_life("lost")
+    assert (ended.reason, play.scene.runs) == ("unsafe:charge card", 1)
+
+
+async def hooking(play: Play) -> None:
+    """The job has ended and its hook runs. It runs again at the next start, which is told of it."""
+
+    async def nothing(_: trouper.JobContext) -> None:
+        await trio.lowlevel.checkpoint()
+
+    play.scene.at_first, play.scene.has_hook = nothing, True
+
+    async def meanwhile(_: trouper.Runtime) -> None:
+        play.outage.begin(play.kind)
+
+    await play.first_life(meanwhile)
+    told = [report for report in play.stage.reports if report.kind is ReportKind.UNRECORDED]
+    if play.kind is Kind.DOWN:
+        assert [report.child for report in told] == [play.job]
+        assert "the next start counts it as a try" in told[0].reason
+    play.outage.end()
+    async with play.stage.runtime(play.scene.job()) as runtime:
+        await play.scene.hooked_again.wait()
+        assert await runtime.dead_completions() == ()
+        await check(runtime, play.job, state="completed", text=TEXT)
+
+
+POINTS: tuple[Point, ...] = (running, cancelled, cancelling, finishing, submitting, charging, hooking)
+
+
+@pytest.mark.clause("E1", "E3", "J2", "J5", "S5")
+@pytest.mark.parametrize("engine", [MemoryOutage, SqliteOutage])
+@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("point", POINTS, ids=lambda point: point.__name__)
+def test_a_store_that_goes_wrong_at_any_point_of_a_stop_loses_and_doubles_nothing(
+    point: Point, kind: Kind, engine: type[MemoryOutage] | type[SqliteOutage], tmp_path: Path
+) -> None:
+    async def whole(world: World) -> None:
+        async def wait(_: trouper.JobContext) -> None:
+            play.scene.going.set()
+            await trio.sleep_forever()
+
+        outage = engine(tmp_path)
+        stage = Stage(world, outage.open, close_s=SLOW_CLOSE_S if kind is Kind.SLOW else CLOSE_S)
+        play = Play(stage, outage, kind, Scene(wait))
+        await point(play)
+        if kind is Kind.DOWN:
+            assert stage.of_ours(stuck=True) == [], "an outage is a value, and no crash"
+
+    report = simulate(whole, seed=point.__name__)
+    assert report.left == ()
