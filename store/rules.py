@@ -6,6 +6,8 @@ engines differ in where rows lie, never in what becomes of a job.
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 
 from trouper.store.lifecycle import JobEvent, after
@@ -295,9 +297,14 @@ def ended_attempt(job: Job, finish: Finish, now: float) -> Job:
     """The row after an attempt has ended: terminal, or queued for the next attempt (J5)."""
     used = job.attempts_used + (finish.kind in (EndingKind.CRASHED, EndingKind.IDLE))
     event, reason = _ending_event(job, finish, used)
+    state = after(job.state, event)
+    ended: dict[str, Any] = {}  # one copy of the row: each costs as much as a statement
+    if state.terminal:
+        result = finish.result if event is JobEvent.COMPLETE else None
+        ended = {"ended_at": now, "sha256": finish.sha256, "result": result}
     row = attrs.evolve(
         job,
-        state=after(job.state, event),
+        state=state,
         reason=reason,
         error=printable(finish.error),
         attempts_used=used,
@@ -306,10 +313,10 @@ def ended_attempt(job: Job, finish: Finish, now: float) -> Job:
         boot=None,
         used_ms=max(job.used_ms, finish.used_ms),
         entries=finish.entries,
+        **ended,
     )
-    if row.state.terminal:
-        result = finish.result if event is JobEvent.COMPLETE else None
-        return attrs.evolve(row, ended_at=now, sha256=finish.sha256, result=result)
+    if ended:
+        return row
     if event is JobEvent.ASK and finish.question is not None:
         row = attrs.evolve(row, asking=shown(finish.question, now))
     return queued_row(row, _run_at(row, finish, event, now), now)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, TypeAlias, TypeGuard
 
 import attrs
@@ -28,6 +30,10 @@ NOTIFICATION_COLUMNS = ", ".join(NOTIFICATION_FIELDS)
 WHOLE_MAX = 2**53
 """Every whole number of a row counts something and is below this: it can rise without leaving what a
 column, or a reader of JSON, can hold."""
+
+
+_REMEMBERED = 256
+"""Texts of options and of keeps that are remembered with what they mean: nearly all rows have the same."""
 
 
 # --- columns to values; each raises ValueError ---------------------------------------------------
@@ -61,6 +67,7 @@ def _state(value: Column) -> JobState:
     return JobState(_text(value))
 
 
+@lru_cache(_REMEMBERED)
 def _keeps(value: Column) -> tuple[int, ...]:
     loaded = orjson.loads(_text(value))
     if not isinstance(loaded, list) or not all(type(keep) is int for keep in loaded):
@@ -72,6 +79,7 @@ def _is_real(value: object) -> TypeGuard[float]:
     return isinstance(value, float | int) and math.isfinite(value)
 
 
+@lru_cache(_REMEMBERED)
 def _options(value: Column) -> JobOptions:
     loaded = orjson.loads(_text(value))
     if not isinstance(loaded, dict):
@@ -96,10 +104,6 @@ def _options(value: Column) -> JobOptions:
     return JobOptions(**{**loaded, "notify_on": tuple(loaded["notify_on"])})
 
 
-def _or_none(read: Callable[[Column], Any]) -> Callable[[Column], Any]:
-    return lambda value: None if value is None else read(value)
-
-
 _BY_TYPE: dict[Any, Callable[[Column], Any]] = {
     "str": _text,
     "int": _whole,
@@ -111,11 +115,17 @@ _BY_TYPE: dict[Any, Callable[[Column], Any]] = {
 }
 
 
-def _readers(cls: type[attrs.AttrsInstance]) -> tuple[Callable[[Column], Any], ...]:
-    readers = []
+_Reader = tuple[str, Callable[[Column], Any], type[object] | None, bool]
+"""The field's name, how its column is read, the type (of text) of which it is taken as it is, and whether it
+may be NULL."""
+
+
+def _readers(cls: type[attrs.AttrsInstance]) -> tuple[_Reader, ...]:
+    readers: list[_Reader] = []
     for field in attrs.fields(cls):
         name, _, optional = str(field.type).partition(" | ")
-        readers.append(_or_none(_BY_TYPE[name]) if optional else _BY_TYPE[name])
+        read = _BY_TYPE[name]
+        readers.append((field.name, read, str if read is _text else None, bool(optional)))
     return tuple(readers)
 
 
@@ -127,15 +137,15 @@ _NOTIFICATION_FALLBACKS: dict[str, Any] = {"id": "", "user": "", "job": "", "kin
 
 
 def _read(
-    fields: Sequence[str],
-    readers: Sequence[Callable[[Column], Any]],
-    row: Sequence[Column],
-    fallbacks: dict[str, Any],
+    readers: Sequence[_Reader], row: Sequence[Column], fallbacks: dict[str, Any]
 ) -> tuple[dict[str, Any], list[str]]:
     """What can be read of a row, and what is wrong with the rest of it."""
     values: dict[str, Any] = {}
     wrong: list[str] = []
-    for name, read, column in zip(fields, readers, row, strict=True):
+    for (name, read, plain, optional), column in zip(readers, row, strict=True):
+        if type(column) is plain or (column is None and optional):  # most are
+            values[name] = column
+            continue
         try:
             values[name] = read(column)
         except ValueError as error:  # JSON's and an unknown state's too
@@ -147,7 +157,7 @@ def _read(
 
 def read_job(row: Sequence[Column]) -> Job:
     """The job of a row of ``JOB_COLUMNS``, set aside if it is damaged."""
-    values, wrong = _read(JOB_FIELDS, _JOB_READERS, row, _JOB_FALLBACKS)
+    values, wrong = _read(_JOB_READERS, row, _JOB_FALLBACKS)
     if wrong:
         values["reason"] = UNDECODABLE
         values["error"] = f"the row of this job is damaged: {'; '.join(wrong)}"
@@ -156,7 +166,7 @@ def read_job(row: Sequence[Column]) -> Job:
 
 def read_notification(row: Sequence[Column]) -> Notification:
     """The notification of a row of ``NOTIFICATION_COLUMNS``, set aside if it is damaged."""
-    values, wrong = _read(NOTIFICATION_FIELDS, _NOTIFICATION_READERS, row, _NOTIFICATION_FALLBACKS)
+    values, wrong = _read(_NOTIFICATION_READERS, row, _NOTIFICATION_FALLBACKS)
     if wrong:
         values["title"] = "(a notification that cannot be read)"
         values["body"] = f"its row is damaged: {'; '.join(wrong)}"
@@ -166,18 +176,21 @@ def read_notification(row: Sequence[Column]) -> Notification:
 # --- values to columns ---------------------------------------------------------------------------
 
 
+_job_values = attrgetter(*JOB_FIELDS)
+_OPTIONS, _STATE, _KEEPS = map(JOB_FIELDS.index, ("options", "state", "keeps"))
+
+
+@lru_cache(_REMEMBERED)
+def _options_column(options: JobOptions) -> str:
+    return orjson.dumps(attrs.asdict(options)).decode()
+
+
 def job_columns(job: Job) -> list[Column]:
     """The columns of ``JOB_COLUMNS``."""
-    columns: list[Column] = []
-    for name in JOB_FIELDS:
-        value = getattr(job, name)
-        if name == "options":
-            value = orjson.dumps(attrs.asdict(value)).decode()
-        elif name == "keeps":
-            value = orjson.dumps(value).decode()
-        elif isinstance(value, JobState):
-            value = value.value
-        columns.append(value)
+    columns: list[Any] = list(_job_values(job))
+    columns[_OPTIONS] = _options_column(job.options)
+    columns[_STATE] = job.state.value
+    columns[_KEEPS] = orjson.dumps(job.keeps).decode()
     return columns
 
 

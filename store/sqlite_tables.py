@@ -114,7 +114,7 @@ class SqliteTables(SqliteBeside):
         for row in rows:
             job = read_job(row)
             head = self._log.head(job.id)
-            if head is not None:
+            if head is not None and (job.entries, job.used_ms) != (head.entries, head.used_ms):
                 job = attrs.evolve(job, entries=head.entries, used_ms=head.used_ms)
             jobs.append(job)
         return jobs
