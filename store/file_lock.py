@@ -37,10 +37,12 @@ else:
 
 
 def _open_lock(database: Path) -> int:
-    if not database.parent.is_dir():
-        raise StoreRefused(f"there is no directory {database.parent} to hold the database {database.name}")
     path = Path(f"{database}.lock")
     try:
+        if not database.parent.is_dir():
+            raise StoreRefused(
+                f"there is no directory {database.parent} to hold the database {database.name}"
+            )
         return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
     except OSError as error:
         raise StoreRefused(f"cannot write beside the database: {path}: {error.strerror}") from error

@@ -10,7 +10,7 @@ from typing import TypeVar
 import trio
 
 from trouper.store.engine import EngineStore
-from trouper.store.errors import StoreUnavailable
+from trouper.store.errors import StoreRefused, StoreUnavailable
 from trouper.store.file_lock import exclusive
 from trouper.store.options import DEFAULTS, StoreOptions
 from trouper.store.protocol import OutputSource
@@ -96,5 +96,8 @@ class SqliteStore(EngineStore):
 
 
 def _resolved(path: Path) -> Path:
-    """Without links, so that two names of one file are one lock."""
-    return path.expanduser().resolve()
+    """Without links, so that two names of one file are one lock. Raises ``StoreRefused``."""
+    try:
+        return path.expanduser().resolve()
+    except (OSError, RuntimeError) as error:  # links in a circle, a home that nobody has
+        raise StoreRefused(f"{path} is no place for a database: {error}") from error

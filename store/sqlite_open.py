@@ -34,6 +34,16 @@ _FOR_GOOD = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 """An outage while a database is in use; at its opening, a reason to give up."""
 
 
+_ADVICE = {
+    sqlite3.SQLITE_FULL: ". It is as it was: make room on its disk, and start again",
+    sqlite3.SQLITE_IOERR: ". It is as it was: look after its disk (room, quota, errors), and start again",
+    sqlite3.SQLITE_BUSY: ". It is as it was: another program writes into it; end that, and start again",
+    sqlite3.SQLITE_READONLY: ". It is as it was: this process must be able to write into it and its folder",
+    sqlite3.SQLITE_CANTOPEN: ". Legal is a file that this process can write, or none yet, in such a folder",
+}
+"""What to do about an opening that failed; whatever it had begun was one transaction."""
+
+
 def is_outage(error: BaseException) -> bool:
     """Whether the database as a whole failed (full, locked, an I/O error), not one operation."""
     return isinstance(error, sqlite3.Error) and (_code(error) & 0xFF) in _BATCH_FATAL
@@ -70,7 +80,7 @@ def open_database(path: Path, options: StoreOptions, new_id: Callable[[], str]) 
             path, timeout=options.busy_wait_s, isolation_level=None, cached_statements=256
         )
     except sqlite3.Error as error:
-        raise StoreRefused(f"cannot open {path}: {error}") from error
+        raise StoreRefused(_why(path, error)) from error
     try:
         # Text that is no UTF-8 is shown with replacement characters rather than failing a whole list.
         connection.text_factory = lambda raw: str(raw, "utf-8", "replace")
@@ -88,12 +98,16 @@ def open_database(path: Path, options: StoreOptions, new_id: Callable[[], str]) 
         if is_damage(error):
             raise StoreCorrupt(f"{path} is not a database, or is damaged: {error}") from error
         if is_outage(error) and (_code(error) & 0xFF) not in _FOR_GOOD:
-            raise StoreUnavailable(f"cannot open {path}: {error}") from error
-        raise StoreRefused(f"cannot open {path}: {error}") from error
+            raise StoreUnavailable(_why(path, error)) from error
+        raise StoreRefused(_why(path, error)) from error
     except BaseException:
         connection.close()
         raise
     return Opened(connection, boot, epoch)
+
+
+def _why(path: Path, error: sqlite3.Error) -> str:
+    return f"cannot open {path}: {error}{_ADVICE.get(_code(error) & 0xFF, '')}"
 
 
 def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
