@@ -101,6 +101,10 @@ class EngineStore(abc.ABC):
     async def renew(self, *, anew: bool = False) -> Renewed:
         return await self._query(lambda _: Renewed(self.boot, anew=False))
 
+    def _now(self) -> float:
+        """What the store's clock shows."""
+        return self._seams.wall()
+
     # --- transactions ---
 
     def listen(self, listener: Callable[[CommitNotice], None]) -> None:
@@ -225,7 +229,7 @@ class EngineStore(abc.ABC):
     async def queue_places(
         self, wanted: Container[str], *, per_user: int = 20, users: int = 1000
     ) -> Mapping[str, QueuePlaces]:
-        now = self._seams.wall()
+        now = self._now()
         return await self._query(
             lambda tables: queries.queue_places(tables, now, wanted, per_user=per_user, users=users)
         )

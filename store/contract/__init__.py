@@ -9,6 +9,13 @@ In a test module of yours, with the extra ``trouper[test]`` and pytest-trio's ``
             return MyStore(folder / "db", seams, options)
 
 That is one test for each sentence of the contract, and random histories that are compared with a model.
+An engine that several nodes share has leases, and subclasses ``LeasedStoreContract``: all of that, and what
+is whose until when, on two nodes::
+
+    class TestMySharedStore(LeasedStoreContract):
+        def make_node(self, folder, seams, options, lease):
+            return MySharedStore(str(folder), seams, options, lease, clock=seams.now)
+
 memory and SQLite are held to it in the same way. Nothing here is loaded before it is asked for.
 
 Reading order:
@@ -16,9 +23,10 @@ Reading order:
 * ``world``   a store that can be restarted, under clocks and ids of the test's; a source of output
 * ``jobs``, ``output``, ``people``, ``fairness``, ``superseding``, ``cancel_key``, ``timing``, ``names``,
   ``places``, ``completions``, ``signals``, ``questions``  the tests, in plain words
+* ``clocks``  those of an engine with one owner at a time; ``leases`` those of one that nodes share
 * ``model``   what every store does, in dictionaries; ``gist`` what of an answer it speaks of
 * ``histories``  random operations, aimed at what there is; ``machine`` compares each answer with the model's
-* ``suite``   ``StoreContract``: all of it as one class
+* ``suite``   ``StoreContract`` and ``LeasedStoreContract``: all of it as one class each
 
 A further transaction comes with: its method in a chapter of ``model``, its operation in ``histories``, and
 tests in a file that ``suite`` lists.
@@ -31,11 +39,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trouper.store.contract.machine import check_against_model as check_against_model
+    from trouper.store.contract.suite import LeasedStoreContract as LeasedStoreContract
     from trouper.store.contract.suite import StoreContract as StoreContract
     from trouper.store.contract.world import Source as Source
     from trouper.store.contract.world import World as World
 
 _HOMES = {
+    "LeasedStoreContract": "suite",
     "StoreContract": "suite",
     "check_against_model": "machine",
     "Source": "world",
@@ -43,7 +53,7 @@ _HOMES = {
 }
 _EXTRA = ("pytest", "pytest_trio", "hypothesis")
 
-__all__ = ["Source", "StoreContract", "World", "check_against_model"]
+__all__ = ["LeasedStoreContract", "Source", "StoreContract", "World", "check_against_model"]
 
 
 def __getattr__(name: str) -> Any:

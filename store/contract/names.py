@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from trouper.store.contract.world import World, options
 from trouper.store.protocol import Claims, EndingKind, Names
 from trouper.store.records import JobState
@@ -110,13 +108,3 @@ async def test_it_can_be_cancelled_while_it_waits(world: World) -> None:
     await claim(world, "report")
     await world.store.cancel("old", "ada")
     assert ((await world.row("old")).state, (await world.row("old")).reason) == (JobState.CANCELLED, "user")
-
-
-@pytest.mark.parametrize("by_s", [3600.0, -3600.0])
-async def test_a_clock_that_is_set_neither_loses_nor_keeps_it(world: World, by_s: float) -> None:
-    await world.admit("old", name="gone")
-    await claim(world, "report")
-    world.wall.jump(by_s)
-    assert (await claim(world, "report")).ended == ()
-    world.wall.now += 60
-    assert ids((await claim(world, "report")).ended) == ["old"]

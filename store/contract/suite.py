@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import attrs
@@ -30,18 +29,27 @@ PARTS = (
     "signals",
     "questions",
 )
-"""The modules whose tests it takes."""
+"""The modules whose tests every engine passes."""
 
 # Before they are imported, so that a failure shows what was compared.
 pytest.register_assert_rewrite(
-    *(name for part in (*PARTS, "machine") if (name := f"{__package__}.{part}") not in sys.modules)
+    *(
+        name
+        for part in (*PARTS, "clocks", "leases", "machine")
+        if (name := f"{__package__}.{part}") not in sys.modules
+    )
 )
 
+from trouper.store.contract.leases import LEASE, Nodes  # noqa: E402
 from trouper.store.contract.machine import check_against_model  # noqa: E402
 from trouper.store.contract.world import PROMPT_OPTIONS, World  # noqa: E402
+from trouper.store.leases import Lease, Renewed  # noqa: E402
 from trouper.store.options import StoreOptions  # noqa: E402
 from trouper.store.protocol import Store  # noqa: E402
 from trouper.store.seams import Seams  # noqa: E402
+
+LONG_LEASE = Lease(seconds=1e9)
+"""For what is not about leases: the clock goes for years there."""
 
 SMALL_BOUNDS = attrs.evolve(
     PROMPT_OPTIONS,
@@ -52,8 +60,8 @@ SMALL_BOUNDS = attrs.evolve(
 )
 
 
-class StoreContract:
-    """Subclass it, name the subclass ``Test…`` and give it ``make_store``."""
+class EngineContract:
+    """What every engine does, whoever shares it."""
 
     HISTORIES = 100
     """How many random histories are compared with the model."""
@@ -62,8 +70,8 @@ class StoreContract:
         """The store of the next boot, not running yet; ``folder`` is of this test alone and empty at first.
 
         Called again at each restart, for the same rows; it may give the same object again. (``self`` is
-        that of all tests: what belongs to one is known by its folder.) Its clock is ``seams.wall``, also if
-        it is shared and has one of its own; threads are ``seams.open_thread``'s.
+        that of all tests: what belongs to one is known by its folder.) Its clock is ``seams.wall``; threads
+        are ``seams.open_thread``'s.
         """
         raise NotImplementedError("a subclass of StoreContract makes the store that is tested")
 
@@ -90,14 +98,52 @@ class StoreContract:
             check_against_model(make, Path(folder), histories=self.HISTORIES)
 
 
-def _take(part: ModuleType) -> None:
-    for name, test in vars(part).items():
+class StoreContract(EngineContract):
+    """Subclass it, name the subclass ``Test…`` and give it ``make_store``."""
+
+    async def test_an_engine_without_leases_has_nothing_to_renew(self, world: World) -> None:
+        assert world.store.lease is None, "an engine with leases is held to LeasedStoreContract"
+        boot = world.store.boot
+        for anew in (False, True):
+            assert await world.store.renew(anew=anew) == Renewed(boot, anew=False)
+
+
+class LeasedStoreContract(EngineContract):
+    """For an engine that several nodes share: subclass it, name the subclass ``Test…`` and give it
+    ``make_node``."""
+
+    def make_node(self, folder: Path, seams: Seams, options: StoreOptions, lease: Lease) -> Store:
+        """A further node's store on what is in ``folder``, not running yet: as ``make_store``, but a new
+        object each time, and with ``lease``. The store's clock, shared by its nodes, is ``seams.now``."""
+        raise NotImplementedError("a subclass of LeasedStoreContract makes the nodes that are tested")
+
+    def make_store(self, folder: Path, seams: Seams, options: StoreOptions) -> Store:
+        return self.make_node(folder, seams, options, LONG_LEASE)
+
+    @pytest.fixture
+    async def nodes(self, tmp_path: Path, nursery: trio.Nursery) -> Nodes:
+        """Two running nodes on one store."""
+
+        def make(seams: Seams, options: StoreOptions) -> Store:
+            return self.make_node(tmp_path, seams, options, LEASE)
+
+        nodes = Nodes(World(make, nursery, name="a"), World(make, nursery, name="b"))
+        for node in nodes:
+            await node.open()
+        return nodes
+
+
+def _take(into: type, part: str) -> None:
+    module = import_module(f"{__package__}.{part}")
+    for name, test in vars(module).items():
         if name.startswith("test_"):
-            assert not hasattr(StoreContract, name), f"two parts have a test called {name}"
+            assert not hasattr(into, name), f"two parts have a test called {name}"
             taken: Any = test
-            taken.clauses = (*getattr(part, "CLAUSES", ()), *getattr(test, "clauses", ()))
-            setattr(StoreContract, name, staticmethod(test))
+            taken.clauses = (*getattr(module, "CLAUSES", ()), *getattr(test, "clauses", ()))
+            setattr(into, name, staticmethod(test))
 
 
 for _part in PARTS:
-    _take(import_module(f"{__package__}.{_part}"))
+    _take(EngineContract, _part)
+_take(StoreContract, "clocks")
+_take(LeasedStoreContract, "leases")

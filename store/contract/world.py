@@ -88,13 +88,15 @@ class World:
         nursery: trio.Nursery,
         *,
         options: StoreOptions = PROMPT_OPTIONS,
+        wall: Wall | None = None,
+        name: str = "",
         **seams: Any,
     ) -> None:
-        self.wall = Wall()
+        self.wall = Wall() if wall is None else wall
         self.notices: list[CommitNotice] = []
         ids = itertools.count(1)
         clocks = {"wall": self.wall, "now": lambda: self.wall.now}
-        self.seams = Seams(**{**clocks, "new_id": lambda: f"id{next(ids)}", **seams})
+        self.seams = Seams(**{**clocks, "new_id": lambda: f"id{name}{next(ids)}", **seams})
         self.options = options
         self._make = make
         self._nursery = nursery
@@ -126,6 +128,8 @@ class World:
 
     async def restart(self, *, away_s: float = 0.0) -> None:
         """End the store and start it, ``away_s`` seconds later, as the next boot: what ran is orphaned."""
+        if self.store.lease is not None:
+            await self.store.renew(anew=True)  # or it would be, to the others, one that is only silent
         await self.close()
         self.wall.now += away_s
         self.store = self.new_store(self.store)

@@ -146,14 +146,17 @@ class SharedMemoryStore(MemoryStore):
     def _begin_boot(self) -> None:
         self._boot = self.shared.new_boot()
 
-    def _commit_output(self, source: OutputSource) -> None:
+    def _now(self) -> float:
+        return self.shared.clock()
+
+    def _moment(self) -> float:
         self.shared.tables.bury_the_dead()
-        super()._commit_output(source)
+        return self.shared.clock()  # whatever this node's wall clock shows
 
     def _begin(self) -> Transaction:
-        self.shared.tables.bury_the_dead()
+        moment = self._moment()
         boot = self._boot if self.shared.live(self._boot) else NO_BOOT
-        return Transaction(self.shared.tables, boot, self.shared.clock(), self._seams.new_id)
+        return Transaction(self.shared.tables, boot, moment, self._seams.new_id)
 
     async def claim(self, limit: int, per_user: int | None = None, **names: Any) -> Claims:
         await self._reach()

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from trouper.store.contract import StoreContract
+from tests.store.shared_memory import SharedMemory
+from trouper.store.contract import LeasedStoreContract, StoreContract
+from trouper.store.leases import Lease
 from trouper.store.memory import MemoryStore
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import Store
@@ -28,3 +30,15 @@ class TestSqlite(StoreContract):
 
     def make_store(self, folder: Path, seams: Seams, options: StoreOptions) -> Store:
         return SqliteStore(folder / "store.db", seams, options)
+
+
+class TestSharedMemory(LeasedStoreContract):
+    """The double on which the tests of several nodes run does what a shared engine must."""
+
+    shared: ClassVar[dict[Path, SharedMemory]] = {}
+
+    def make_node(self, folder: Path, seams: Seams, options: StoreOptions, lease: Lease) -> Store:
+        if folder not in self.shared:
+            self.shared.clear()
+            self.shared[folder] = SharedMemory(clock=seams.now, lease=lease)
+        return self.shared[folder].node(seams, options)

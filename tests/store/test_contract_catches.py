@@ -21,12 +21,12 @@ from trouper.store.views import Snapshot
 
 pytestmark = pytest.mark.slow
 
-HISTORIES = 150
+HISTORIES = 400
 
 
-def compare(folder: Path) -> None:
+def compare(folder: Path, histories: int = HISTORIES) -> None:
     check_against_model(
-        lambda _: maker("memory", folder / "unused"), folder, histories=HISTORIES, shrink=False
+        lambda _: maker("memory", folder / "unused"), folder, histories=histories, shrink=False
     )
 
 
@@ -116,7 +116,7 @@ def test_an_engine_that_breaks_one_promise_is_caught(
 
 
 def test_an_engine_that_breaks_none_is_not(tmp_path: Path) -> None:
-    compare(tmp_path)
+    compare(tmp_path, 100)
 
 
 @pytest.mark.parametrize("missing", ["pytest", "hypothesis", "pytest_trio"])

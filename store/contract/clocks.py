@@ -1,0 +1,100 @@
+"""The contract of an engine with one owner at a time: its wall clock may be set, however far (J5)."""
+
+from __future__ import annotations
+
+import pytest
+
+from trouper.store.contract.names import claim, ids
+from trouper.store.contract.timing import HOUR, SHORT, started
+from trouper.store.contract.world import World, clause
+from trouper.store.protocol import EndingKind
+from trouper.store.records import JobState
+
+CLAUSES = ("J5",)
+
+
+@pytest.mark.parametrize("by_s", [HOUR, -HOUR])
+async def test_a_clock_that_is_set_ends_nothing_early_and_keeps_nothing_for_ever(
+    world: World, by_s: float
+) -> None:
+    running = await world.start("running", user="bob", options=SHORT)
+    await world.end(running, EndingKind.CRASHED, jitter=0.5)
+    await world.admit("queued", options=SHORT)
+    await world.admit("delayed", delay_s=60.0)
+    await world.store.cancel_key("ada", "k")
+    world.wall.jump(by_s)
+    claims = await world.store.claim(0)
+    assert claims.ended == ()
+    assert claims.next_due_at == 1010.0 + by_s
+    world.wall.now += 10
+    assert [job.id for job in (await world.store.claim(0)).ended] == ["queued"]
+    world.wall.now += 40
+    assert await started(world) == ["running"]
+    world.wall.now += 10
+    assert await started(world) == ["delayed"]
+    world.wall.now += 3539
+    assert (await world.admit("dead", idempotency_key="k")).state is JobState.CANCELLED
+
+
+@pytest.mark.parametrize("by_s", [HOUR, -HOUR])
+async def test_a_key_is_not_remembered_for_longer_when_the_clock_is_set(world: World, by_s: float) -> None:
+    await world.store.cancel_key("ada", "k")
+    world.wall.jump(by_s)
+    await world.admit("j1")
+    world.wall.now += HOUR
+    assert (await world.admit("j2", idempotency_key="k")).state is JobState.QUEUED
+
+
+async def test_an_appointment_follows_the_clock_that_is_set(world: World) -> None:
+    await world.admit("nine", at=1000.0 + 2 * HOUR, options=SHORT)
+    world.wall.jump(-HOUR)
+    assert await started(world) == []
+    world.wall.now += 2 * HOUR
+    assert await started(world) == []
+    world.wall.now += HOUR
+    assert await started(world) == ["nine"]
+
+
+async def test_an_appointment_that_a_jump_makes_due_has_its_whole_time_in_the_queue(world: World) -> None:
+    await world.admit("nine", at=1600.0, options=SHORT)
+    world.wall.jump(HOUR)
+    assert (await world.store.claim(0)).ended == ()
+    world.wall.now += 9
+    assert (await world.store.claim(0)).ended == ()
+    world.wall.now += 1
+    assert [job.id for job in (await world.store.claim(0)).ended] == ["nine"]
+
+
+async def test_an_appointment_that_was_due_stays_due_when_the_clock_is_set_back(world: World) -> None:
+    await world.admit("nine", at=1005.0)
+    world.wall.now += 10
+    await world.store.claim(0)
+    world.wall.jump(-HOUR)
+    assert await started(world) == ["nine"]
+
+
+async def test_what_a_jump_moved_is_moved_over_a_restart_too(world: World) -> None:
+    await world.admit("queued", options=SHORT)
+    world.wall.jump(HOUR)
+    await world.store.claim(0)
+    await world.restart()
+    assert (await world.store.claim(0)).ended == ()
+    assert await started(world) == ["queued"]
+
+
+async def test_a_clock_that_is_slewed_moves_nothing(world: World) -> None:
+    await world.admit("queued", options=SHORT)
+    for _ in range(20):
+        world.wall.jump(0.2)
+        assert (await world.store.claim(0)).next_due_at == 1010.0
+
+
+@clause("J6")
+@pytest.mark.parametrize("by_s", [3600.0, -3600.0])
+async def test_a_clock_that_is_set_neither_loses_nor_keeps_it(world: World, by_s: float) -> None:
+    await world.admit("old", name="gone")
+    await claim(world, "report")
+    world.wall.jump(by_s)
+    assert (await claim(world, "report")).ended == ()
+    world.wall.now += 60
+    assert ids((await claim(world, "report")).ended) == ["old"]
