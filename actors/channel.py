@@ -60,6 +60,16 @@ class _Attachment:
     progress: object = None
 
 
+def _needs_no_room(attachment: _Attachment) -> bool:
+    """Whether a rewind, progress or that it is gone is due, which the window does not hold up."""
+    head = attachment.head
+    return (
+        (attachment.attempt != head.attempt and head.loaded)
+        or head.missing
+        or attachment.progress is not head.progress
+    )
+
+
 @attrs.frozen
 class ChannelStatistics:
     """``in_flight_bytes`` of at most ``window_bytes``; ``attached`` of at most ``attachments``."""
@@ -201,9 +211,11 @@ class SubscriberChannel:
     def output_changed(self, job_id: str) -> None:
         if job_id in self._dirty and self._room() > 0:
             return  # it was told, and ``pending`` has been true since: the hot path, once per entry
-        if job_id in self._attached:
+        attachment = self._attached.get(job_id)
+        if attachment is not None:
             self._dirty[job_id] = None
-            self._ready()
+            if self._room() > 0 or _needs_no_room(attachment):
+                self._ready()  # else the next ack tells: a frozen session is not looked at for each entry
 
     def _ready(self) -> None:
         if self.on_ready is not None and not self.closed:
@@ -270,10 +282,7 @@ class SubscriberChannel:
     def _any_control(self) -> bool:
         """Whether an item that needs no room is due on a dirty output."""
         return any(
-            (a.attempt != a.head.attempt and a.head.loaded)
-            or a.head.missing
-            or a.progress is not a.head.progress
-            for a in (self._attached[job_id] for job_id in self._dirty if job_id in self._attached)
+            _needs_no_room(self._attached[job_id]) for job_id in self._dirty if job_id in self._attached
         )
 
     # --- the feed ---
@@ -363,9 +372,9 @@ class SubscriberChannel:
 
     def _take_progress(self, attachment: _Attachment, items: list[ChannelItem]) -> None:
         progress = attachment.head.progress
-        if progress is None or progress is attachment.progress:
-            return
         attachment.progress = progress
+        if progress is None:  # of an attempt that is over
+            return
         items.append(
             ProgressItem(progress.job_id, progress.attempt, progress.done, progress.total, progress.note)
         )
