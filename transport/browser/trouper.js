@@ -62,7 +62,7 @@ export const LIMITS = Object.freeze({
   idCharacters: 200, // of a job's id
   outputs: 256, // outputs attached at a time
   frameBounds: 1024, // bounds remembered for a rewind, per output
-  queueUnits: 1 << 20, // UTF-16 units that wait for an iterator's consumer before the output is paused
+  queueUnits: 1 << 20, // UTF-16 units (and 64 an item) that wait for an iterator's consumer before the output is paused
   jobs: 1000, // rows in the feed's state; ended ones beyond it are forgotten, oldest first
   notifications: 500, // rows in the feed's state
   connectMs: 10_000, // from opening a socket to the welcome
@@ -252,6 +252,7 @@ export class OutputLog {
    * @returns {OutputItem[]}
    */
   take(frame) {
+    checkParts(frame.parts); // before any of it is applied: a frame is taken whole or not at all
     /** @type {any[]} */
     const items = [];
     for (const part of frame.parts) {
@@ -294,6 +295,13 @@ export class OutputLog {
     this.hash = bound.hash?.clone() ?? null;
     return { type: "rewind", attempt, keep: this.n, items: this.items, length: this.length };
   }
+}
+
+/** @param {any} parts */
+function checkParts(parts) {
+  const text = (/** @type {any} */ each) => typeof each === "string";
+  const part = (/** @type {any} */ each) => text(each) || (Array.isArray(each) && each.length === 2 && each.every(text));
+  if (!Array.isArray(parts) || !parts.every(part)) throw new TypeError("a part of an output is a string or [name, JSON text]");
 }
 
 /** An event whose data JavaScript cannot read (NaN, say) must not stop the output: it has null.
@@ -509,7 +517,10 @@ function checkOutput(job, cursor, idCharacters) {
 /** For how long a client may ask its output to be gathered, in milliseconds. */
 const COALESCE_MS = [0, 100, 500];
 
-/** The names of the feed's items and of an output's items, for `receive`. */
+/** What an item that waits counts besides its texts. */
+const ITEM_UNITS = 64;
+
+/** The names of an output's items, for `receive`. */
 const OUTPUT_ITEMS = new Set(["output", "rewind", "output.end", "gone", "progress"]);
 
 /**
@@ -859,8 +870,10 @@ export class OutputStream {
     this.job = log.job;
     this._client = client;
     this._log = log;
-    /** @type {OutputItem[]} */
+    /** From `_head` on; `shift` would move all the others, which are very many when each is tiny.
+     * @type {OutputItem[]} */
     this._queue = [];
+    this._head = 0;
     this._units = 0;
     this._paused = false;
     this._ended = false;
@@ -892,8 +905,10 @@ export class OutputStream {
 
   /** @returns {Promise<IteratorResult<OutputItem, undefined>>} */
   next() {
-    const item = this._queue.shift();
+    const item = this._queue[this._head];
     if (item) {
+      this._head += 1;
+      if (this._head === this._queue.length || this._head >= 1024) this._compact();
       this._units -= units(item);
       this._flow();
       return Promise.resolve({ done: false, value: item });
@@ -911,6 +926,7 @@ export class OutputStream {
   return() {
     this._client._detach(this);
     this._queue = [];
+    this._head = 0;
     this._finish(null);
     return Promise.resolve({ done: true, value: undefined });
   }
@@ -923,12 +939,26 @@ export class OutputStream {
       waiter.resolve({ done: false, value: item });
     } else {
       // Of progress only the latest matters.
-      if (item.type === "progress") this._queue = this._queue.filter((held) => held.type !== "progress");
+      if (item.type === "progress") this._dropProgress();
       this._queue.push(item);
       this._units += units(item);
       this._flow();
     }
     if (item.type === "end" || item.type === "gone") this._finish(null);
+  }
+
+  /** Lets go of what was taken, when that is half of the queue: so each item is moved once or so. */
+  _compact() {
+    if (this._head * 2 < this._queue.length) return;
+    this._queue.splice(0, this._head);
+    this._head = 0;
+  }
+
+  _dropProgress() {
+    const at = this._queue.findIndex((held, index) => index >= this._head && held.type === "progress");
+    if (at < 0) return;
+    this._units -= units(this._queue[at]);
+    this._queue.splice(at, 1);
   }
 
   /** @param {Error | null} error */
@@ -953,10 +983,11 @@ export class OutputStream {
   }
 }
 
-/** @param {OutputItem} item @returns {number} */
+/** What an item counts of `queueUnits`: its texts, and what it costs however small it is.
+ * @param {OutputItem} item @returns {number} */
 function units(item) {
-  if (item.type === "text") return item.text.length;
-  return item.type === "event" ? item.name.length + item.json.length : 0;
+  if (item.type === "text") return ITEM_UNITS + item.text.length;
+  return item.type === "event" ? ITEM_UNITS + item.name.length + item.json.length : ITEM_UNITS;
 }
 
 // --- the shell ------------------------------------------------------------------------------------
@@ -1059,8 +1090,9 @@ export class Client extends EventTarget {
   /** Calls back with each new state. @param {(snapshot: Snapshot) => void} listener
    * @returns {() => void} Ends it. */
   subscribe(listener) {
-    this._listeners.add(listener);
-    return () => this._listeners.delete(listener);
+    const each = (/** @type {Snapshot} */ snapshot) => listener(snapshot); // its own, also of one that comes twice
+    this._listeners.add(each);
+    return () => this._listeners.delete(each);
   }
 
   /** Calls back with each item that goes or comes. @param {(entry: TraceEntry) => void} listener

@@ -269,7 +269,7 @@ test("leaving an iterator early detaches; it can be read again from its cursor",
 });
 
 test("a consumer that is slow pauses its own output, and resumes it where it stood", async () => {
-  const { client, net } = await open({ limits: { queueUnits: 8 } });
+  const { client, net } = await open({ limits: { queueUnits: 70 } });
   const stream = client.output("j");
   net.latest().say(rewind);
   await settled();
@@ -284,6 +284,44 @@ test("a consumer that is slow pauses its own output, and resumes it where it sto
   assert.deepEqual(net.latest().heard(), [{ t: "attach", job: "j", attempt: 1, n: 1 }]);
   net.latest().say(frame(1, "ab", 29), end("0123456789", "ab"));
   assert.deepEqual([(await stream.next()).value.text, (await stream.next()).value.type, (await stream.next()).done], ["ab", "end", true]);
+  client.close();
+});
+
+test("tiny items that wait are bounded in number, and are read in order, past progress that is replaced", async () => {
+  const { client, net } = await open();
+  const stream = client.output("j");
+  net.latest().say(rewind);
+  const tiny = Array.from({ length: 5000 }, (_, at) => ["e", String(at % 10)]);
+  const progress = (done) => ({ t: "progress", job: "j", attempt: 1, done, total: null, note: null });
+  for (let at = 0; at < 20; at += 1) {
+    const held = { t: "output", job: "j", attempt: 1, from: at * 5000, to: at * 5000 + 5000, parts: tiny, sent: (at + 1) * 10_000 };
+    net.latest().say(held, progress(at));
+  }
+  await settled();
+  assert.ok(net.latest().heard().some((item) => item.t === "detach"));
+  assert.ok(stream.cursor.n <= 25_000, `${stream.cursor.n} items wait`);
+  const read = [];
+  const seen = [];
+  for (let at = 0; at < 15_000; at += 1) {
+    const { value } = await stream.next();
+    if (value.type === "event") read.push(value.json);
+    else if (value.type === "progress") seen.push(value.done);
+  }
+  assert.ok(seen.length <= 1);
+  assert.ok(read.every((json, at) => json === String(at % 10)));
+  await stream.return();
+  client.close();
+});
+
+test("a listener that subscribes twice is called for the one that has not ended", async () => {
+  const { client, net } = await open();
+  let calls = 0;
+  const listener = () => (calls += 1);
+  const first = client.subscribe(listener);
+  client.subscribe(listener);
+  first();
+  net.latest().say({ t: "queue", places: [] });
+  assert.equal(calls, 1);
   client.close();
 });
 

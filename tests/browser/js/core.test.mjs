@@ -388,6 +388,17 @@ test("an output that can be none is refused where it is asked, and nothing is se
   assert.equal(core.outputs.size, 1, "characters are counted as the server counts them");
 });
 
+test("a frame with a part that is none is not applied, nor any part of it", () => {
+  const core = greeted();
+  const log = core.attach("j", { attempt: 1, n: 0 });
+  const before = [log.n, log.length, log.items, log.hash.hex()];
+  for (const bad of [["abc", 7], ["abc", ["name"]], ["abc", ["name", 1]], "abc"]) {
+    assert.throws(() => core.receive([{ t: "output", job: "j", attempt: 1, from: 0, to: 2, parts: bad, sent: 4 }]), TypeError);
+    assert.deepEqual([log.n, log.length, log.items, log.hash.hex()], before);
+  }
+  assert.deepEqual(given(core), []);
+});
+
 test("the trace of the specification is what this client says to what that server says", () => {
   const core = new ClientCore();
   const turn = (...items) => {
