@@ -1,21 +1,17 @@
 """The subscriber channel of one session: cursors, never a queue of output. No ``await``.
 
 A channel holds one feed cursor and one cursor for each attached output, so a slow session costs
-O(1): when it can be written again, ``take`` gives it one larger range. Lifecycle of an attachment::
-
-    loading → live → (ended | gone)
-                ↓ ↑ attach
-             rewound          the client has been told to drop what is beyond ``keep``
+O(1): when it can be written again, ``take`` gives it one larger range.
 """
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Callable
 from typing import Protocol
 
 import attrs
 
+from trouper.actors.attachment import Attachment, Phase
 from trouper.actors.channel_items import (
     END_BYTES,
     ChannelItem,
@@ -44,30 +40,6 @@ class ChannelOwner(Protocol):
 
     def feed_wanted(self, channel: SubscriberChannel) -> None: ...
     def seen(self, channel: SubscriberChannel, job_id: str) -> None: ...
-
-
-class _Phase(enum.Enum):
-    LIVE = enum.auto()
-    REWOUND = enum.auto()
-
-
-@attrs.define
-class _Attachment:
-    head: OutputHead
-    attempt: int
-    n: int
-    phase: _Phase = _Phase.LIVE
-    progress: object = None
-
-
-def _needs_no_room(attachment: _Attachment) -> bool:
-    """Whether a rewind, progress or that it is gone is due, which the window does not hold up."""
-    head = attachment.head
-    return (
-        (attachment.attempt != head.attempt and head.loaded)
-        or head.missing
-        or attachment.progress is not head.progress
-    )
 
 
 @attrs.frozen
@@ -117,7 +89,7 @@ class SubscriberChannel:
         self._feed_asked = wants_feed
         self._places: QueuePlaces = ()
         self._places_told: QueuePlaces = ()
-        self._attached: dict[str, _Attachment] = {}
+        self._attached: dict[str, Attachment] = {}
         self._dirty: dict[str, None] = {}
         self._sent = 0
         self._taking_from = 0  # what ``_sent`` was when the present ``take`` began
@@ -138,11 +110,11 @@ class SubscriberChannel:
                 raise TooManyAttached(
                     f"{len(self._attached)} outputs are attached: legal are {self._limits.attachments}"
                 )
-            attachment = _Attachment(self._outputs.watch(job_id, self), attempt, n)
+            attachment = Attachment(self._outputs.watch(job_id, self), attempt, n)
             self._attached[job_id] = attachment
         else:
             attachment.attempt, attachment.n = attempt, n
-            attachment.phase = _Phase.LIVE
+            attachment.phase = Phase.LIVE
         self._dirty[job_id] = None
         self._ready()  # even if it is dirty: what is asked for may be due sooner than what has grown
 
@@ -214,7 +186,7 @@ class SubscriberChannel:
         attachment = self._attached.get(job_id)
         if attachment is not None:
             self._dirty[job_id] = None
-            if self._room() > 0 or _needs_no_room(attachment):
+            if self._room() > 0 or attachment.needs_no_room:
                 self._ready()  # else the next ack tells: a frozen session is not looked at for each entry
 
     def _ready(self) -> None:
@@ -281,9 +253,7 @@ class SubscriberChannel:
 
     def _any_control(self) -> bool:
         """Whether an item that needs no room is due on a dirty output."""
-        return any(
-            _needs_no_room(self._attached[job_id]) for job_id in self._dirty if job_id in self._attached
-        )
+        return any(self._attached[job_id].needs_no_room for job_id in self._dirty if job_id in self._attached)
 
     # --- the feed ---
 
@@ -318,19 +288,19 @@ class SubscriberChannel:
 
     # --- outputs ---
 
-    def _take_output(self, attachment: _Attachment, budget: int, items: list[ChannelItem]) -> bool:
+    def _take_output(self, attachment: Attachment, budget: int, items: list[ChannelItem]) -> bool:
         """Add what is due of one output to ``items``. False: more is due as soon as there is room."""
         head = attachment.head
         if head.missing or (head.job is not None and not self._may_read(head)):
             items.append(GoneItem(head.job_id, "unknown"))
             self.detach(head.job_id)
             return True
-        if not head.loaded or attachment.phase is _Phase.REWOUND:
+        if not head.loaded or attachment.phase is Phase.REWOUND:
             return True  # the head's arrival, or the client's attach, marks it dirty again
         if head.attempt != attachment.attempt or attachment.n > head.entries:
             keep = head.keep_for(attachment.attempt, attachment.n)
             items.append(RewindItem(head.job_id, head.attempt, keep))
-            attachment.phase = _Phase.REWOUND
+            attachment.phase = Phase.REWOUND
             return True
         if head.progress is not attachment.progress:
             self._take_progress(attachment, items)
@@ -363,14 +333,14 @@ class SubscriberChannel:
     def _may_read(self, head: OutputHead) -> bool:
         return self._trusted or (head.job is not None and head.job.user == self.user)
 
-    def _frame_end(self, attachment: _Attachment) -> int:
+    def _frame_end(self, attachment: Attachment) -> int:
         """Where the next frame ends at the latest: at the latest savepoint, if it is ahead: no frame spans
         it (O3)."""
         head = attachment.head
         savepoint = head.log.savepoint if head.log is not None else head.job.savepoint if head.job else 0
         return min(head.entries, savepoint) if attachment.n < savepoint else head.entries
 
-    def _take_progress(self, attachment: _Attachment, items: list[ChannelItem]) -> None:
+    def _take_progress(self, attachment: Attachment, items: list[ChannelItem]) -> None:
         progress = attachment.head.progress
         attachment.progress = progress
         if progress is None:  # of an attempt that is over
@@ -379,7 +349,7 @@ class SubscriberChannel:
             ProgressItem(progress.job_id, progress.attempt, progress.done, progress.total, progress.note)
         )
 
-    def _take_end(self, attachment: _Attachment, budget: int, items: list[ChannelItem]) -> bool:
+    def _take_end(self, attachment: Attachment, budget: int, items: list[ChannelItem]) -> bool:
         if budget <= 0:
             return False
         job = attachment.head.job
