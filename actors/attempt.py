@@ -223,13 +223,15 @@ class Attempt:
         for entry in entries:
             self.log.append(entry)
         limits, pace, now = self.limits, self.ports.pace, self.ports.seams.now
+        moment = now()  # once: reading the clock is a good part of what a write costs
         if entries:
-            self._entry_at = now()
+            self._entry_at = moment
         while self.log.pending_bytes > limits.pending_bytes:
             with self._waiting_for_store():
                 await self._room.park()
-            pace.gave_way(now())
-        if pace.wrote(now(), writes_max=limits.writes_per_checkpoint, longest_s=limits.checkpoint_s):
+            moment = now()
+            pace.gave_way(moment)
+        if pace.wrote(moment, writes_max=limits.writes_per_checkpoint, longest_s=limits.checkpoint_s):
             await trio.lowlevel.checkpoint()
             pace.gave_way(now())
 

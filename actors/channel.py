@@ -94,7 +94,9 @@ class SubscriberChannel:
         self._sent = 0
         self._taking_from = 0  # what ``_sent`` was when the present ``take`` began
         self._acked = 0
-        self._awaits_page = False
+        self.awaits_page = False
+        """Whether the last ``take`` ended where older output had to be asked of the store: what comes then is
+        the rest of it."""
         self._unseen_ends: list[tuple[int, str]] = []
 
     # --- what the session says ---
@@ -209,12 +211,6 @@ class SubscriberChannel:
         """Whether that would hold a change of the feed."""
         return self._feed_due()
 
-    @property
-    def awaits_page(self) -> bool:
-        """Whether the last ``take`` ended where older output had to be asked of the store: what comes then is
-        the rest of it."""
-        return self._awaits_page
-
     def take(self, max_bytes: int) -> list[ChannelItem]:
         """What is due now, in wire order: feed, then outputs in turn.
 
@@ -232,7 +228,7 @@ class SubscriberChannel:
             items.append(PlacesItem(self._places))
         budget = min(max_bytes, self._room())
         self._taking_from = self._sent
-        self._awaits_page = False
+        self.awaits_page = False
         for job_id in list(self._dirty):
             attachment = self._attached.get(job_id)
             if attachment is None:
@@ -314,7 +310,7 @@ class SubscriberChannel:
             piece = head.piece(attachment.n, self._frame_end(attachment), budget)
             if piece is None:
                 self._outputs.want_page(head, attachment.n, self.user)
-                self._awaits_page = True
+                self.awaits_page = True
                 return True
             if piece.size > budget and self._sent > self._taking_from:
                 return False  # one entry always fits, and only one

@@ -63,6 +63,7 @@ class JobContext:
         self._attempt = attempt
         self.messages = Messages(attempt)
         """What ``runtime.signal`` and clients sent to this job: ``Message`` after ``Message``."""
+        self._fault = attempt.ports.seams.fault
         self._site = f"ctx.call.{attempt.job.attempt}"
 
     @property
@@ -90,7 +91,7 @@ class JobContext:
         return None if saved is None else orjson.loads(saved)
 
     def _called(self) -> None:
-        self._attempt.ports.seams.fault(self._site)
+        self._fault(self._site)
 
     async def write(self, text: str) -> None:
         """Append text to the output.

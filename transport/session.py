@@ -30,6 +30,7 @@ class Channel(Protocol):
     """What a session asks of its ``SubscriberChannel``."""
 
     on_ready: Callable[[], None] | None
+    awaits_page: bool
 
     def attach(self, job_id: str, attempt: int, n: int) -> None: ...
     def detach(self, job_id: str) -> None: ...
@@ -41,8 +42,6 @@ class Channel(Protocol):
     def pending(self) -> bool: ...
     @property
     def feed_pending(self) -> bool: ...
-    @property
-    def awaits_page(self) -> bool: ...
 
 
 # --- what the shell is asked to do ----------------------------------------------------------------
