@@ -99,6 +99,7 @@ class Page:
     def start(self, job: str, text: str = "") -> str:
         """Pick a job in a new conversation, send it; the job's id."""
         self.click("new-conversation")
+        self.until("return !document.getElementById('welcome').hidden")
         self.script(
             "const p = document.querySelector('[data-testid=job-picker]');"
             "p.value = arguments[0]; p.dispatchEvent(new Event('change', {bubbles: true}));",

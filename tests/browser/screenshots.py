@@ -1,6 +1,7 @@
 """Makes the pictures of docs/img: ``.venv/bin/python -m tests.browser.screenshots``.
 
-They show the example chat on real work: a report under way, questions, the phone, a lost connection.
+They show the example chat on real work: a report under way, questions, a question back, the phone, a lost
+connection.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 from tests.browser import chromium
+from tests.browser.chromium import Page
 from tests.chat.server import ROOT, ChatServer, chat_server
 
 IMAGES = ROOT / "docs" / "img"
@@ -57,6 +59,33 @@ def _shots(server: ChatServer) -> None:
         page.until_output(report, f"o.attempt >= 2 && o.entries > {held} + 4", 120)
         page.screenshot(str(IMAGES / "demo-drawer.png"))
         page.click("stop")
+        _question(server, page, phone)
+
+
+def _question(server: ChatServer, page: Page, phone: Page) -> None:
+    """A review that asks, at a desk and, in the dark, on a phone; there it is answered and told something."""
+    page.click("demo-frames")
+    phone.driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]}
+    )
+    review = page.start("review")
+    phone.open(server.url + "/" + page.script("return location.hash"))
+    phone.driver.refresh()
+    for each in (page, phone):
+        each.until("return !!document.querySelector('[data-testid=question]:not([hidden])')")
+    field = page.one("field", '[data-name="most"] input')
+    field.clear()
+    field.send_keys("500")
+    page.click("answer")
+    page.until("return !!document.querySelector('[data-testid=fault]:not([hidden])')")
+    time.sleep(0.5)
+    page.screenshot(str(IMAGES / "question.png"))
+    phone.click("answer")
+    phone.until_output(review, "o.entries > 4", 60)
+    phone.one("tell").send_keys("shorter, please\n")
+    phone.until("return !!document.querySelector('[data-testid=said][data-status=heard]')")
+    time.sleep(0.5)
+    phone.screenshot(str(IMAGES / "told-phone.png"))
 
 
 if __name__ == "__main__":

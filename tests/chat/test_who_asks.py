@@ -147,7 +147,7 @@ def test_the_configuration_is_for_those_who_logged_in(server: ChatServer) -> Non
     assert answer.status == 200
     assert answer.headers["cache-control"] == "no-store"
     assert (answer.json["user"], answer.json["demo"]) == ("ada", False)
-    assert [job["name"] for job in answer.json["jobs"]] == ["ask", "report", "index"]
+    assert [job["name"] for job in answer.json["jobs"]] == ["ask", "report", "review", "index"]
 
 
 def test_whether_it_lives_and_takes_work_is_told_to_anybody(server: ChatServer) -> None:

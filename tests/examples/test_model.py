@@ -114,7 +114,7 @@ def test_a_model_is_offered_only_where_one_is_set_up() -> None:
     environ = {"OPENAI_BASE_URL": "http://127.0.0.1:9/v1", "OPENAI_MODEL": "m"}
     assert [job.name for job in jobs(environ)] == ["report", "review", "ask", "index", "model"]
     assert all(job.client and job.retry.attempts == 10 for job in jobs(environ))
-    assert sorted(str(item["name"]) for item in menu({})) == ["ask", "index", "report"]
+    assert sorted(str(item["name"]) for item in menu({})) == ["ask", "index", "report", "review"]
     assert menu(environ)[0]["label"] == "m"
 
 

@@ -27,6 +27,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import trouper
 
+TOLD = ["Shorter, please", "In full again", "Enough"]
+"""What a report may be told; ``work`` has more."""
+
 
 def jobs(environ: Mapping[str, str]) -> list[trouper.JobSpec[..., Any]]:
     """The jobs to open the runtime with.
@@ -60,7 +63,10 @@ def jobs(environ: Mapping[str, str]) -> list[trouper.JobSpec[..., Any]]:
 
 
 def menu(environ: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What the page offers, in order; ``argument`` is the name of the one that the person types."""
+    """What the page offers, in order; ``argument`` is the name of the one that the person types.
+
+    ``told``: what a person may say to the job while it runs, as suggestions; None if it does not listen.
+    """
     items: list[dict[str, Any]] = [
         {
             "name": "ask",
@@ -68,6 +74,7 @@ def menu(environ: Mapping[str, str]) -> list[dict[str, Any]]:
             "hint": "Finds the places in the installed packages' docstrings that answer a question.",
             "argument": "question",
             "placeholder": "How do I run blocking code in a worker thread?",
+            "told": None,
         },
         {
             "name": "report",
@@ -76,6 +83,15 @@ def menu(environ: Mapping[str, str]) -> list[dict[str, Any]]:
             "One to three minutes of work.",
             "argument": None,
             "placeholder": None,
+            "told": TOLD,
+        },
+        {
+            "name": "review",
+            "label": "Review",
+            "hint": "A report on the packages that you choose: it asks first, and listens meanwhile.",
+            "argument": None,
+            "placeholder": None,
+            "told": TOLD,
         },
         {
             "name": "index",
@@ -83,6 +99,7 @@ def menu(environ: Mapping[str, str]) -> list[dict[str, Any]]:
             "hint": "Reads the docstrings of the packages installed here, for questions to come.",
             "argument": None,
             "placeholder": None,
+            "told": None,
         },
     ]
     if offers_model(environ):
@@ -92,6 +109,7 @@ def menu(environ: Mapping[str, str]) -> list[dict[str, Any]]:
             "hint": "Asks the language model. Earlier turns are not sent along.",
             "argument": "prompt",
             "placeholder": "Ask anything",
+            "told": None,
         }
         items.insert(0, {**model})
     return items

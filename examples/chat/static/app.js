@@ -1,7 +1,7 @@
 /**
  * The page of the example chat. In reading order: chat.js (what it knows), outputs.js (what it holds of
  * outputs), blocks.js and markdown.js (how that is shown while it grows), message.js, conversation.js,
- * sidebar.js, composer.js, inbox.js, connection.js, demo.js; dom.js has the small things.
+ * talk.js, schema.js, fields.js, question.js and steer.js (what jobs ask and are told), sidebar.js, composer.js, inbox.js, connection.js, demo.js; dom.js has the small things.
  *
  * After it has loaded it speaks to the server by its one WebSocket only.
  */

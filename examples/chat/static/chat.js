@@ -7,6 +7,7 @@
 
 import { TrouperError } from "/_trouper/trouper.js";
 import { time } from "./dom.js";
+import { Talk } from "./talk.js";
 
 const PAGE = 20;
 const THREADS = 50;
@@ -15,6 +16,9 @@ const TRIES = 8;
 
 /** @param {{state: string}} job */
 export const active = (job) => job.state === "queued" || job.state === "running";
+
+/** It waits for a person. @param {{state: string, asking?: any}} job */
+export const asks = (job) => job.state === "queued" && Boolean(job.asking);
 
 /** Two values as one order: by time, then by id. @param {any} a @param {any} b */
 const byAge = (a, b) => a.created_at - b.created_at || (a.id < b.id ? -1 : 1);
@@ -28,7 +32,7 @@ function newName() {
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** One conversation of the sidebar.
- * @typedef {{thread: string, first: any, at: number, live: boolean, unread: boolean}} Thread */
+ * @typedef {{thread: string, first: any, at: number, live: boolean, asks: boolean, unread: boolean}} Thread */
 
 /** What was sent and not yet answered, shown in the conversation meanwhile.
  * @typedef {{key: string, thread: string, job: string, text: string, created_at: number, problem: string}} Sending */
@@ -42,6 +46,7 @@ export class Chat {
     this.client = client;
     this.config = config;
     this.changed = changed;
+    this.talk = new Talk(client, newName, changed);
     /** Every job row that came, merged. @type {Map<string, any>} */
     this.rows = new Map();
     /** thread → its oldest and newest job, as far as known. @type {Map<string, {first: any, at: number}>} */
@@ -76,10 +81,12 @@ export class Chat {
 
   /** Newest first. @returns {Thread[]} */
   threads() {
-    const live = new Set([...this.snapshot.jobs.values()].filter(active).map((job) => job.thread));
+    const jobs = [...this.snapshot.jobs.values()].filter(active);
+    const live = new Set(jobs.filter((job) => !asks(job)).map((job) => job.thread));
+    const asking = new Set(jobs.filter(asks).map((job) => job.thread));
     const unread = new Set(this.notifications().filter((row) => !row.read).map((row) => row.thread));
     const threads = [...this.threadRows].map(([thread, { first, at }]) => ({
-      thread, first: this.rows.get(first) ?? null, at, live: live.has(thread), unread: unread.has(thread),
+      thread, first: this.rows.get(first) ?? null, at, live: live.has(thread), asks: asking.has(thread), unread: unread.has(thread),
     }));
     return threads.sort((a, b) => b.at - a.at || (a.thread < b.thread ? 1 : -1));
   }
@@ -109,6 +116,11 @@ export class Chat {
   /** @param {any} job */
   labelOf(job) {
     return this.config.jobs.find((each) => each.name === job.name)?.label ?? job.name;
+  }
+
+  /** What it may be told while it runs, as suggestions; null if it does not listen. @param {any} job @returns {string[] | null} */
+  listens(job) {
+    return this.config.jobs.find((each) => each.name === job.name)?.told ?? null;
   }
 
   /** What a person typed to start it, "" if nothing. @param {any} job */

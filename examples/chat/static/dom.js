@@ -101,6 +101,13 @@ export function duration(seconds) {
   return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
 }
 
+/** How much time is left, the less the finer. @param {number} seconds Above 0. */
+export function left(seconds) {
+  if (seconds <= 90) return `${Math.ceil(seconds)} s`;
+  if (seconds <= 90 * 60) return `${Math.ceil(seconds / 60)} min`;
+  return seconds <= 36 * 3600 ? `${Math.ceil(seconds / 3600)} h` : `${Math.ceil(seconds / 86_400)} days`;
+}
+
 /** @param {string} text @param {number} most */
 export function short(text, most) {
   const line = text.replace(/\s+/g, " ").trim();

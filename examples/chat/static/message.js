@@ -1,8 +1,10 @@
 /** One job in a conversation: what was asked, and what comes of it. */
 
-import { active } from "./chat.js";
+import { active, asks } from "./chat.js";
 import { announce, duration, h, reconcile, setText, soon, time } from "./dom.js";
 import { MarkdownView } from "./markdown.js";
+import { QuestionView } from "./question.js";
+import { SteerView } from "./steer.js";
 
 const STATES = {
   queued: "queued", running: "running", completed: "completed", failed: "failed", cancelled: "stopped",
@@ -35,6 +37,8 @@ export class MessageView {
     this.markdown = new MarkdownView(this.output);
     this.places = h("ol", { class: "places" });
     this.sources = h("details", { class: "sources", open: true, hidden: true }, h("summary", { text: "Places found" }), this.places);
+    this.asking = new QuestionView(chat.talk, job.id);
+    this.steer = new SteerView(chat.talk, job.id, chat.labelOf(job), chat.listens(job) ?? []);
     this.error = h("p", { class: "problem", data: { testid: "error" }, hidden: true });
     this.foot = h("span", { class: "hint" });
     this.copy = h("button", { type: "button", class: "quiet", onclick: () => this._copy() }, "Copy");
@@ -49,6 +53,9 @@ export class MessageView {
         h("div", { class: "status" }, h("header", {}, this.label, this.chip, this.stop), this.progress),
         this.output,
         this.sources,
+        this.asking.settled,
+        this.steer.element,
+        this.asking.box,
         this.error,
         h("footer", {}, this.foot, this.copy),
       ),
@@ -80,24 +87,46 @@ export class MessageView {
     setText(this.label, this.chat.labelOf(job));
     this.element.dataset.state = job.state;
     this.element.dataset.attempt = job.attempt;
-    this.output.setAttribute("aria-busy", String(active(job)));
+    this.output.setAttribute("aria-busy", String(active(job) && !asks(job)));
     if (active(before) && !active(job)) announce(`${this.chat.labelOf(job)}: ${STATES[job.state]}`);
+    if (asks(job) && job.asking.key !== before.asking?.key) announce(`${this.chat.labelOf(job)} asks: ${job.asking.question}`);
+    this._talk();
     this._state();
     this._foot();
+  }
+
+  /** @param {string} name @returns {any[]} */
+  _told(name) {
+    return this.buffer?.events.filter((event) => event.name === name) ?? [];
+  }
+
+  /** What it asks and is told. */
+  _talk() {
+    const { job } = this;
+    this.asking.update(job, this._told("answered"));
+    const listens = active(job) && !asks(job) && !job.cancel_requested && this.chat.listens(job) !== null;
+    this.steer.update(listens, !active(job), this._told("heard"));
+  }
+
+  /** How often it began again; going on with an answer is none of these. */
+  get interruptions() {
+    return Math.max(0, this.job.attempt - 1 - this.asking.asked(this._told("answered")));
   }
 
   _state() {
     const { job } = this;
     let text = STATES[job.state] ?? job.state;
     if (active(job) && job.cancel_requested) text = "stopping…";
-    else if (job.state === "running" && job.attempt > 1) text += `, attempt ${job.attempt}`;
+    else if (asks(job)) text = "waiting for your answer";
+    else if (job.state === "running" && this.interruptions) text += `, attempt ${this.interruptions + 1}`;
     else if (job.state === "queued" && this.chat.snapshot.places.has(job.id)) {
       const place = this.chat.snapshot.places.get(job.id);
       text = place === 1 ? "queued, next to start" : `queued, number ${place} in line`;
     } else if (job.state === "queued" && job.reason === "unknown_job") text = "waiting: this is not offered at present";
-    else if (job.state === "queued" && job.attempt > 0) text = `waiting for attempt ${job.attempt + 1}`;
+    else if (job.state === "queued" && job.reason === "answered") text = "answered, starts again soon";
+    else if (job.state === "queued" && job.attempt > 0) text = `waiting for attempt ${this.interruptions + 2}`;
     setText(this.chip, text);
-    this.chip.dataset.state = job.state;
+    this.chip.dataset.state = asks(job) ? "asking" : job.state;
     this.stop.hidden = !active(job);
     this.stop.disabled = job.cancel_requested;
     const problem = job.error ?? ENDINGS[job.state] ?? "";
@@ -109,7 +138,8 @@ export class MessageView {
   _foot() {
     const { job, buffer } = this;
     const parts = [];
-    if (job.attempt > 1) parts.push(`went on after ${job.attempt === 2 ? "an interruption" : `${job.attempt - 1} interruptions`}`);
+    const times = this.interruptions;
+    if (times && !asks(job)) parts.push(`went on after ${times === 1 ? "an interruption" : `${times} interruptions`}`);
     if (job.ended_at !== null) {
       parts.push(time(job.ended_at));
       if (job.started_at !== null) parts.push(`took ${duration(job.ended_at - job.started_at)}`);
@@ -130,12 +160,14 @@ export class MessageView {
     if (shown) Object.assign(this.output.dataset, told);
     this._progress();
     this._events();
+    this._talk();
+    this._state();
     this._foot();
   }
 
   _progress() {
     const { progress } = /** @type {any} */ (this.buffer);
-    this.progress.hidden = !progress || !active(this.job);
+    this.progress.hidden = !progress || !active(this.job) || asks(this.job);
     if (!progress) return;
     if (progress.total === null) this.bar.removeAttribute("value");
     else {

@@ -60,13 +60,14 @@ export class Sidebar {
             h("span", { class: "marks" }),
           ),
         ),
-      (item, { thread, live, unread }) => {
+      (item, { thread, live, asks, unread }) => {
         const link = item.firstElementChild;
         const [text, marks] = link.children;
         setText(text, short(this.chat.titleOf(thread), 60));
         link.dataset.live = live;
+        link.dataset.asks = asks;
         link.dataset.unread = unread;
-        setText(marks, [live && "working", unread && "unread"].filter(Boolean).join(", "));
+        setText(marks, [asks && "waiting for your answer", live && "working", unread && "unread"].filter(Boolean).join(", "));
         if (thread === this.chat.thread) link.setAttribute("aria-current", "page");
         else link.removeAttribute("aria-current");
       },

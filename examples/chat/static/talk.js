@@ -1,0 +1,81 @@
+/** What people say to jobs: answers to their questions, and messages while they run. No DOM. */
+
+/** What became of an answer that was not taken. */
+const REFUSALS = {
+  already_answered: "Your answer came after another",
+  not_asked: "Your answer came too late",
+  already_ended: "Your answer came after the end",
+  unknown: "Your answer came to work that is gone",
+};
+
+/** Messages to one job that are remembered here, the newest. */
+const KEPT = 50;
+
+/** A message to a job, as far as this tab knows: `accepted` is durable, and is read by the job later.
+ * @typedef {{key: string, text: string, status: "sending" | "accepted" | "failed", problem: string}} Said */
+
+export class Talk {
+  /** @param {import("/_trouper/trouper.js").Client} client @param {() => string} newKey @param {() => void} changed */
+  constructor(client, newKey, changed) {
+    this.client = client;
+    this.newKey = newKey;
+    this.changed = changed;
+    /** What was typed and not sent, by where: it outlives a look at another conversation. @type {Map<string, any>} */
+    this.drafts = new Map();
+    /** By job. @type {Map<string, Said[]>} */
+    this.said = new Map();
+  }
+
+  /**
+   * Answers a question. What is given: null if the answer was taken, else what is to be told.
+   * `refused`: the value does not fit, `lost`: the question is not open any more.
+   * @param {string} job @param {string} key @param {any} value
+   * @returns {Promise<{refused?: string, lost?: string} | null>}
+   */
+  async answer(job, key, value) {
+    try {
+      const { answer } = await this.client.answer(job, key, value);
+      return answer === "accepted" ? null : { lost: REFUSALS[answer] ?? answer };
+    } catch (error) {
+      return { refused: /** @type {Error} */ (error).message };
+    }
+  }
+
+  /** Sends a message to a job. @param {string} job @param {string} text */
+  async tell(job, text) {
+    /** @type {Said} */
+    const said = { key: this.newKey(), text, status: "sending", problem: "" };
+    this.said.set(job, [...(this.said.get(job) ?? []), said].slice(-KEPT));
+    this.changed();
+    try {
+      const { answer } = await this.client.signal(job, { text }, said.key);
+      if (answer === "accepted") said.status = "accepted";
+      else Object.assign(said, { status: "failed", problem: "the work had ended before" });
+    } catch (error) {
+      Object.assign(said, { status: "failed", problem: /** @type {Error} */ (error).message });
+    }
+    this.changed();
+  }
+
+  /** @param {string} job @param {string} key */
+  forget(job, key) {
+    this.said.set(job, (this.said.get(job) ?? []).filter((each) => each.key !== key));
+    this.changed();
+  }
+
+  /**
+   * What was said to a job, in order: what it has read (its `heard` events), then what it has not.
+   * @param {string} job @param {{data: any}[]} heard @param {boolean} over The job reads nothing any more.
+   * @returns {{key: string, text: string, status: "heard" | "unheard" | Said["status"], note: string}[]}
+   */
+  of(job, heard, over) {
+    const read = heard.map(({ data }) => ({
+      key: String(data?.id), text: String(data?.text ?? ""), status: /** @type {const} */ ("heard"), note: String(data?.reply ?? ""),
+    }));
+    const known = new Set(read.map((each) => each.key));
+    const own = (this.said.get(job) ?? []).filter((each) => !known.has(each.key)).map(({ key, text, status, problem }) => ({
+      key, text, status: over && status === "accepted" ? /** @type {const} */ ("unheard") : status, note: problem,
+    }));
+    return [...read, ...own];
+  }
+}
