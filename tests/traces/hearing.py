@@ -18,6 +18,8 @@ def lane_of(item: Item) -> str:
     """Between replies, feed and output the page promises an order within a message only."""
     if item["t"] in _FEED:
         return "feed"
+    if item["t"] == "queue":
+        return "queue"
     return "replies" if item["t"] in _REPLIES else f"output {item['job']}"
 
 
@@ -33,6 +35,8 @@ def _joined(before: Item, item: Item) -> Item | None:
             else:
                 parts.append(part)
         return {**item, "from": before["from"], "parts": parts}
+    if before["t"] == item["t"] == "queue":
+        return item  # the latest only
     if before["t"] == item["t"] == "feed" and before["seq"] == item["prev"]:
         rows = {}
         for kind in ("jobs", "notifications"):

@@ -74,6 +74,10 @@ async def _report(ctx: trouper.JobContext, *, done: int, total: int) -> None:
     await ctx.progress(done, total)
 
 
+async def _ask(ctx: trouper.JobContext, *, key: str, question: str) -> None:
+    await ctx.ask_user(question, schema={"type": "string"}, key=key)
+
+
 async def _crash(ctx: trouper.JobContext) -> None:
     raise RuntimeError("as the trace has it")
 
@@ -99,6 +103,7 @@ class Stage:
             r"(j\d) emits (\w+) (.*)": self._emits,
             r"(j\d) saves": partial(self._steps, _save),
             r"(j\d) reports (\d+) of (\d+)": self._reports,
+            r'(j\d) asks (\w+) "(.*)"': self._asks,
             r"(j\d) crashes": self._crashes,
             r"(the job|j\d) ends": self._ends,
             r"(j\d) is cancelled": self._wait,
@@ -166,6 +171,9 @@ class Stage:
 
     async def _reports(self, who: str, done: str, total: str) -> None:
         await self._steps(partial(_report, done=int(done), total=int(total)), who)
+
+    async def _asks(self, who: str, key: str, question: str) -> None:
+        await self._step(who, partial(_ask, key=key, question=question))
 
     async def _crashes(self, who: str) -> None:
         job = await self.runtime.job(self.names[who])
