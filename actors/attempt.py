@@ -237,7 +237,9 @@ class Attempt:
 
     def check_event(self, name: str, data: str) -> None:
         if not name or "\0" in name or len(name) > 100:
-            raise OutputRefused(f"event name {name!r}: legal are 1 to 100 characters without NUL")
+            raise OutputRefused(
+                f"event name {name!r:.40} has {len(name)}: legal are 1 to 100 characters without NUL"
+            )
         size = len(name.encode()) + len(data.encode())
         if size > ENTRY_BYTES_MAX:
             raise OutputRefused(f"event {name!r} has {size} bytes of JSON: legal are up to {ENTRY_BYTES_MAX}")
@@ -245,9 +247,8 @@ class Attempt:
     # --- transactions ---
 
     async def savepoint(self, saved: str) -> None:
-        if len(saved.encode()) > self.limits.saved_bytes:
-            limit = f"{self.limits.saved_bytes} bytes (saved_bytes)"
-            raise BadState(f"the state to save has {len(saved)} characters: legal are {limit}")
+        if (size := len(saved.encode())) > (most := self.limits.saved_bytes):
+            raise BadState(beyond("the JSON of the state to save", size, "bytes", most, "saved_bytes"))
         entries = self.log.entries
         request = Savepoint(self.job.id, self.job.fence, entries, saved, self.used_ms(), self.heard)
         await self.persist(lambda: self.ports.store.savepoint(request))
@@ -288,7 +289,8 @@ class Attempt:
                 raise NoAnswer(f"nobody answered {ask.key!r} in time")
             return str(asked.question.answer)
         if asked.count >= self.limits.questions:
-            raise BadState(f"job {self.job.id} has asked {asked.count} questions, which is the limit")
+            what = f"with this job {self.job.id}"
+            raise BadState(beyond(what, asked.count + 1, "questions", self.limits.questions, "questions"))
         if self.reason is None:
             self.question = ask
             self.stop(StopCause.ASK)
@@ -321,10 +323,10 @@ class Attempt:
             self.stop(StopCause.RELEASE)
 
     async def notify(self, key: str, title: str, body: str) -> None:
-        if len(title.encode()) + len(body.encode()) > self.limits.notification_bytes:
-            raise BadState(
-                f"notification {key!r}: title and body may have {self.limits.notification_bytes} bytes"
-            )
+        size = len(title.encode()) + len(body.encode())
+        if size > (most := self.limits.notification_bytes):
+            what = f"notification {key!r}, title and body,"
+            raise BadState(beyond(what, size, "bytes", most, "notification_bytes"))
         request = Notify(
             id=self.ports.seams.new_id(),
             job_id=self.job.id,

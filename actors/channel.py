@@ -109,9 +109,8 @@ class SubscriberChannel:
         attachment = self._attached.get(job_id)
         if attachment is None:
             if len(self._attached) >= self._limits.attachments:
-                raise TooManyAttached(
-                    f"{len(self._attached)} outputs are attached: legal are {self._limits.attachments}"
-                )
+                legal = f"legal are {self._limits.attachments} (attachments)"
+                raise TooManyAttached(f"{len(self._attached)} outputs are attached: {legal}")
             attachment = Attachment(self._outputs.watch(job_id, self), attempt, n)
             self._attached[job_id] = attachment
         else:

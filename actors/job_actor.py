@@ -20,7 +20,7 @@ import trio
 from trouper.actors.actor import Actor, StopReason
 from trouper.actors.attempt import Attempt, AttemptPorts, StopCause
 from trouper.actors.job_context import JobContext, to_json
-from trouper.actors.job_errors import BadState, OutputTooLarge
+from trouper.actors.job_errors import BadState, OutputTooLarge, beyond
 from trouper.actors.job_spec import Again, BadArguments, Fail, JobSpec
 from trouper.actors.outputs import Outputs
 from trouper.actors.patience import hash_log, patiently
@@ -258,13 +258,12 @@ class JobActor(Actor[JobMessage]):
         limit = self._ports.limits.result_bytes
         try:
             result = to_json(value, f"the result of job {self.job.name!r}")
-        except BadState as error:
-            return Ending(EndingKind.FAILED, error=str(error), reason="result")
-        if len(result.encode()) > limit:
-            error_text = (
-                f"the result of job {self.job.name!r} has {len(result)} characters: legal are {limit} bytes"
-            )
-            return Ending(EndingKind.FAILED, error=error_text, reason="result")
+        except BadState as bad:
+            return Ending(EndingKind.FAILED, error=str(bad), reason="result")
+        if (size := len(result.encode())) > limit:
+            what = f"the JSON of the result of job {self.job.name!r}"
+            error = beyond(what, size, "bytes", limit, "result_bytes")
+            return Ending(EndingKind.FAILED, error=error, reason="result")
         return Ending(EndingKind.RETURNED, result=result)
 
     def _crashed(self, error: BaseException) -> Ending:

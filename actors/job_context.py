@@ -142,7 +142,7 @@ class JobContext:
         """Leave a notification for the user, once per ``key`` over all attempts. Raises ``BadState``."""
         self._called()
         if not 1 <= len(key) <= 200:
-            raise BadState(f"notification key {key!r}: legal are 1 to 200 characters")
+            raise BadState(f"notification key {key!r:.40} has {len(key)}: legal are 1 to 200 characters")
         for text in (key, title, body):
             to_json(text, f"a text of notification {key!r}")
         await self._attempt.notify(key, title, body)
@@ -196,7 +196,7 @@ class JobContext:
         if self._attempt.unsafe is not None:
             raise BadState(f"step {step!r} inside of step {self._attempt.unsafe!r}: unsafe steps do not nest")
         if not 1 <= len(step) <= 100:
-            raise BadState(f"unsafe step {step!r}: legal are 1 to 100 characters")
+            raise BadState(f"unsafe step {step!r:.40} has {len(step)}: legal are 1 to 100 characters")
         to_json(step, "the name of an unsafe step")
         await self._attempt.begin_unsafe(step)
         yield

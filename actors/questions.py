@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from trouper.actors.job_errors import BadState
+from trouper.actors.job_errors import BadState, beyond
 from trouper.actors.job_spec import Fail
 from trouper.store.questions import Ask
 
@@ -69,14 +69,15 @@ def make_ask(
         if type(text) is not str:
             raise BadState(f"question {text!r:.80}: its text and its key are texts")
     if not 1 <= len(key) <= KEY_CHARS_MAX:
-        raise BadState(f"question key {key!r:.80}: legal are 1 to {KEY_CHARS_MAX} characters")
+        raise BadState(f"question key {key!r:.80} has {len(key)}: legal are 1 to {KEY_CHARS_MAX} characters")
     try:
         encoded = orjson.dumps(schema)  # in its order: a form shows the properties in it
         size = len(orjson.dumps([key, question])) + len(encoded)
     except TypeError as error:
         raise BadState(f"question {key!r:.80} is not JSON: {error}") from None
     if size > bytes_max:
-        raise BadState(f"question {key!r:.80} has {size} bytes with its schema: legal are up to {bytes_max}")
+        what = f"question {key!r:.80} with its schema"
+        raise BadState(beyond(what, size, "bytes", bytes_max, "question_bytes"))
     return Ask(key=key, question=question, schema=encoded.decode(), timeout_s=timeout)
 
 

@@ -78,7 +78,9 @@ class GroupCommit:
         if self._closed:
             raise StoreUnavailable("the store is closed")
         if len(self._operations) + len(self._reads) >= self._options.operations_max:
-            raise StoreUnavailable(f"the store has {self._options.operations_max} operations waiting")
+            raise StoreUnavailable(
+                f"the store has {self._options.operations_max} operations waiting (operations_max)"
+            )
         operation = Operation(call, trio.lowlevel.current_task(), site)
         queue.append(operation)
         self._wake.set()

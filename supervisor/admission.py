@@ -10,6 +10,7 @@ from typing import Any, get_args
 import attrs
 import orjson
 
+from trouper.actors.job_errors import beyond
 from trouper.actors.job_spec import BadArguments, Call, JobSpec
 from trouper.store.protocol import Admission, Admitted, Conflict, OnBusy, QueueFull, ThreadBusy
 from trouper.store.records import Job
@@ -28,12 +29,15 @@ def fingerprint(name: str, thread: str | None, arguments: str) -> str:
 
 def check_label(what: str, value: str) -> str:
     """``value`` if it may name a user, a thread or a key. Raises ``BadArguments``."""
+    if not isinstance(value, str):
+        raise BadArguments(f"{what} {value!r:.40} is {type(value).__name__}: legal is text")
     if not 1 <= len(value) <= LABEL_CHARS_MAX:
-        raise BadArguments(f"{what} {value!r}: legal are texts of 1 to {LABEL_CHARS_MAX} characters")
+        legal = f"legal are texts of 1 to {LABEL_CHARS_MAX} characters"
+        raise BadArguments(f"{what} {value!r:.40} has {len(value)}: {legal}")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise BadArguments(f"{what} {value!r} has a lone surrogate: legal is valid Unicode") from None
+        raise BadArguments(f"{what} {value!r:.40} has a lone surrogate: legal is valid Unicode") from None
     return value
 
 
@@ -72,9 +76,11 @@ def check_when(at: datetime | float | None, delay: float, *, now: float, most_s:
     if at is not None and delay:
         raise BadArguments("at and delay are both given: legal is one of them")
     if not 0 <= delay <= most_s:
-        raise BadArguments(f"delay={delay!r}: legal are 0 to {most_s:g} seconds")
+        raise BadArguments(f"delay={delay!r}: legal are 0 to {most_s:g} seconds (max_delay_s)")
     if at is not None and not 0 <= at <= now + most_s:
-        raise BadArguments(f"at={at!r}: legal are seconds since the epoch, up to {most_s:g} from now")
+        raise BadArguments(
+            f"at={at!r}: legal are seconds since the epoch, up to {most_s:g} from now (max_delay_s)"
+        )
     return When(None if at is None else float(at), float(delay))
 
 
@@ -94,10 +100,9 @@ def make_admission(
         raise BadArguments(f"on_busy={on_busy!r}: legal are {', '.join(map(repr, get_args(OnBusy)))}")
     if when.put_off and on_busy != "enqueue":
         raise BadArguments(f"on_busy={on_busy!r} of a job that is put off: legal is 'enqueue'")
-    if len(call.arguments.encode()) > options.arguments_bytes:
-        raise BadArguments(
-            f"arguments of {call.spec.name!r}: legal are up to {options.arguments_bytes} bytes of JSON"
-        )
+    if (size := len(call.arguments.encode())) > options.arguments_bytes:
+        what = f"the JSON of the arguments of {call.spec.name!r}"
+        raise BadArguments(beyond(what, size, "bytes", options.arguments_bytes, "arguments_bytes"))
     return Admission(
         id=job_id,
         user=check_label("user", user),
@@ -127,6 +132,8 @@ def admitted(result: Admitted | Conflict | ThreadBusy | QueueFull, admission: Ad
         case ThreadBusy(job_id=job_id):
             raise ThreadIsBusy(f"thread {admission.thread!r} is busy with job {job_id}")
         case QueueFull(limit=limit, of_user=True):
-            raise UserQueueIsFull(f"{limit} of your jobs are queued, which is the limit: try again later")
+            raise UserQueueIsFull(
+                f"{limit} of your jobs are queued, which is the limit (max_queued_per_user): try again later"
+            )
         case QueueFull(limit=limit):
-            raise QueueIsFull(f"{limit} jobs are queued, which is the limit: try again later")
+            raise QueueIsFull(f"{limit} jobs are queued, which is the limit (max_queued): try again later")

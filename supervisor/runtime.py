@@ -245,7 +245,7 @@ class Runtime:
         other content), ``SignalsAreFull``. **Cancellation**: it may have been sent.
         """
         id = self.seams.new_id() if id is None else check_label("the id of a message", id)
-        body = canonical(message, "the message", self.options.signal_bytes)
+        body = canonical(message, "the message", self.options.signal_bytes, "signal_bytes")
         row = SignalRow(job=job_id, id=id, body=body, sender=user)
         return signalled(await self.store.signal(row, user), row)
 
@@ -257,7 +257,7 @@ class Runtime:
         ``not_asked`` (also when its time is over), ``already_ended``, and ``unknown`` (also for a job of
         another user). Raises ``BadArguments``. **Cancellation**: it may have been answered.
         """
-        text = canonical(value, "the answer", self.options.answer_bytes)
+        text = canonical(value, "the answer", self.options.answer_bytes, "answer_bytes")
         job = await self.job(job_id, user=user)
         checked = check_answer(job, check_label("the key of a question", key), text)
         return await self.store.answer(

@@ -367,8 +367,8 @@ class RuntimeTree:
         self, user: str, *, visible: bool, feed: tuple[str, int] | None, wants_feed: bool
     ) -> SubscriberChannel:
         """A channel of ``user``'s, for whoever opens it to close. Raises ``TooManySessions``."""
-        if len(self.subscribers) >= self.options.max_sessions:
-            raise TooManySessions(f"{self.options.max_sessions} sessions are open, which is the limit")
+        if len(self.subscribers) >= (most := self.options.max_sessions):
+            raise TooManySessions(f"{most} sessions are open, which is the limit (max_sessions)")
         channel = SubscriberChannel(
             self.seams.new_id(),
             user,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 
 from trouper.actors.job_context import to_json
-from trouper.actors.job_errors import BadState
+from trouper.actors.job_errors import BadState, beyond
 from trouper.actors.job_spec import BadArguments
 from trouper.actors.questions import wrong_with
 from trouper.store.questions import open_question
@@ -14,15 +14,16 @@ from trouper.store.signals import SignalAnswer, SignalClash, SignalRow, SignalsF
 from trouper.supervisor.refusals import KeyConflict, SignalsAreFull
 
 
-def canonical(value: object, what: str, bytes_max: int) -> str:
-    """JSON text of a value, so that the same again is known. Raises ``BadArguments``."""
+def canonical(value: object, what: str, bytes_max: int, option: str) -> str:
+    """JSON text of a value, so that the same again is known. Raises ``BadArguments``, naming ``option`` if it
+    has more than ``bytes_max``."""
     try:
         body = to_json(value, what)
     except BadState as error:
         raise BadArguments(str(error)) from None
     body = orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS).decode()
-    if len(body.encode()) > bytes_max:
-        raise BadArguments(f"{what} has {len(body.encode())} bytes of JSON: legal are up to {bytes_max}")
+    if (size := len(body.encode())) > bytes_max:
+        raise BadArguments(beyond(what, size, "bytes of JSON", bytes_max, option))
     return body
 
 
@@ -44,6 +45,8 @@ def signalled(result: SignalAnswer | SignalClash | SignalsFull, row: SignalRow) 
         case SignalClash():
             raise KeyConflict(f"message {row.id!r} was sent to job {row.job} with other content")
         case SignalsFull(limit=limit):
-            raise SignalsAreFull(f"{limit} messages to job {row.job} are pending, which is the limit")
+            raise SignalsAreFull(
+                f"{limit} messages to job {row.job} are pending, which is the limit (signals_pending_max)"
+            )
         case _:
             return result

@@ -176,7 +176,9 @@ class Gateway:
         if self._connections > 2 * self._options.max_connections:
             return
         http = HttpConnection(stream, self._options, peer="", wall=self._wall)
-        busy = BadRequest(503, f"{self._options.max_connections} connections are open, which is the limit")
+        busy = BadRequest(
+            503, f"{self._options.max_connections} connections are open, which is the limit (max_connections)"
+        )
         await http.respond_and_close(busy, self._site.security_headers)
 
     async def _serve_http(self, stream: trio.SocketStream) -> WebSocketConnection | None:

@@ -264,7 +264,7 @@ async def test_no_question_inside_of_an_unsafe_step_and_no_more_than_may_be(
         for number in range(2):
             await waiting(runtime, job.id)
             await runtime.answer(job.id, f"{number}?", "a")
-        assert "has asked 2 questions, which is the limit" in str((await runtime.wait(job.id)).error)
+        assert "has 3 questions: legal are up to 2 (questions)" in str((await runtime.wait(job.id)).error)
 
 
 async def test_a_stop_of_the_runtime_while_it_asks_loses_neither_job_nor_question(
