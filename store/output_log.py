@@ -153,7 +153,7 @@ class OutputLog:
 
     def append(self, entry: Entry) -> None:
         """Add an entry, which the caller has checked (``split_text``; an event's size)."""
-        size = entry_bytes(entry)
+        size = len(entry) if isinstance(entry, str) and entry.isascii() else entry_bytes(entry)
         first = not self._pending
         self._pending.append(entry)
         self.entries += 1
@@ -182,30 +182,26 @@ class OutputLog:
 
     def settled(self, result: Appended | Refused | AppendFailed) -> None:
         taken, self._in_flight = self._in_flight, ()
-        match result:
-            case Appended():
-                self.failure = None
-                self._keep(taken)
-            case AppendFailed(error=error):
-                self.failure = error
-                self._pending[:0] = taken
-            case Refused():
-                self.refusal = result
+        if isinstance(result, Appended):
+            size = self._in_flight_bytes
+            self.failure = None
+            self.committed += len(taken)
+            self.pending_bytes -= size
+            self._tail += taken
+            self._tail_bytes += size
+            self._unhashed_bytes += size
+            # The hash costs as much for a word as for a page: it is taken of several commits at once.
+            if self._unhashed_bytes >= _HASH_BYTES:
+                self._hash_committed()
+            # Trim at twice the bound, down to the bound: one list move for many commits.
+            if self._tail_bytes > 2 * self._tail_bytes_max:
+                self._trim()
+        elif isinstance(result, AppendFailed):
+            self.failure = result.error
+            self._pending[:0] = taken
+        else:
+            self.refusal = result
         self._on_change()
-
-    def _keep(self, taken: tuple[Entry, ...]) -> None:
-        size = self._in_flight_bytes
-        self.committed += len(taken)
-        self.pending_bytes -= size
-        self._tail += taken
-        self._tail_bytes += size
-        # The hash costs as much for a word as for a page: it is taken of several commits at once.
-        self._unhashed_bytes += size
-        if self._unhashed_bytes >= _HASH_BYTES:
-            self._hash_committed()
-        # Trim at twice the bound, down to the bound: one list move for many commits.
-        if self._tail_bytes > 2 * self._tail_bytes_max:
-            self._trim()
 
     def _hash_committed(self) -> None:
         if self._hashed < self.committed:

@@ -48,7 +48,9 @@ class Batch:
     now: float
     jumped_s: float = 0.0
     """How far the wall clock has jumped, to ``now``, since the last commit."""
-    appends: list[tuple[OutputSource, Append]] = attrs.field(factory=list)
+    sources: list[OutputSource] = attrs.field(factory=list)
+    appends: list[Append] = attrs.field(factory=list)
+    """What each of ``sources`` gave."""
     operations: list[Operation] = attrs.field(factory=list)
     reads: list[Operation] = attrs.field(factory=list)
     settled: list[Appended | Refused | AppendFailed] = attrs.field(factory=list)
@@ -124,7 +126,7 @@ class SqliteEngine:
     def _append(self, batch: Batch) -> bool:
         """Judge and gather the appends; whether any was accepted. Their statements are ``flush``'s."""
         outputs, settled = batch.changed.outputs, batch.settled
-        for _, request in batch.appends:
+        for request in batch.appends:
             try:
                 result = append(self._tables, request, outputs)
             except Exception as error:

@@ -22,7 +22,7 @@ import trio
 from trouper.store.engine import tell
 from trouper.store.errors import StoreUnavailable
 from trouper.store.options import StoreOptions
-from trouper.store.protocol import Append, AppendFailed, CommitNotice, OutputSource
+from trouper.store.protocol import AppendFailed, CommitNotice, OutputSource
 from trouper.store.seams import BlockingThread, Seams
 from trouper.store.sqlite_batch import Batch, Operation, SqliteEngine, unavailable
 from trouper.store.wall_watch import WallWatch
@@ -146,11 +146,10 @@ class GroupCommit:
                 taken.append(operation)
         # Reads alone take no output along: a fsync for each would undo the tick.
         if batch.operations or self._closed or self._output_due_at <= trio.current_time():
-            batch.appends = self._take()
+            self._take(batch)
         return batch
 
-    def _take(self) -> list[tuple[OutputSource, Append]]:
-        appends: list[tuple[OutputSource, Append]] = []
+    def _take(self, batch: Batch) -> None:
         dirty, self._dirty = self._dirty, {}
         for source in dirty:
             try:
@@ -159,10 +158,10 @@ class GroupCommit:
                 self._faults.append(fault)
                 continue
             if request is not None:
-                appends.append((source, request))
-        if appends:
+                batch.sources.append(source)
+                batch.appends.append(request)
+        if batch.appends:
             self._output_due_at = trio.current_time() + self._options.commit_tick_s
-        return appends
 
     async def _commit(self, batch: Batch) -> None:
         if not (batch.appends or batch.operations or batch.reads):
@@ -184,7 +183,7 @@ class GroupCommit:
         self._back_off(batch)
         if batch.committed:
             self._watch.jumped_s -= batch.jumped_s
-        for (source, _), result in zip(batch.appends, batch.settled, strict=True):
+        for source, result in zip(batch.sources, batch.settled, strict=True):
             # Who failed at the very end is not asked again.
             if isinstance(result, AppendFailed) and not self._closed:
                 self._dirty[source] = None
