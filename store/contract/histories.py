@@ -54,7 +54,7 @@ ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
         st.sampled_from(["t", None, "t", "u"]),
         st.sampled_from(["k", None, "l"]),
         st.sampled_from(["p", "q"]),
-        st.sampled_from(["enqueue", "rollback", "reject", "enqueue", "interrupt"]),
+        st.sampled_from(["enqueue", "rollback", "reject", "rollback", "interrupt"]),
         st.sampled_from([3, 1, 2]),
         st.sampled_from(
             [{}, {}, {"delay_s": 2.0}, {"at": 1004.0}, {"name": "other"}, {"queue_timeout_s": 4.0}]

@@ -21,7 +21,7 @@ from trouper.store.views import Snapshot
 
 pytestmark = pytest.mark.slow
 
-HISTORIES = 400
+HISTORIES = 300
 
 
 def compare(folder: Path, histories: int = HISTORIES) -> None:
