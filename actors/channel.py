@@ -171,9 +171,10 @@ class SubscriberChannel:
     def feed_changed(self) -> None:
         self._ready()
 
-    def reopen(self) -> None:
-        """The notifier is a new one: ask again for whatever the one before was asked for."""
-        if self.wants_feed:
+    def reopen(self, *, anew: bool = True) -> None:
+        """Ask again for whatever the notifier was asked for: it is a new one, or else it may have had no
+        room for some of that."""
+        if self.wants_feed and (anew or self._feed_asked):
             self._feed_asked = False
             self._ask_feed()
         for job_id, attachment in self._attached.items():

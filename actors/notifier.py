@@ -22,7 +22,9 @@ from trouper.actors.subscribers import Subscribers
 from trouper.store.errors import StoreCorrupt, StoreUnavailable
 from trouper.store.protocol import Store
 
-_RETRY_S = 1.0  # a store that is down is asked again after this
+_RETRY_S = (
+    1.0  # a store that is down is asked again after this, and so are channels for which there was no room
+)
 
 
 @attrs.frozen
@@ -114,11 +116,18 @@ class Notifier(Actor[NotifierMessage]):
             again = RereadFeed() if isinstance(message, FeedMoved) else message
             self._retrying += 1
             self.context.nursery.start_soon(self._again, again)
+        if self._ports.subscribers.take_unheard(self.user):
+            self._retrying += 1
+            self.context.nursery.start_soon(self._again, None)
 
-    async def _again(self, message: NotifierMessage) -> None:
+    async def _again(self, message: NotifierMessage | None) -> None:
+        """Tell it once more, later; None, or no room for it: ask the channels for all that they wish."""
         await trio.sleep(_RETRY_S)
         self._retrying -= 1
-        self.context.ref.tell(message)
+        if message is None or not self.context.ref.tell(message).accepted:
+            self.context.ref.tell(RereadFeed())  # that it had moved may have had no room either
+            for channel in self._ports.subscribers.of(self.user):
+                channel.reopen(anew=False)
 
     async def _handle(self, message: NotifierMessage) -> None:
         match message:

@@ -185,6 +185,11 @@ class OutputHead:
         self._wanted = start
         return True
 
+    @property
+    def waits(self) -> bool:
+        """Whether the row or a page was asked for and has not come."""
+        return self._wanted is not None
+
     def page_failed(self) -> None:
         self._wanted = None
 
@@ -290,8 +295,11 @@ class Outputs:
         head = self._heads.get(job_id)
         if head is not None:
             head.watchers.pop(watcher, None)
-            if not head.watchers:
-                head.page_failed()  # whoever was to serve a page may be gone with its last reader
+            if head.waits:  # who was to serve that may be gone with this reader: the next one asks
+                head.page_failed()
+                for other in head.watchers:
+                    self.want_row(head, other.user)
+                head.mark_watchers()
             self._drop_if_idle(head)
 
     def want_page(self, head: OutputHead, start: int, user: str) -> None:

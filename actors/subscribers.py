@@ -14,6 +14,7 @@ class Subscribers:
 
     def __init__(self) -> None:
         self._by_user: dict[str, dict[SubscriberChannel, None]] = {}
+        self._unheard: set[str] = set()
 
     def __len__(self) -> int:
         return sum(map(len, self._by_user.values()))
@@ -30,6 +31,20 @@ class Subscribers:
             channels.pop(channel, None)
             if not channels:
                 del self._by_user[channel.user]
+                self._unheard.discard(channel.user)
+
+    def told(self, user: str, accepted: bool) -> None:
+        """What a channel wishes was told to its user's notifier; if that had no room, it is to ask all of its
+        channels again."""
+        if not accepted and user in self._by_user:
+            self._unheard.add(user)
+
+    def take_unheard(self, user: str) -> bool:
+        """Whether that was so since this was asked last."""
+        if user not in self._unheard:
+            return False
+        self._unheard.remove(user)
+        return True
 
     def users(self) -> tuple[str, ...]:
         """Who has an open channel."""

@@ -393,8 +393,8 @@ class RuntimeTree:
         self.notifiers.tell_if_active(channel.user, Wake())
 
     def tell_notifier(self, user: str, message: NotifierMessage) -> None:
-        """Give a message to the user's notifier, starting it if need be."""
-        self.notifiers.ref(user).tell(message)
+        """Give a message to the user's notifier, starting it if need be. One that has no room asks later."""
+        self.subscribers.told(user, self.notifiers.ref(user).tell(message).accepted)
 
     def _page_wanted(self, user: str, job_id: str, start: int) -> None:
         self.tell_notifier(user, ReadOutput(job_id, start))

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import AsyncExitStack
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trouper
 from tests.supervisor.support import Feed, Open, echo, forever
-from trouper.actors.channel_items import FeedChanges, FeedSnapshot, ProgressItem
+from trouper.actors.channel_items import (
+    ChannelItem,
+    FeedChanges,
+    FeedSnapshot,
+    GoneItem,
+    OutputItem,
+    ProgressItem,
+)
 from trouper.actors.options import ChannelLimits
 from trouper.store.protocol import Changes
 from trouper.transport.codec import encode_item
@@ -42,6 +51,47 @@ async def test_one_session_hears_of_all_jobs_with_absolute_counts(opened: Open) 
         counts = await runtime.mark("ada", "read", job_id=jobs[0].id)
         assert counts == trouper.Counts(2, 2)
         await feed.follow(channel, until=lambda: feed.counts == counts)
+
+
+@pytest.mark.clause("N2", "E1")
+async def test_more_wishes_than_a_notifier_has_room_for_are_all_served_in_the_end(
+    opened: Open, autojump_clock: MockClock
+) -> None:
+    options = trouper.RuntimeOptions(notifier_mailbox=5)
+    async with opened(echo, options=options) as runtime, AsyncExitStack() as stack:
+        channels = [await stack.enter_async_context(runtime.open_session("ada")) for _ in range(4)]
+        for number, channel in enumerate(channels):
+            for at in range(6):
+                channel.attach(f"none {number}.{at}", 1, 0)
+        channels.append(await stack.enter_async_context(runtime.open_session("ada")))
+        items: list[ChannelItem] = []
+        for _ in range(30):
+            await trio.sleep(1)
+            for channel in channels:
+                items += channel.take(1000)
+        assert sum(isinstance(item, GoneItem) for item in items) == 24
+        assert sum(isinstance(item, FeedSnapshot) for item in items) == 5
+
+
+@pytest.mark.clause("E1")
+async def test_a_reader_of_another_user_who_leaves_does_not_take_a_wish_along(
+    opened: Open, autojump_clock: MockClock
+) -> None:
+    async with (
+        opened(echo, options=trouper.RuntimeOptions(notifier_mailbox=1)) as runtime,
+        runtime.open_session("ada") as channel,
+    ):
+        job = await runtime.submit(echo.call(text="hi"), user="ada")
+        await runtime.wait(job.id)
+        await trio.sleep(1)
+        async with runtime.open_session("eve") as eve:  # its own feed is all that its notifier has room for
+            eve.attach(job.id, 0, 0)
+            channel.attach(job.id, 1, 0)
+        items: list[ChannelItem] = []
+        for _ in range(5):  # the row first, then a page
+            await trio.sleep(1)
+            items += channel.take(1000)
+        assert [item.parts for item in items if isinstance(item, OutputItem)] == [["hi"]]
 
 
 @pytest.mark.clause("N6", "N2")
