@@ -83,10 +83,10 @@ class SqliteLog:
         """Undo what was done in memory since ``mark``."""
         while len(self._undo) > mark:
             step = self._undo.pop()
-            if isinstance(step, tuple):
-                _shrink(*step)
-            else:
+            if callable(step):
                 step()
+            else:
+                _shrink(*step)
         # Put in order again, once, whatever was undone.
         unfolded = [head for head in self._heads.values() if head.tail]
         unfolded.sort(key=lambda head: head.first_seq)
