@@ -118,6 +118,13 @@ export class Chat {
     return this.config.jobs.find((each) => each.name === job.name)?.label ?? job.name;
   }
 
+  /** Something before it in its conversation runs, or waits for a person: its place in the queue of all says
+   * nothing then. @param {any} job */
+  held(job) {
+    const others = [...this.snapshot.jobs.values()].filter((row) => row.thread === job.thread && row.id !== job.id);
+    return job.thread !== null && others.some((row) => row.state === "running" || (asks(row) && byAge(row, job) < 0));
+  }
+
   /** What it may be told while it runs, as suggestions; null if it does not listen. @param {any} job @returns {string[] | null} */
   listens(job) {
     return this.config.jobs.find((each) => each.name === job.name)?.told ?? null;

@@ -119,6 +119,7 @@ export class MessageView {
     if (active(job) && job.cancel_requested) text = "stopping…";
     else if (asks(job)) text = "waiting for your answer";
     else if (job.state === "running" && this.interruptions) text += `, attempt ${this.interruptions + 1}`;
+    else if (job.state === "queued" && this.chat.held(job)) text = "queued, waits for the one before it";
     else if (job.state === "queued" && this.chat.snapshot.places.has(job.id)) {
       const place = this.chat.snapshot.places.get(job.id);
       text = place === 1 ? "queued, next to start" : `queued, number ${place} in line`;

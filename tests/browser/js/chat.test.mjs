@@ -99,3 +99,16 @@ test("what is sent and not yet answered is stopped by its key, and shows as stop
   await chat.open(thread);
   assert.deepEqual(chat.jobs().map((job) => [job.id, job.state]), [["j9", "cancelled"]]);
 });
+
+test("a job is held by one of its conversation that runs, or that waits for a person before it", () => {
+  const { chat, fake } = open();
+  const job = { ...JOB, id: "j2", state: "queued", created_at: 2 };
+  const held = (row) => {
+    fake.getSnapshot().jobs.set("j1", { ...JOB, ...row });
+    return chat.held(job);
+  };
+  assert.deepEqual([
+    held({ state: "running" }), held({ state: "queued", asking: { key: "q" } }), held({ state: "queued", asking: null }),
+    held({ state: "completed" }), held({ state: "running", thread: "t2" }), held({ state: "queued", asking: { key: "q" }, created_at: 3 }),
+  ], [true, true, false, false, false, false]);
+});
