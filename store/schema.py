@@ -8,7 +8,6 @@ trouper database from another program's.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
 
 APPLICATION_ID = 0x54525550  # "TRUP"
 
@@ -199,52 +198,52 @@ CREATE TABLE questions (
 """
 
 # The counts follow the rows by themselves, whoever changes one.
-_COUNTING = (
-    """CREATE TRIGGER jobs_counted_in AFTER INSERT ON jobs WHEN new.state IN ('queued', 'running') BEGIN
-        INSERT OR IGNORE INTO users (user, feed_seq, floor_seq) VALUES (new.user, 0, 0);
-        UPDATE users SET
-            since = CASE WHEN new.state = 'queued' AND queued = 0 THEN new.ord ELSE since END,
-            queued = queued + (new.state = 'queued'),
-            running = running + (new.state = 'running')
-        WHERE user = new.user;
-    END""",
-    """CREATE TRIGGER jobs_counted_anew AFTER UPDATE OF state, user ON jobs
-    WHEN new.state <> old.state OR new.user <> old.user BEGIN
-        UPDATE users SET
-            queued = queued - (old.state = 'queued'),
-            running = running - (old.state = 'running')
-        WHERE user = old.user;
-        INSERT OR IGNORE INTO users (user, feed_seq, floor_seq) VALUES (new.user, 0, 0);
-        UPDATE users SET
-            queued = queued + (new.state = 'queued'),
-            running = running + (new.state = 'running')
-        WHERE user = new.user;
-    END""",
-    """CREATE TRIGGER jobs_counted_out AFTER DELETE ON jobs WHEN old.state IN ('queued', 'running') BEGIN
-        UPDATE users SET
-            queued = queued - (old.state = 'queued'),
-            running = running - (old.state = 'running')
-        WHERE user = old.user;
-    END""",
-)
+_COUNTING = """
+CREATE TRIGGER jobs_counted_in AFTER INSERT ON jobs WHEN new.state IN ('queued', 'running') BEGIN
+    INSERT OR IGNORE INTO users (user, feed_seq, floor_seq) VALUES (new.user, 0, 0);
+    UPDATE users SET
+        since = CASE WHEN new.state = 'queued' AND queued = 0 THEN new.ord ELSE since END,
+        queued = queued + (new.state = 'queued'),
+        running = running + (new.state = 'running')
+    WHERE user = new.user;
+END;
+
+CREATE TRIGGER jobs_counted_anew AFTER UPDATE OF state, user ON jobs
+WHEN new.state <> old.state OR new.user <> old.user BEGIN
+    UPDATE users SET
+        queued = queued - (old.state = 'queued'),
+        running = running - (old.state = 'running')
+    WHERE user = old.user;
+    INSERT OR IGNORE INTO users (user, feed_seq, floor_seq) VALUES (new.user, 0, 0);
+    UPDATE users SET
+        queued = queued + (new.state = 'queued'),
+        running = running + (new.state = 'running')
+    WHERE user = new.user;
+END;
+
+CREATE TRIGGER jobs_counted_out AFTER DELETE ON jobs WHEN old.state IN ('queued', 'running') BEGIN
+    UPDATE users SET
+        queued = queued - (old.state = 'queued'),
+        running = running - (old.state = 'running')
+    WHERE user = old.user;
+END;
+"""
 
 
-def _carry_out(script: str, *further: str, connection: sqlite3.Connection) -> None:
-    """Each statement by itself, since ``executescript`` would commit the transaction that they are in."""
-    for statement in (*script.split(";"), *further):
-        if statement.strip():
+def carry_out(connection: sqlite3.Connection, script: str) -> None:
+    """Each statement by itself, since ``executescript`` would commit the transaction that they are in. Where
+    one ends is SQLite's to say: a semicolon may be a comment's, a text's or a trigger's."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
             connection.execute(statement)
+            statement = ""
+    if statement.strip():
+        raise ValueError(f"no statement: {statement}")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
-    lambda connection: _carry_out(_FIRST, connection=connection),
-    lambda connection: _carry_out(_SECOND, *_COUNTING, connection=connection),
-    lambda connection: _carry_out(_THIRD, connection=connection),
-    lambda connection: _carry_out(_COMPLETIONS, connection=connection),
-    lambda connection: _carry_out(_SIGNALS, connection=connection),
-    lambda connection: _carry_out(_TIMES, connection=connection),
-    lambda connection: _carry_out(_QUESTIONS, connection=connection),
-)
+MIGRATIONS = (_FIRST, _SECOND + _COUNTING, _THIRD, _COMPLETIONS, _SIGNALS, _TIMES, _QUESTIONS)
 """``MIGRATIONS[n]`` makes version n+1 of version n; version 0 is an empty file. What was released is
 never changed: what comes after it is a step of its own."""
 
@@ -255,7 +254,7 @@ def migrate(connection: sqlite3.Connection) -> bool:
     """Bring a database to ``VERSION``, inside the caller's transaction; whether it was new."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     for step in MIGRATIONS[version:]:
-        step(connection)
+        carry_out(connection, step)
     if version < VERSION:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")

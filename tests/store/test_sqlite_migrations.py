@@ -12,7 +12,7 @@ import trio
 from tests.store.support import World, look
 from trouper.store.errors import SchemaMismatch, StoreRefused
 from trouper.store.records import Job, JobState
-from trouper.store.schema import VERSION
+from trouper.store.schema import VERSION, carry_out
 
 VERSION_1 = Path(__file__).parent / "version_1.sql"
 """What the first version's code had written when its process died: a job that had ended, one that
@@ -95,3 +95,20 @@ async def test_a_database_of_a_newer_version_is_refused_and_not_touched(old: Wor
     ):
         await old.new_store().run()
     assert old.path.read_bytes() == before
+
+
+def test_a_semicolon_ends_a_statement_only_where_sqlite_says_so() -> None:
+    script = """
+        -- one; two
+        CREATE TABLE words (word TEXT DEFAULT 'a;b' /* ; */, n INTEGER);
+        CREATE TRIGGER counted AFTER INSERT ON words WHEN new.n IS NULL BEGIN
+            UPDATE words SET n = 1 WHERE n IS NULL;
+            UPDATE words SET n = n + 1;
+        END;
+        INSERT INTO words (n) VALUES (NULL);
+    """
+    with closing(sqlite3.connect(":memory:")) as connection:
+        carry_out(connection, script)
+        assert connection.execute("SELECT * FROM words").fetchall() == [("a;b", 2)]
+        with pytest.raises(ValueError, match="no statement: SELECT 1"):
+            carry_out(connection, "SELECT 1")
