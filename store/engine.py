@@ -101,10 +101,6 @@ class EngineStore(abc.ABC):
     async def renew(self, *, anew: bool = False) -> Renewed:
         return await self._query(lambda _: Renewed(self.boot, anew=False))
 
-    def _now(self) -> float:
-        """What the store's clock shows."""
-        return self._seams.wall()
-
     # --- transactions ---
 
     def listen(self, listener: Callable[[CommitNotice], None]) -> None:
@@ -229,9 +225,9 @@ class EngineStore(abc.ABC):
     async def queue_places(
         self, wanted: Container[str], *, per_user: int = 20, users: int = 1000
     ) -> Mapping[str, QueuePlaces]:
-        now = self._now()
-        return await self._query(
-            lambda tables: queries.queue_places(tables, now, wanted, per_user=per_user, users=users)
+        # A read, but by the store's clock, which only a transaction has; to commit nothing costs next to it.
+        return await self._transact(
+            lambda tx: queries.queue_places(tx.tables, tx.now, wanted, per_user=per_user, users=users)
         )
 
     async def running(self) -> tuple[Job, ...]:

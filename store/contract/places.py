@@ -58,3 +58,16 @@ async def test_so_many_users_and_jobs_of_each_are_looked_at(world: World) -> Non
             await world.admit(f"{user}{place}", user=user)
     told = await places(world, per_user=2, users=3)
     assert told == {"ada0": 1, "bob0": 2, "cy0": 3, "ada1": 4, "bob1": 5, "cy1": 6}
+
+
+@pytest.mark.parametrize("by_s", [3600.0, -3600.0])
+async def test_places_are_told_by_the_clock_of_the_store_also_when_it_was_set(
+    world: World, by_s: float
+) -> None:
+    world.wall.now += 10_000
+    await world.admit("later", delay_s=60.0)
+    await world.admit("now")
+    world.wall.jump(by_s)
+    assert await places(world) == {"now": 1}
+    world.wall.now += 60
+    assert await places(world) == {"later": 1, "now": 2}

@@ -146,9 +146,6 @@ class SharedMemoryStore(MemoryStore):
     def _begin_boot(self) -> None:
         self._boot = self.shared.new_boot()
 
-    def _now(self) -> float:
-        return self.shared.clock()
-
     def _moment(self) -> float:
         self.shared.tables.bury_the_dead()
         return self.shared.clock()  # whatever this node's wall clock shows

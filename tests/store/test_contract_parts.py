@@ -14,11 +14,12 @@ import trio
 
 from tests.store.shared_memory import SharedMemory, SharedMemoryStore, SharedTables
 from tests.store.support import PROMPT_OPTIONS, maker
-from trouper.store import asking, completing, engine, rules, signalling, transactions
+from trouper.store import asking, completing, queries, rules, signalling, transactions
 from trouper.store.completions import MemoryCompletions
 from trouper.store.contract.leases import LEASE, Nodes
 from trouper.store.contract.suite import PARTS, SMALL_BOUNDS
 from trouper.store.contract.world import World
+from trouper.store.engine import EngineStore
 from trouper.store.leases import Renewed
 from trouper.store.memory import MemoryStore
 from trouper.store.memory_tables import MemoryTables
@@ -45,6 +46,13 @@ async def _renewed_though_dead(self: SharedMemoryStore, *, anew: bool = False) -
 
 def _live_for_ever(self: SharedMemoryStore) -> Any:
     return Transaction(self.shared.tables, self._boot, self.shared.clock(), self._seams.new_id)
+
+
+def _by_the_wall(self: EngineStore, wanted: Any, *, per_user: int = 20, users: int = 1000) -> Any:
+    now = self._seams.wall()
+    return self._query(
+        lambda tables: queries.queue_places(tables, now, wanted, per_user=per_user, users=users)
+    )
 
 
 Break = tuple[Any, str, Any, str]
@@ -175,9 +183,9 @@ SHARED: dict[str, Break] = {
         "leases.test_a_nodes_own_clock_decides_nothing",
     ),
     "places go by a nodes own clock": (
-        SharedMemoryStore,
-        "_now",
-        engine.EngineStore._now,
+        EngineStore,
+        "queue_places",
+        _by_the_wall,
         "leases.test_a_nodes_own_clock_decides_nothing",
     ),
 }
