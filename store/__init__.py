@@ -12,7 +12,8 @@ Reading order:
   to a job, ``questions`` what it asks a person, likewise
 * ``people``      what people ask besides submitting: cancel, notify, mark
 * ``protocol``    the ``Store`` that every engine implements, its requests and results
-* ``leases``      whose what runs is: boots, and what several nodes on one store need
+* ``leases``      whose what runs is: boots, and what several nodes on one store need; ``nodes`` which boots
+  are live, and what jobs each can run
 * ``views``       what its reads give that is more than rows: the feed, the output
 * ``options``     the bounds of a store, each with its unit
 * ``tables``      the rows and logs as a transaction sees them

@@ -12,6 +12,7 @@ import trio
 from trouper.store import admitting, asking, completing, queries, signalling, transactions
 from trouper.store.completions import Completion, CompletionClaims, SettleCompletion
 from trouper.store.leases import Lease, Renewed
+from trouper.store.nodes import check_names
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import (
     ANY_NAME,
@@ -110,6 +111,7 @@ class EngineStore(abc.ABC):
         return await self._transact(partial(admitting.admit, admission=admission), site="admit")
 
     async def claim(self, limit: int, per_user: int | None = None, *, names: Names = ANY_NAME) -> Claims:
+        check_names(names, self._options)
         call = partial(transactions.claim, limit=limit, per_user=per_user, names=names)
         return await self._transact(call, site="claim")
 

@@ -63,6 +63,7 @@ class MemoryStore(EngineStore):
             await self._failed.wait()
         finally:
             self._open = False
+            self._end_boot()
             self._dirty.clear()
             self._failed = trio.Event()
             faults, self._faults = self._faults, []
@@ -70,10 +71,18 @@ class MemoryStore(EngineStore):
 
     def _begin_boot(self) -> None:
         self._boot += 1
-        self._tables.new_boot()
+        self._tables.new_boot(self._boot)
+
+    def _end_boot(self) -> None:
+        self._tables.nodes.forget(self._boot)
 
     def statistics(self) -> Mapping[str, int]:
-        return {**self._tables.statistics(), "commits": self._commits, "dirty_sources": len(self._dirty)}
+        return {
+            **self._tables.statistics(),
+            "job_names_max": self._options.job_names_max,
+            "commits": self._commits,
+            "dirty_sources": len(self._dirty),
+        }
 
     def dirty(self, source: OutputSource) -> None:
         if not self._open:

@@ -73,12 +73,11 @@ def next_expired(queued: Iterable[Candidate], now: float) -> Candidate | None:
     return None
 
 
-def queued_named(queued: Iterable[Candidate], name: str, unknown: bool) -> list[Candidate]:
-    """See ``Tables.queued_named``."""
-    found = [
-        each for each in queued if each.job.name == name and (each.job.unknown_until is not None) == unknown
-    ]
-    return sorted(found, key=lambda each: (each.job.unknown_until or 0.0, each.place))
+def wrongly_marked(queued: Iterable[Candidate], names: Collection[str], *, marked: bool) -> list[Candidate]:
+    """See ``Tables.marked`` and ``Tables.unmarked``: by their names, and by age."""
+    of = [each for each in queued if (each.job.unknown_until is not None) == marked]
+    found = [each for each in of if (each.job.name in names) == marked]
+    return sorted(found, key=lambda each: (each.job.name, each.place))
 
 
 def waiting_users(

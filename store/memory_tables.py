@@ -9,6 +9,7 @@ import attrs
 
 from trouper.store import memory_queue, rules
 from trouper.store.completions import MemoryCompletions
+from trouper.store.nodes import MemoryNodes
 from trouper.store.output_log import OutputHash
 from trouper.store.protocol import Mark
 from trouper.store.questions import MemoryQuestions
@@ -54,9 +55,16 @@ class MemoryTables:
         self.completions = MemoryCompletions()
         self.questions = MemoryQuestions()
         self.signals = MemorySignals()
+        self._boot = 0
+        self.nodes = MemoryNodes(self.live)
 
-    def new_boot(self) -> None:
+    def live(self, boot: int | None) -> bool:
+        """There is one node, and it is live under its latest boot."""
+        return boot == self._boot
+
+    def new_boot(self, boot: int) -> None:
         """The process that held the heads is gone: its running rows are orphans now."""
+        self._boot = boot
         for head in self._heads.values():
             self._jobs[head.job_id] = self._present(self._jobs[head.job_id])
         self._heads.clear()
@@ -132,7 +140,7 @@ class MemoryTables:
     def next_orphan(self, boot: int, after: int) -> Candidate | None:
         for candidate in self._candidates():
             job = candidate.job
-            if candidate.place > after and job.state is JobState.RUNNING and job.boot != boot:
+            if candidate.place > after and job.state is JobState.RUNNING and not self.nodes.live(job.boot):
                 return candidate
         return None
 
@@ -174,11 +182,11 @@ class MemoryTables:
     def next_expired(self, now: float) -> Candidate | None:
         return memory_queue.next_expired(self._queued(), now)
 
-    def queued_names(self, limit: int) -> list[str]:
-        return sorted({candidate.job.name for candidate in self._queued()})[:limit]
+    def unmarked(self, names: Collection[str], limit: int) -> list[Candidate]:
+        return memory_queue.wrongly_marked(self._queued(), names, marked=False)[:limit]
 
-    def queued_named(self, name: str, *, unknown: bool, limit: int) -> list[Candidate]:
-        return memory_queue.queued_named(self._queued(), name, unknown)[:limit]
+    def marked(self, names: Collection[str], limit: int) -> list[Candidate]:
+        return memory_queue.wrongly_marked(self._queued(), names, marked=True)[:limit]
 
     def clock_jumped(self, by_s: float, now: float) -> None:
         for candidate in list(self._queued()):
@@ -384,4 +392,5 @@ class MemoryTables:
             "completions": len(self.completions),
             "signals": len(self.signals),
             "questions": len(self.questions),
+            "job_names": len(self.nodes),
         }

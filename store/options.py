@@ -35,6 +35,8 @@ class StoreOptions:
     """Messages to one job that it has not read at a savepoint; a further one is refused."""
     signals_remembered: int = 100
     """Messages to one job that are kept after it read them, so that one that is sent again is known."""
+    job_names_max: int = 1_000
+    """Names of jobs that one node registers; a node with more of them is refused."""
     clock_jump_s: float = 5.0
     """A wall clock that is off by this much from one read to the next was set. By less: it is slewed."""
     retry_base_s: float = 0.1

@@ -291,7 +291,10 @@ class Store(LeasedStore, CompletionStore, SignalStore, QuestionStore, QueueStore
         due row whose thread is free; and so on. Rows that are only to be ended do not count, and are
         ended also if ``limit`` is 0 when their time in the queue is over.
 
-        A row that is not of ``names`` waits, with the reason ``unknown_job``, and ends ``lost``."""
+        The claim registers ``names`` as what this node can run, in the place of what it registered before,
+        for as long as its boot is live. A row that is of no live node's names waits, with the reason
+        ``unknown_job``, and ends ``lost``; what a dead node left running and this one cannot run goes back
+        into the queue. Raises ``DataRefused`` for more than ``job_names_max`` names."""
         ...
 
     def dirty(self, source: OutputSource) -> None:

@@ -88,7 +88,7 @@ class Job:
     """Why it stands where it stands: ``user`` (cancelled by one), ``superseded`` (by a later job of its
     thread), ``crash``, ``process_death``, ``timeout``, ``idle_timeout``, ``queue_timeout``, ``released``,
     ``unsafe:<step>``, ``attempts``, ``question`` (it waits for a person), ``answered``, ``unknown_job`` (no
-    job of its name is registered) …; None for a plain
+    live node has a job of its name) …; None for a plain
     completion."""
     attempt: int = 0
     """0 while it has never been claimed; rises at every claim."""

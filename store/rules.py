@@ -127,7 +127,7 @@ class EndUnrun:
 
 @attrs.frozen
 class Wait:
-    """Leave the row in the queue, or put it back there: its name is not known here."""
+    """Leave the row in the queue, or put it back there: its name is not known."""
 
     attempts_used: int
 
@@ -184,12 +184,18 @@ def claimed_row(job: Job, verdict: Run, *, boot: int, now: float) -> Job:
     )
 
 
-def unknown_row(job: Job, attempts_used: int, *, now: float, unknown_job_s: float) -> Job:
-    """A queued row whose name is not known, or one put back since its process died and its name went."""
-    if job.state is JobState.RUNNING:
-        job = queued_row(attrs.evolve(job, state=after(job.state, JobEvent.RELEASE), boot=None), 0.0, now)
+def put_back_row(job: Job, verdict: Wait, now: float) -> Job:
+    """The row of a job whose process died, back in the queue: whoever knows its name may claim it."""
+    state = after(job.state, JobEvent.RELEASE)
+    used = verdict.attempts_used
+    row = attrs.evolve(job, state=state, reason="process_death", boot=None, attempts_used=used)
+    return queued_row(row, 0.0, now)
+
+
+def unknown_row(job: Job, *, now: float, unknown_job_s: float) -> Job:
+    """A queued row whose name no node knows."""
     until = max(now, job.run_at) + unknown_job_s
-    return attrs.evolve(job, reason=UNKNOWN_JOB, unknown_until=until, attempts_used=attempts_used)
+    return attrs.evolve(job, reason=UNKNOWN_JOB, unknown_until=until)
 
 
 def known_row(job: Job) -> Job:

@@ -197,6 +197,13 @@ CREATE TABLE questions (
 ) WITHOUT ROWID;
 """
 
+_NAMES = """
+-- Of what waits, the rows that may have to be told that their name is unknown, and those that were told.
+DROP INDEX jobs_names;
+CREATE INDEX jobs_unmarked ON jobs (name) WHERE state = 'queued' AND unknown_until IS NULL;
+CREATE INDEX jobs_marked ON jobs (name) WHERE state = 'queued' AND unknown_until IS NOT NULL;
+"""
+
 # The counts follow the rows by themselves, whoever changes one.
 _COUNTING = """
 CREATE TRIGGER jobs_counted_in AFTER INSERT ON jobs WHEN new.state IN ('queued', 'running') BEGIN
@@ -243,7 +250,7 @@ def carry_out(connection: sqlite3.Connection, script: str) -> None:
         raise ValueError(f"no statement: {statement}")
 
 
-MIGRATIONS = (_FIRST, _SECOND + _COUNTING, _THIRD, _COMPLETIONS, _SIGNALS, _TIMES, _QUESTIONS)
+MIGRATIONS = (_FIRST, _SECOND + _COUNTING, _THIRD, _COMPLETIONS, _SIGNALS, _TIMES, _QUESTIONS, _NAMES)
 """``MIGRATIONS[n]`` makes version n+1 of version n; version 0 is an empty file. What was released is
 never changed: what comes after it is a step of its own."""
 

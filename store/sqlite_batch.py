@@ -71,8 +71,9 @@ class SqliteEngine:
         self.epoch = opened.epoch
         self._db = opened.connection
         self._seams = seams
+        self._job_names_max = options.job_names_max
         self._log = SqliteLog(self._db, options)
-        self._tables = SqliteTables(self._db, self._log)
+        self._tables = SqliteTables(self._db, self._log, self.boot)
         self.counters = dict.fromkeys(
             ("commits", "output_commits", "failed_commits", "poisoned", "operations", "appends", "reads"), 0
         )
@@ -82,7 +83,8 @@ class SqliteEngine:
         self._db.close()
 
     def statistics(self) -> dict[str, int]:
-        return {**self.counters, **self._log.statistics()}
+        names = {"job_names": len(self._tables.nodes), "job_names_max": self._job_names_max}
+        return {**self.counters, **self._log.statistics(), **names}
 
     def run(self, batch: Batch) -> None:
         """Commit the appends and operations of ``batch``, then do its reads on what is committed.

@@ -45,14 +45,22 @@ NEXT_UNKNOWN = (
     f"{_QUEUED} INDEXED BY jobs_unknown WHERE state = 'queued' AND unknown_until IS NOT NULL"
     " AND unknown_until <= ? ORDER BY unknown_until, ord LIMIT 1"
 )
-QUEUED_NAMED = f"{_QUEUED} INDEXED BY jobs_names WHERE state = 'queued' AND name = ?"
-_NEXT_NAME = "SELECT name FROM jobs INDEXED BY jobs_names WHERE state = 'queued'"
-# From each name straight to the next one, however many rows have it.
-QUEUED_NAMES = (
-    f"WITH RECURSIVE names (name) AS (SELECT ({_NEXT_NAME} AND name > '' ORDER BY name LIMIT 1)"
-    f" UNION ALL SELECT ({_NEXT_NAME} AND name > names.name ORDER BY name LIMIT 1)"
-    " FROM names WHERE name IS NOT NULL LIMIT ?)"
-    " SELECT name FROM names WHERE typeof(name) = 'text'"
+# From each name straight to the next one, however many rows have it. ?1: the names that are known, ?2: how
+# many names to look at, so that enough of them are not. The index has none of the rows that were marked.
+_UNMARKED = "jobs INDEXED BY jobs_unmarked"
+_IS_UNMARKED = "state = 'queued' AND unknown_until IS NULL"
+_NEXT_NAME = f"SELECT name FROM {_UNMARKED} WHERE {_IS_UNMARKED} AND name >"
+UNMARKED = (
+    f"WITH RECURSIVE names (each) AS (SELECT ({_NEXT_NAME} '' ORDER BY name LIMIT 1)"
+    f" UNION ALL SELECT ({_NEXT_NAME} names.each ORDER BY name LIMIT 1)"
+    " FROM names WHERE each IS NOT NULL LIMIT ?2)"
+    f" SELECT ord, {JOB_COLUMNS} FROM names CROSS JOIN {_UNMARKED} ON {_IS_UNMARKED} AND name = each"
+    " WHERE typeof(each) = 'text' AND each NOT IN (SELECT value FROM json_each(?1)) LIMIT ?3"
+)
+MARKED = (
+    f"SELECT ord, {', '.join(f'jobs.{name}' for name in JOB_FIELDS)}"
+    " FROM json_each(?1) AS known CROSS JOIN jobs INDEXED BY jobs_marked"
+    " ON state = 'queued' AND unknown_until IS NOT NULL AND name = known.value LIMIT ?2"
 )
 NEXT_TIMES = tuple(
     f"SELECT MIN({column}) FROM jobs INDEXED BY {index} WHERE state = 'queued' AND {condition}"

@@ -10,6 +10,7 @@ import attrs
 import orjson
 
 from trouper.store.errors import IllegalEvent, StoreCorrupt, StoreError
+from trouper.store.nodes import MemoryNodes
 from trouper.store.protocol import Mark
 from trouper.store.records import Counts, Entry, Job, JobState, Notification
 from trouper.store.rules import UNDECODABLE
@@ -20,13 +21,13 @@ from trouper.store.sqlite_open import is_outage
 from trouper.store.sqlite_queue import (
     CLOCK_JUMPED,
     DUE_OF,
+    MARKED,
     NEXT_DUE,
     NEXT_EXPIRED,
     NEXT_ORPHAN,
     NEXT_TIMES,
     NEXT_UNKNOWN,
-    QUEUED_NAMED,
-    QUEUED_NAMES,
+    UNMARKED,
     WAITING_USERS,
 )
 from trouper.store.sqlite_rows import (
@@ -72,8 +73,9 @@ _COUNT = {
 class SqliteTables(SqliteBeside):
     """``Tables`` over one connection and its ``SqliteLog``."""
 
-    def __init__(self, connection: sqlite3.Connection, log: SqliteLog) -> None:
+    def __init__(self, connection: sqlite3.Connection, log: SqliteLog, boot: int) -> None:
         super().__init__(connection)
+        self.nodes = MemoryNodes(lambda other: other == boot)
         self._log = log
         self.head = log.head
         self.append = log.append
@@ -230,13 +232,14 @@ class SqliteTables(SqliteBeside):
                 return self._candidate(row)
         return None
 
-    def queued_names(self, limit: int) -> list[str]:
-        return [name for (name,) in self._db.execute(QUEUED_NAMES, (limit + 1,))][:limit]
+    def unmarked(self, names: Collection[str], limit: int) -> list[Candidate]:
+        known = orjson.dumps(list(names)).decode()
+        rows = self._db.execute(UNMARKED, (known, len(names) + limit + 1, limit)).fetchall()
+        return [self._candidate(row) for row in rows]
 
-    def queued_named(self, name: str, *, unknown: bool, limit: int) -> list[Candidate]:
-        mark = "IS NOT NULL" if unknown else "IS NULL"
-        query = f"{QUEUED_NAMED} AND unknown_until {mark} ORDER BY unknown_until, ord LIMIT ?"
-        return [self._candidate(row) for row in self._db.execute(query, (name, limit)).fetchall()]
+    def marked(self, names: Collection[str], limit: int) -> list[Candidate]:
+        known = orjson.dumps(sorted(names)).decode()
+        return [self._candidate(row) for row in self._db.execute(MARKED, (known, limit)).fetchall()]
 
     def clock_jumped(self, by_s: float, now: float) -> None:
         self._db.execute(CLOCK_JUMPED, (by_s, now))

@@ -14,6 +14,7 @@ import attrs
 import orjson
 
 from trouper.store.completions import CompletionRows
+from trouper.store.nodes import NodeRows
 from trouper.store.protocol import Mark
 from trouper.store.questions import QuestionRows
 from trouper.store.records import Counts, Entry, Job, JobState, Notification
@@ -65,6 +66,8 @@ class Tables(Protocol):
 
     @property
     def completions(self) -> CompletionRows: ...
+    @property
+    def nodes(self) -> NodeRows: ...
     @property
     def questions(self) -> QuestionRows: ...
     @property
@@ -141,12 +144,12 @@ class Tables(Protocol):
         """A queued row with ``expires_at`` or ``unknown_until`` ≤ ``now``."""
         ...
 
-    def queued_names(self, limit: int) -> list[str]:
-        """The different names of queued rows, at most ``limit``: one look into an index for each."""
+    def unmarked(self, names: Collection[str], limit: int) -> list[Candidate]:
+        """Queued rows without an ``unknown_until`` whose name is not one of ``names``."""
         ...
 
-    def queued_named(self, name: str, *, unknown: bool, limit: int) -> list[Candidate]:
-        """Queued rows of that name with an ``unknown_until``, or (not ``unknown``) without."""
+    def marked(self, names: Collection[str], limit: int) -> list[Candidate]:
+        """Queued rows with an ``unknown_until`` whose name is one of ``names``."""
         ...
 
     def clock_jumped(self, by_s: float, now: float) -> None:

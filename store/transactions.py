@@ -40,17 +40,20 @@ from trouper.store.transaction import Transaction, check_text
 
 
 AT_A_TIME = 500
-"""Rows whose time in the queue is over, or whose name is not known any more, that one claim looks at."""
+"""Rows that one claim ends since their time in the queue is over, that it tells that their name is not known
+any more, and that it tells that it is again."""
 
 
 def claim(tx: Transaction, limit: int, per_user: int | None, names: Names) -> Claims:
     """Orphans first, then what is due, in turn by user (J4); what is only to be ended does not count."""
+    tx.tables.nodes.register(tx.boot, names.known)
+    anywhere = Names(tx.tables.nodes.known(), names.unknown_job_s)
     started: list[Job] = []
-    _tell_unknown(tx, names)
-    ended = _end_expired(tx, names)
+    _mark_unknown(tx, anywhere)
+    ended = _end_expired(tx, anywhere)
     candidates = _candidates(tx, per_user, names)
     while len(started) < limit and (candidate := next(candidates, None)) is not None:
-        job = tx.alone(candidate, partial(_claim_one, names=names))
+        job = tx.alone(candidate, partial(_claim_one, names=names, anywhere=anywhere))
         if job is None:
             continue
         if job.state is not JobState.RUNNING:
@@ -66,40 +69,38 @@ def claim(tx: Transaction, limit: int, per_user: int | None, names: Names) -> Cl
     return Claims(tuple(started), tuple(ended), next_due_at, tx.now, queued)
 
 
-def _tell_unknown(tx: Transaction, names: Names) -> None:
-    """See that a row whose name is not known says so, and one whose name is known again does not."""
-    if names.known is None:
+def _mark_unknown(tx: Transaction, anywhere: Names) -> None:
+    """See that a row whose name no node knows says so, and one whose name is known again does not. What is
+    left over is the next claim's, which is due by the rows that this one changed."""
+    if anywhere.known is None:
         return
-    for name in tx.tables.queued_names(AT_A_TIME):
-        known = name in names
-        for candidate in tx.tables.queued_named(name, unknown=known, limit=AT_A_TIME):
-            tx.alone(candidate, partial(_mark, names=names))
+    for wrong in (tx.tables.unmarked, tx.tables.marked):
+        for candidate in wrong(anywhere.known, AT_A_TIME):
+            tx.alone(candidate, partial(_mark, anywhere=anywhere))
 
 
-def _mark(tx: Transaction, job: Job, names: Names) -> Job:
-    if job.name in names:
+def _mark(tx: Transaction, job: Job, anywhere: Names) -> Job:
+    if job.name in anywhere:
         return tx.update_job(rules.known_row(job))
-    return tx.update_job(
-        rules.unknown_row(job, job.attempts_used, now=tx.now, unknown_job_s=names.unknown_job_s)
-    )
+    return tx.update_job(rules.unknown_row(job, now=tx.now, unknown_job_s=anywhere.unknown_job_s))
 
 
-def _end_expired(tx: Transaction, names: Names) -> list[Job]:
+def _end_expired(tx: Transaction, anywhere: Names) -> list[Job]:
     """End what has waited too long, whether there is room to run anything or not."""
     ended: list[Job] = []
     for _ in range(AT_A_TIME):
         candidate = tx.tables.next_expired(tx.now)
         if candidate is None:
             break
-        job = tx.alone(candidate, partial(_end_one, names=names))
+        job = tx.alone(candidate, partial(_end_one, anywhere=anywhere))
         ended += [job] if job is not None and job.state.terminal else []
     return ended
 
 
-def _end_one(tx: Transaction, job: Job, names: Names) -> Job:
-    verdict = rules.judge_claim(job, tx.now, known=job.name in names)
+def _end_one(tx: Transaction, job: Job, anywhere: Names) -> Job:
+    verdict = rules.judge_claim(job, tx.now, known=job.name in anywhere)
     # Otherwise its name is known again, and it only had not been told so yet.
-    return _end_unrun(tx, job, verdict) if isinstance(verdict, rules.EndUnrun) else _mark(tx, job, names)
+    return _end_unrun(tx, job, verdict) if isinstance(verdict, rules.EndUnrun) else _mark(tx, job, anywhere)
 
 
 def _candidates(tx: Transaction, per_user: int | None, names: Names) -> Iterator[Candidate]:
@@ -122,10 +123,12 @@ def _candidates(tx: Transaction, per_user: int | None, names: Names) -> Iterator
             passed[job.user] = candidate.place
 
 
-def _claim_one(tx: Transaction, job: Job, names: Names) -> Job:
+def _claim_one(tx: Transaction, job: Job, names: Names, anywhere: Names) -> Job:
     verdict = rules.judge_claim(job, tx.now, known=job.name in names)
     if isinstance(verdict, rules.Wait):
-        row = rules.unknown_row(job, verdict.attempts_used, now=tx.now, unknown_job_s=names.unknown_job_s)
+        row = rules.put_back_row(job, verdict, tx.now)
+        if row.name not in anywhere:
+            row = rules.unknown_row(row, now=tx.now, unknown_job_s=names.unknown_job_s)
         return tx.update_job(row)
     if isinstance(verdict, rules.Run):
         row = rules.claimed_row(job, verdict, boot=tx.boot, now=tx.now)

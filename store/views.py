@@ -66,8 +66,8 @@ class OutputRange:
 
 @attrs.frozen
 class Names:
-    """The jobs that a claim may take. A row of another one waits for ``unknown_job_s`` seconds by the wall
-    clock and is lost then."""
+    """The jobs that a node can run, and so may claim. A row whose name no live node has registered waits for
+    ``unknown_job_s`` seconds by the store's clock and is lost then."""
 
     known: Collection[str] | None
     """None: all."""

@@ -358,7 +358,7 @@ async def open_runtime(
     * ``seams``: clock, ids, randomness, threads; the real ones by default.
     * ``on_report``: called with a ``Report`` for each crash, restart, give-up, stuck task.
 
-    Raises ``StoreRefused`` and its kinds, ``ValueError`` for two jobs of one name.
+    Raises ``StoreRefused`` and its kinds, ``ValueError`` for two jobs of one name or too many jobs.
 
     **Cancellation** and the end of the block: sessions and gateways are stopped first, running jobs
     are released (queued again, for the next start), the store is closed. All within
@@ -369,6 +369,9 @@ async def open_runtime(
         if spec.name in specs:
             raise ValueError(f"two jobs are named {spec.name!r}: legal is one of each name")
         specs[spec.name] = spec
+    if len(specs) > store_options.job_names_max:
+        most = store_options.job_names_max
+        raise ValueError(f"{len(specs)} jobs: legal are up to {most} (StoreOptions.job_names_max)")
     tree = RuntimeTree(url, specs, options, store_options, Seams() if seams is None else seams, on_report)
     async with tree.open():
         yield Runtime(tree)

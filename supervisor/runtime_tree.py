@@ -260,7 +260,7 @@ class RuntimeTree:
             enter=self._enter_job,
             reporter=self.reporter,
             look=self._row_changed,
-            names=self.specs.keys(),
+            names=frozenset(self.specs),
         )
         return Expiry(ports)
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from trouper.store.contract.world import World, options
+from trouper.store.errors import DataRefused
 from trouper.store.protocol import Claims, EndingKind, Names
 from trouper.store.records import JobState
+from trouper.store.transactions import AT_A_TIME
 
 CLAUSES = ("J6",)
 
@@ -108,3 +112,49 @@ async def test_it_can_be_cancelled_while_it_waits(world: World) -> None:
     await claim(world, "report")
     await world.store.cancel("old", "ada")
     assert ((await world.row("old")).state, (await world.row("old")).reason) == (JobState.CANCELLED, "user")
+
+
+async def test_however_many_names_are_known_nowhere_all_their_rows_are_told_in_slices(world: World) -> None:
+    for place in range(AT_A_TIME + 20):
+        await world.admit(f"j{place}", name=f"gone{place:04}", max_queued=9_999)
+    await world.admit("known", name="zebra")
+    told = 0
+    while told < AT_A_TIME + 20:
+        assert ids((await claim(world, "report", "zebra", limit=0)).ended) == []
+        changed = world.notices[-1].jobs
+        assert {row.reason for row in changed} == {"unknown_job"}
+        assert world.notices[-1].due, "the next slice is due"
+        assert 0 < len(changed) <= AT_A_TIME
+        told += len(changed)
+    notices = len(world.notices)
+    await claim(world, "report", "zebra", limit=0)
+    assert len(world.notices) == notices, "each of them once"
+    world.wall.now += 60
+    ended = ids((await claim(world, "report", "zebra", limit=0)).ended)
+    ended += ids((await claim(world, "report", "zebra", limit=0)).ended)
+    assert len(set(ended)) == AT_A_TIME + 20
+    assert (await world.row("known")).reason is None
+
+
+async def test_rows_of_one_name_are_told_in_slices_too_and_told_again_when_it_is_known(world: World) -> None:
+    for place in range(AT_A_TIME + 1):
+        await world.admit(f"j{place}", name="gone", max_queued=9_999)
+    for names in (("report",), ("gone",)):
+        sizes = []
+        for _ in range(3):
+            before = len(world.notices)
+            await claim(world, *names, limit=0)
+            sizes.append(sum(len(notice.jobs) for notice in world.notices[before:]))
+        assert sizes == [AT_A_TIME, 1, 0]
+    assert (await world.row("j0")).reason is None
+
+
+async def test_names_are_registered_anew_by_each_claim_and_no_more_than_so_many(world: World) -> None:
+    await world.admit("old", name="gone")
+    await claim(world, "report", "gone", limit=0)
+    assert (await world.row("old")).reason is None
+    await claim(world, "report", limit=0)
+    assert (await world.row("old")).reason == "unknown_job"
+    most = world.options.job_names_max
+    with pytest.raises(DataRefused, match=rf"{most + 1} names of jobs: legal are up to {most}"):
+        await claim(world, *map(str, range(most + 1)))

@@ -87,7 +87,7 @@ class FaultyStore(MemoryStore):
     def _begin_boot(self) -> None:
         self._disk.boots += 1
         self._boot = self._disk.boots
-        self._tables.new_boot()
+        self._tables.new_boot(self._boot)
 
     async def _transact(self, call: Callable[[Transaction], T], *, site: str = "") -> T:
         whole = super()._transact

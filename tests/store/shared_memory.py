@@ -18,7 +18,7 @@ from trouper.store.options import DEFAULTS, StoreOptions
 from trouper.store.protocol import AppendFailed, Claims, CommitNotice, OutputSource
 from trouper.store.records import JobState
 from trouper.store.seams import Seams
-from trouper.store.tables import Candidate, Tables
+from trouper.store.tables import Tables
 from trouper.store.transaction import Transaction
 
 T = TypeVar("T")
@@ -36,19 +36,15 @@ class SharedTables(MemoryTables):
         super().__init__()
         self._live = live
 
+    def live(self, boot: int | None) -> bool:
+        return self._live(boot)
+
     def bury_the_dead(self) -> None:
         """Close the logs of what dead boots left running: nobody writes into them any more."""
         for job in self._active_jobs():
             if job.state is JobState.RUNNING and not self._live(job.boot):
                 self._jobs[job.id] = self._present(job)
                 self._heads.pop(job.id, None)
-
-    def next_orphan(self, boot: int, after: int) -> Candidate | None:
-        for candidate in self._candidates():
-            job = candidate.job
-            if candidate.place > after and job.state is JobState.RUNNING and not self._live(job.boot):
-                return candidate
-        return None
 
 
 @attrs.define
@@ -149,6 +145,10 @@ class SharedMemoryStore(MemoryStore):
     def _moment(self) -> float:
         self.shared.tables.bury_the_dead()
         return self.shared.clock()  # whatever this node's wall clock shows
+
+    def _end_boot(self) -> None:
+        if self.line == "up":  # else the others learn of it by the lease
+            super()._end_boot()
 
     def _begin(self) -> Transaction:
         moment = self._moment()

@@ -79,8 +79,8 @@ ONE_OWNER: dict[str, Break] = {
     ),
     "a name that nobody knows is not told": (
         transactions,
-        "_tell_unknown",
-        lambda tx, names: None,
+        "_mark_unknown",
+        lambda tx, anywhere: None,
         "names.test_a_job_that_nobody_knows_waits_and_says_so_on_the_feed",
     ),
     "a place is told to nobody": (
@@ -166,8 +166,8 @@ SHARED: dict[str, Break] = {
     ),
     "what another node runs is an orphan": (
         SharedTables,
-        "next_orphan",
-        MemoryTables.next_orphan,
+        "live",
+        MemoryTables.live,
         "leases.test_what_a_live_node_runs_is_nobody_elses",
     ),
     "a node hears of its own commits only": (

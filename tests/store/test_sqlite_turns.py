@@ -7,11 +7,12 @@ import pytest
 from tests.store.support import World, look, options
 from trouper.store.sqlite_queue import (
     DUE_OF,
+    MARKED,
     NEXT_DUE,
     NEXT_EXPIRED,
     NEXT_ORPHAN,
     NEXT_UNKNOWN,
-    QUEUED_NAMES,
+    UNMARKED,
     WAITING_USERS,
 )
 
@@ -67,12 +68,14 @@ async def test_what_has_waited_too_long_is_found_along_an_index(sqlite: World) -
 
 
 @pytest.mark.clause("J6")
-async def test_the_names_that_wait_are_found_by_a_look_for_each(sqlite: World) -> None:
-    plan = [row[3] for row in look(sqlite.path, f"EXPLAIN QUERY PLAN {QUEUED_NAMES.replace('?', '9')}")]
-    looks = [step for step in plan if " jobs " in step]
-    assert looks == ["SEARCH jobs USING INDEX jobs_names (name>?)"] * 2
-    for place in range(3):
-        for name in ("b", "a", "c"):
-            await sqlite.admit(f"{name}{place}", name=name)
-    (names,) = [await sqlite.store._query(lambda tables: tables.queued_names(2))]  # type: ignore[attr-defined]
-    assert names == ["a", "b"]
+async def test_rows_that_are_marked_wrongly_are_found_by_a_look_for_each_name(sqlite: World) -> None:
+    for query, steps in (
+        (UNMARKED, ["INDEX jobs_unmarked (name>?)"] * 2 + ["INDEX jobs_unmarked (name=?)"]),
+        (MARKED, ["INDEX jobs_marked (name=?)"]),
+    ):
+        for place, value in ((1, "'[]'"), (2, "9"), (3, "9")):
+            query = query.replace(f"?{place}", value)
+        plan = [row[3] for row in look(sqlite.path, f"EXPLAIN QUERY PLAN {query}")]
+        looks = [step.replace("COVERING ", "") for step in plan if " jobs " in step]
+        assert looks == [f"SEARCH jobs USING {step}" for step in steps]
+        assert not any("TEMP B-TREE" in step for step in plan), plan
