@@ -6,7 +6,8 @@ Reading order:
 * ``errors``      the tree of store errors
 * ``records``     jobs, notifications, entries: the rows and what they mean
 * ``lifecycle``   the table of job states and events (no ``await``)
-* ``rules``       what admit, claim, finish, cancel decide, for every engine (no ``await``)
+* ``rules``       what admit, claim, finish, cancel decide, for every engine (no ``await``); ``waiting`` how a
+  job waits in the queue
 * ``output_log``  a running attempt's output: uncommitted, committed, its tail (no ``await``)
 * ``completions`` what is still to be done for an ended job, and its rows in memory; ``signals`` messages
   to a job, ``questions`` what it asks a person, likewise

@@ -7,8 +7,8 @@ import attrs
 from trouper.store.protocol import Finish
 from trouper.store.questions import AnswerOutcome, GiveAnswer, Question, open_question
 from trouper.store.records import Job, JobState, Notification
-from trouper.store.rules import answered_row
 from trouper.store.transaction import Transaction, check_text
+from trouper.store.waiting import answered_row
 
 TITLE_CHARS_MAX = 300
 """How much of a question its notification shows, in characters."""

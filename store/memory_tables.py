@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import attrs
 
-from trouper.store import memory_queue, rules
+from trouper.store import memory_queue, waiting
 from trouper.store.completions import MemoryCompletions
 from trouper.store.nodes import MemoryNodes
 from trouper.store.output_log import OutputHash
@@ -191,7 +191,7 @@ class MemoryTables:
     def clock_jumped(self, by_s: float, now: float) -> None:
         for candidate in list(self._queued()):
             job = candidate.job
-            self._jobs[job.id] = rules.after_jump(job, by_s, now)
+            self._jobs[job.id] = waiting.after_jump(job, by_s, now)
         for place in self._tombstones:
             self._tombstones[place] += by_s
         self.completions.clock_jumped(by_s)

@@ -23,6 +23,7 @@ from trouper.store.protocol import (
 )
 from trouper.store.questions import shown
 from trouper.store.records import Job, JobOptions, JobState, Notification
+from trouper.store.waiting import NEVER, UNKNOWN_JOB, queued_row
 
 ERROR_CHARS_MAX = 8_000
 """How much of an error's text a row keeps, in characters."""
@@ -33,15 +34,9 @@ NOTIFICATION_BODY_CHARS_MAX = 300
 RETRY_AFTER_MAX_S = 365 * 24 * 3600.0
 """The longest delay that an attempt may ask for, in seconds."""
 
-UNKNOWN_JOB = "unknown_job"
-"""The reason of a row whose name is registered nowhere: it waits, and is lost in the end."""
-
 UNDECODABLE = "undecodable"
 """The reason of a row that the database could not give back whole: it is ended, never run (E1)."""
 
-
-NEVER = 1e11
-"""When a job is due that waits for a person without a time-out, in seconds: about the year 5138."""
 
 SUPERSEDED = "superseded"
 """The reason of a job that a later one of its thread had ended."""
@@ -69,33 +64,6 @@ def admitted_row(admission: Admission, now: float) -> Job:
     )
     delayed_to = now + admission.delay_s if admission.delay_s > 0 else 0.0
     return queued_row(job, delayed_to if admission.at is None else admission.at, now)
-
-
-def queued_row(job: Job, run_at: float, now: float) -> Job:
-    """The row of a job that waits from ``now`` on, due at ``run_at``. Each of its waits is bounded by
-    itself, from when it is due: the time for which it was put off, or runs, is none in the queue."""
-    limit_s = job.options.queue_timeout_s
-    expires_at = None if limit_s is None else max(now, run_at) + limit_s
-    return attrs.evolve(job, run_at=run_at, expires_at=expires_at, unknown_until=None)
-
-
-def after_jump(job: Job, by_s: float, now: float) -> Job:
-    """A queued row after the wall clock has jumped by ``by_s`` seconds, to ``now``."""
-
-    def moved(time: float | None) -> float | None:
-        return None if time is None else time + by_s
-
-    if job.at is None or job.run_at != job.at or job.at <= now - by_s:  # what was due stays due
-        run_at = job.run_at + by_s if job.run_at > 0 else job.run_at
-        return attrs.evolve(
-            job, run_at=run_at, expires_at=moved(job.expires_at), unknown_until=moved(job.unknown_until)
-        )
-    late_s = max(0.0, now - job.at)
-    return attrs.evolve(
-        job,
-        expires_at=None if job.expires_at is None else job.expires_at + late_s,
-        unknown_until=None if job.unknown_until is None else job.unknown_until + late_s,
-    )
 
 
 def admitted_before(job: Job, admission: Admission) -> Admitted | Conflict:
@@ -190,17 +158,6 @@ def put_back_row(job: Job, verdict: Wait, now: float) -> Job:
     used = verdict.attempts_used
     row = attrs.evolve(job, state=state, reason="process_death", boot=None, attempts_used=used)
     return queued_row(row, 0.0, now)
-
-
-def unknown_row(job: Job, *, now: float, unknown_job_s: float) -> Job:
-    """A queued row whose name no node knows."""
-    until = max(now, job.run_at) + unknown_job_s
-    return attrs.evolve(job, reason=UNKNOWN_JOB, unknown_until=until)
-
-
-def known_row(job: Job) -> Job:
-    """A queued row whose name is known again."""
-    return attrs.evolve(job, reason=None if job.asking is None else "question", unknown_until=None)
 
 
 def lost_row(job: Job, reason: str, *, now: float, entries: int, sha256: str) -> Job:
@@ -338,11 +295,6 @@ def _run_at(row: Job, finish: Finish, event: JobEvent, now: float) -> float:
         return now + backoff_s(row.options, row.attempts_used, finish.jitter)
     asked = finish.retry_after_s if finish.retry_after_s > 0 else 0.0  # NaN is not above 0 either
     return now + min(asked, RETRY_AFTER_MAX_S)
-
-
-def answered_row(job: Job, now: float) -> Job:
-    """The row of a job that got the answer that it waited for: due, from ``now`` on."""
-    return queued_row(attrs.evolve(job, asking=None, reason="answered"), 0.0, now)
 
 
 def printable(error: str | None) -> str | None:

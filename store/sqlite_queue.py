@@ -70,7 +70,7 @@ NEXT_TIMES = tuple(
         ("unknown_until", "jobs_unknown", "unknown_until IS NOT NULL AND ? IS NOT NULL"),
     )
 )
-# See ``rules.after_jump``: the same, for all rows at once. ?1: by how much, ?2: to when.
+# See ``waiting.after_jump``: the same, for all rows at once. ?1: by how much, ?2: to when.
 _STAYS = "(run_at IS at AND at > ?2 - ?1)"
 CLOCK_JUMPED = (
     f"UPDATE jobs SET run_at = run_at + CASE WHEN {_STAYS} OR NOT run_at > 0 THEN 0 ELSE ?1 END,"

@@ -12,7 +12,7 @@ from functools import partial
 
 import attrs
 
-from trouper.store import asking, rules
+from trouper.store import asking, rules, waiting
 from trouper.store.errors import DataRefused, StoreCorrupt
 from trouper.store.lifecycle import JobEvent
 from trouper.store.protocol import (
@@ -63,7 +63,7 @@ def claim(tx: Transaction, limit: int, per_user: int | None, names: Names) -> Cl
         if candidate.job.state is JobState.QUEUED:  # one that its process left had its turn
             tx.tables.served(job.user)
     next_due_at = tx.tables.next_due_at(tx.now)
-    if next_due_at is not None and next_due_at > rules.NEVER / 2:  # only what waits for a person
+    if next_due_at is not None and next_due_at > waiting.NEVER / 2:  # only what waits for a person
         next_due_at = None
     queued = tx.tables.count_state(JobState.QUEUED)
     return Claims(tuple(started), tuple(ended), next_due_at, tx.now, queued)
@@ -81,8 +81,8 @@ def _mark_unknown(tx: Transaction, anywhere: Names) -> None:
 
 def _mark(tx: Transaction, job: Job, anywhere: Names) -> Job:
     if job.name in anywhere:
-        return tx.update_job(rules.known_row(job))
-    return tx.update_job(rules.unknown_row(job, now=tx.now, unknown_job_s=anywhere.unknown_job_s))
+        return tx.update_job(waiting.known_row(job))
+    return tx.update_job(waiting.unknown_row(job, now=tx.now, unknown_job_s=anywhere.unknown_job_s))
 
 
 def _end_expired(tx: Transaction, anywhere: Names) -> list[Job]:
@@ -128,7 +128,7 @@ def _claim_one(tx: Transaction, job: Job, names: Names, anywhere: Names) -> Job:
     if isinstance(verdict, rules.Wait):
         row = rules.put_back_row(job, verdict, tx.now)
         if row.name not in anywhere:
-            row = rules.unknown_row(row, now=tx.now, unknown_job_s=names.unknown_job_s)
+            row = waiting.unknown_row(row, now=tx.now, unknown_job_s=names.unknown_job_s)
         return tx.update_job(row)
     if isinstance(verdict, rules.Run):
         row = rules.claimed_row(job, verdict, boot=tx.boot, now=tx.now)
