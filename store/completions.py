@@ -72,9 +72,10 @@ class CompletionStore(Protocol):
     """The part of ``Store`` for completions."""
 
     async def claim_completions(self, limit: int, *, fresh: bool = False) -> CompletionClaims:
-        """Claim up to ``limit`` rows that are due, in the order of their time. ``fresh``: the caller is new,
-        and who claimed before is gone: what was claimed and not settled is due again (on a
-        store that several nodes share, also what another node is about: it may run twice then)."""
+        """Claim up to ``limit`` rows that are due, in the order of their time. ``fresh``: the caller runs
+        nothing of what was claimed before: it is new, or was not told of what it claimed. What was claimed
+        and not settled is due again (on a store that several nodes share, also what another node is about:
+        it may run twice then)."""
         ...
 
     async def settle_completion(self, request: SettleCompletion) -> Completion | None:

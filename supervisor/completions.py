@@ -68,7 +68,8 @@ class Completions(Actor[HooksDue]):
     def __init__(self, ports: CompletionsPorts) -> None:
         self._ports = ports
         self._running: set[str] = set()
-        self._fresh = True
+        self._unsure = True
+        """Whether the store may have rows that were claimed for hooks that do not run."""
         self._timer = trio.CancelScope()
 
     async def started(self) -> None:
@@ -82,14 +83,18 @@ class Completions(Actor[HooksDue]):
         try:
             await self._claim()
         except StoreUnavailable:
+            self._unsure = True  # the claim may have been committed all the same
             self._wake_after(_STORE_RETRY_S)
 
     async def _claim(self) -> None:
         room = self._ports.options.max_hooks - len(self._running)
         if room <= 0:
             return  # the end of one wakes this again
-        claims = await self._ports.store.claim_completions(room, fresh=self._fresh)
-        self._fresh = False
+        # What runs is claimed, too, so claims are given back only when nothing does. (To hold all others up
+        # until then was rejected: a hook may take a minute, or never end.)
+        fresh = self._unsure and not self._running
+        claims = await self._ports.store.claim_completions(room, fresh=fresh)
+        self._unsure = self._unsure and not fresh
         self._ports.counters["dead"] = claims.dead
         for row, job in claims.started:
             self._running.add(row.job)

@@ -52,6 +52,10 @@ class Disk:
         """A ``StoreFactory``."""
         return FaultyStore(seams, options, self)
 
+    def hooks_left(self) -> int:
+        """How many hooks of ended jobs have a row."""
+        return len(self.tables.completions)
+
     async def call(self, do: Callable[[], Awaitable[T]]) -> T:
         """One call, of which ``at`` tells whether it is the one."""
         self.calls += 1

@@ -7,11 +7,9 @@ from collections.abc import Awaitable, Callable
 import trio
 
 import trouper
-from tests.faults.stage import Stage, check, insist, read, submit
+from tests.faults import dealings
+from tests.faults.stage import RETRY, Stage, check, insist, read, submit
 from trouper.actors.output_pieces import Transcript
-
-RETRY = trouper.Retry(attempts=10, backoff=trouper.Backoff(base=0.1))
-"""Enough for what goes wrong and is not the job's fault, too."""
 
 WORDS = ("once ", "upon ", "a ", "time")
 Scenario = Callable[[Stage], Awaitable[None]]
@@ -144,6 +142,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     notify,
     drain_and_restart,
     two_who_read,
+    *dealings.SCENARIOS,
 )
 
-JOBS = (tale, plain, clumsy, endless, caller)
+JOBS = (tale, plain, clumsy, endless, caller, *dealings.JOBS)

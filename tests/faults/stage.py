@@ -17,8 +17,12 @@ from trouper.simulation import World
 from trouper.store.errors import DataRefused, StoreUnavailable
 from trouper.store.urls import StoreFactory
 from trouper.supervisor.errors import StartFailed
+from trouper.supervisor.refusals import Draining
 
 T = TypeVar("T")
+
+RETRY = trouper.Retry(attempts=10, backoff=trouper.Backoff(base=0.1))
+"""Enough for what goes wrong and is not the job's fault, too."""
 
 CLOSE_S = 40.0
 """How long a runtime may take to end, with a store that hangs: its one deadline, and what is waited for."""
@@ -31,6 +35,8 @@ async def insist(call: Callable[[], Awaitable[T]]) -> T:
             return await call()
         except (StoreUnavailable, DataRefused):
             await trio.sleep(0.5)
+        except Draining:  # the runtime has ended under the caller: what ended it ends the caller, too
+            await trio.sleep_forever()
 
 
 @attrs.define
@@ -39,6 +45,10 @@ class Stage:
 
     world: World
     store: StoreFactory | str
+    hooks_left: Callable[[], int] | None = None
+    """How many rows of hooks the store has. (Not every scenario asks.)"""
+    breaks_off: bool = True
+    """Whether what goes wrong may end an attempt inside of its unsafe step."""
     reports: list[Report] = attrs.field(factory=list)
     close_s: float = CLOSE_S
 

@@ -23,7 +23,7 @@ def test_a_job_that_waits_for_a_store_that_is_down_at_a_stop_neither_crashes_nor
 
     async def scenario(world: World) -> None:
         disk = Disk()
-        stage = Stage(world, disk.open)
+        stage = Stage(world, disk.open, disk.hooks_left)
         claimed = trio.Event()
 
         def listener(notice: CommitNotice) -> None:

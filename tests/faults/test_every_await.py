@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from tests.faults import dealings
 from tests.faults.faulty import Disk
 from tests.faults.scenarios import JOBS, SCENARIOS, Scenario
 from tests.faults.stage import Stage, insist
@@ -30,13 +31,14 @@ def check(report: Report) -> None:
     assert report.virtual_s < VIRTUAL_S_MAX
 
 
-@pytest.mark.clause("J1", "J6", "N1", "O2", "S1", "S5")
+@pytest.mark.clause("J1", "J2", "J6", "J7", "J8", "N1", "O2", "S1", "S5")
 @each_scenario
 def test_whatever_task_of_the_runtime_ends_at_any_await_every_job_ends_as_it_had_to(
     scenario: Scenario,
 ) -> None:
     async def whole(world: World) -> None:
-        await scenario(Stage(world, Disk().open))
+        disk = Disk()
+        await scenario(Stage(world, disk.open, disk.hooks_left))
 
     swept = sweep(whole, check=check, sites=of_the_runtime, seed=scenario.__name__)
     assert swept.fired > 50
@@ -44,7 +46,7 @@ def test_whatever_task_of_the_runtime_ends_at_any_await_every_job_ends_as_it_had
     assert not swept.missed
 
 
-@pytest.mark.clause("J1", "J6", "N1", "S1", "S5")
+@pytest.mark.clause("J1", "J2", "J6", "J7", "J8", "N1", "S1", "S5")
 @each_scenario
 def test_a_runtime_that_is_cancelled_or_loses_its_root_at_any_await_leaves_nothing_but_rows_that_end(
     scenario: Scenario,
@@ -53,13 +55,13 @@ def test_a_runtime_that_is_cancelled_or_loses_its_root_at_any_await_leaves_nothi
 
     async def whole(world: World) -> None:
         disks.append(Disk())
-        await scenario(Stage(world, disks[-1].open))
+        await scenario(Stage(world, disks[-1].open, disks[-1].hooks_left))
 
     def restart(report: Report) -> None:
         check(report)
 
         async def next_boot(world: World) -> None:
-            await see_to_the_end(Stage(world, disks[-1].open))
+            await see_to_the_end(Stage(world, disks[-1].open, disks[-1].hooks_left))
 
         check(simulate(next_boot, seed="the next boot"))
 
@@ -74,10 +76,11 @@ async def see_to_the_end(stage: Stage) -> None:
     async with stage.runtime(*JOBS) as runtime:
         jobs = await insist(lambda: runtime.jobs("ada"))
         for job in jobs:
-            if job.name == "endless" and not job.state.terminal:
-                await runtime.cancel(job.id)
+            await dealings.see_to(runtime, job)
         ended = [await runtime.wait(job.id) for job in jobs]
+        await dealings.hooks_to_end(stage)
         told = Counter(row.job for row in await runtime.inbox("ada") if row.kind == "ended")
     wanted = Counter(job.id for job in ended if job.state.value in job.options.notify_on)
     assert told == wanted
-    assert all(job.state.value in ("completed", "cancelled") for job in ended)
+    assert all(job.state.value in ("completed", "cancelled") for job in ended if job.name != "charge")
+    dealings.check_dealings(ended)

@@ -17,7 +17,8 @@ def play(scenario: Scenario, wrong: Wrong | None = None, at: int = 0) -> tuple[D
     disk = Disk(wrong, at)
 
     async def whole(world: World) -> None:
-        stage = Stage(world, disk.open)
+        breaks_off = wrong in (Wrong.DOWN, Wrong.POISONED)
+        stage = Stage(world, disk.open, disk.hooks_left, breaks_off)
         await scenario(stage)
         if wrong is not Wrong.POISONED:  # an outage is a value: nothing crashes by it (E1)
             # (What is stopped while it waits for a disk that hangs is reported: S5.)
@@ -27,7 +28,7 @@ def play(scenario: Scenario, wrong: Wrong | None = None, at: int = 0) -> tuple[D
 
 
 @pytest.mark.slow
-@pytest.mark.clause("E1", "J1", "N1", "O2", "S5")
+@pytest.mark.clause("E1", "J1", "J2", "J6", "J7", "J8", "N1", "O2", "S5")
 @pytest.mark.parametrize("wrong", Wrong)
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
 def test_whatever_happens_at_any_call_of_the_store_every_job_ends_as_it_had_to(

@@ -16,8 +16,7 @@ import trio
 import trouper
 from tests.faults.faulty import SLOW_S
 from tests.faults.outages import Kind, MemoryOutage, Outage, SqliteOutage
-from tests.faults.scenarios import RETRY
-from tests.faults.stage import CLOSE_S, Stage, check, insist, submit
+from tests.faults.stage import CLOSE_S, RETRY, Stage, check, insist, submit
 from trouper.actors.output_pieces import Transcript
 from trouper.actors.reports import ReportKind
 from trouper.simulation import World, simulate

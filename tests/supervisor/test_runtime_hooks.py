@@ -12,6 +12,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trouper
 from tests.supervisor.support import Open, VirtualWall, slow_seams
+from trouper.store.completions import CompletionClaims
+from trouper.store.errors import StoreUnavailable
 
 pytestmark = pytest.mark.clause("N1")
 
@@ -82,6 +84,43 @@ async def test_the_hook_of_each_end_gets_the_ended_row(
             "dead": 0,
             "max": 16,
         }
+
+
+async def test_a_hook_whose_claim_was_committed_without_an_answer_runs_in_the_same_process(
+    opened: Open, url: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[str] = []
+    lost: list[str] = []
+    release = trio.Event()
+
+    async def hook(job: trouper.Job) -> None:
+        ran.append(job.id)
+        if len(ran) == 1:
+            await release.wait()
+
+    work = hooked(hook)
+    async with opened(work, url=url, seams=slow_seams()) as runtime:
+        first = (await runtime.submit(work.call(), user="ada")).id
+        await until(lambda: ran == [first])
+        claim = runtime.store.claim_completions
+
+        async def without_an_answer(limit: int, *, fresh: bool = False) -> CompletionClaims:
+            claims = await claim(limit, fresh=fresh)
+            if claims.started and not lost:
+                lost.extend(row.job for row, _ in claims.started)
+                raise StoreUnavailable("the outcome is unknown")
+            return claims
+
+        monkeypatch.setattr(runtime.store, "claim_completions", without_an_answer)
+        second = (await runtime.submit(work.call(), user="ada")).id
+        await until(lambda: lost == [second])
+        await trio.sleep(20)
+        assert ran == [first], "what runs is not begun a second time"
+        release.set()
+        await until(lambda: len(ran) > 1)
+        await trio.sleep(20)
+        assert ran == [first, second]
+        assert runtime.statistics()["hooks"]["done"] == 2
 
 
 async def test_a_hook_that_raises_is_tried_again_with_pauses(
