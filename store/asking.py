@@ -38,7 +38,7 @@ def asked(tx: Transaction, job: Job, request: Finish) -> Notification | None:
 
 
 def answer(tx: Transaction, request: GiveAnswer) -> AnswerOutcome:
-    """Accepted once. Whoever answered has read the question."""
+    """Accepted once."""
     check_text(key=request.key, value=request.value, user=request.user)
     job = tx.tables.job(request.job_id)
     if job is None or (request.user is not None and job.user != request.user):
@@ -55,9 +55,6 @@ def answer(tx: Transaction, request: GiveAnswer) -> AnswerOutcome:
     tx.tables.questions.put(
         attrs.evolve(row, answer=request.value, answered_by=request.user, answered_at=tx.now)
     )
+    tx.close_question(job)
     tx.update_job(answered_row(job, tx.now))
-    notification = tx.tables.notification(job.user, job.id, "question", request.key)
-    if notification is not None:
-        ids, seq = (notification.id,), tx.stamp(job.user)
-        tx.tables.mark(job.user, "read", ids=ids, job_id=None, upto_seq=None, at=tx.now, seq=seq)
     return AnswerOutcome.ACCEPTED

@@ -12,6 +12,7 @@ from trouper.store import rules
 from trouper.store.completions import Completion
 from trouper.store.errors import DataRefused
 from trouper.store.protocol import CommitNotice
+from trouper.store.questions import open_question
 from trouper.store.records import Job, JobState, Notification
 from trouper.store.tables import Candidate, Tables
 
@@ -101,8 +102,20 @@ class Transaction:
         notification = rules.ended_notification(job, id=self.new_id(), now=self.now)
         return job, None if notification is None else self.insert_notification(notification)
 
+    def close_question(self, job: Job) -> None:
+        """The job stops asking, for whatever reason: nobody need read of its question any more."""
+        if job.asking is None:
+            return
+        notification = self.tables.notification(
+            job.user, job.id, "question", str(open_question(job.asking).get("key"))
+        )
+        if notification is not None and notification.read_at is None:
+            ids, seq = (notification.id,), self.stamp(job.user)
+            self.tables.mark(job.user, "read", ids=ids, job_id=None, upto_seq=None, at=self.now, seq=seq)
+
     def cancel_queued(self, job: Job) -> Job:
         """End a queued job."""
+        self.close_question(job)
         entries, sha256 = self.tables.hash_log(job.id)
         job = rules.cancelled_unrun(attrs.evolve(job, entries=entries), now=self.now, sha256=sha256)
         return self.ended(job)[0]

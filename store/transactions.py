@@ -137,11 +137,13 @@ def _claim_one(tx: Transaction, job: Job, names: Names, anywhere: Names) -> Job:
         except StoreCorrupt:  # its log cannot be read: this job ends, the others go on (E1)
             verdict = rules.EndUnrun(JobEvent.LOSE, rules.UNDECODABLE, verdict.attempts_used)
         else:
+            tx.close_question(job)
             return tx.update_job(row)
     return _end_unrun(tx, job, verdict)
 
 
 def _end_unrun(tx: Transaction, job: Job, verdict: rules.EndUnrun) -> Job:
+    tx.close_question(job)
     if verdict.event is JobEvent.CANCEL and job.superseded == rules.ROLLBACK:
         tx.tables.empty_log(job.id)
     entries, sha256 = tx.tables.hash_log(job.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import orjson
+import pytest
 
 from trouper.store.contract.world import World, clause, options
 from trouper.store.protocol import EndingKind, Names, RefusalReason, Refused
@@ -137,6 +138,41 @@ async def test_after_its_time_the_job_goes_on_without_an_answer(world: World) ->
     assert (again.asking, again.attempts_used) == (None, 0)
     assert await answer(world) is NOT_ASKED
     assert await world.store.question_of("j1", "k") == Asked(Question(job="j1", key="k"), 1)
+
+
+ENDS_OF_A_QUESTION = ("cancelled", "superseded", "answered", "timed out", "ended unrun")
+
+
+@clause("J8", "N1", "N3")
+@pytest.mark.parametrize("how", ENDS_OF_A_QUESTION)
+async def test_a_question_that_is_over_is_not_left_unread_and_the_feed_tells_so(
+    world: World, how: str
+) -> None:
+    timeout_s = 60.0 if how in ("timed out", "ended unrun") else None
+    question = Ask(key="k", question="Go on?", schema="{}", timeout_s=timeout_s)
+    limits = options(queue_timeout_s=30.0 if how == "ended unrun" else None)
+    await world.end(await world.start("j1", thread="t", options=limits), ASKED, question=question)
+    seq = (await world.store.snapshot("ada", 9)).seq
+    world.wall.now += 120
+    match how:
+        case "cancelled":
+            await world.store.cancel("j1", "ada")
+        case "superseded":
+            await world.admit("j2", thread="t", on_busy="interrupt")
+        case "answered":
+            await answer(world)
+        case "timed out":
+            assert await started(world) == ["j1"]
+        case _:
+            assert [job.reason for job in (await world.store.claim(9)).ended] == ["queue_timeout"]
+    changes = await world.store.changes_since("ada", seq, 9)
+    assert changes is not None
+    (told,) = [row for row in changes.notifications if row.kind == "question"]
+    assert (told.read_at, told.seen_at, told.feed_seq) == (1120.0, 1120.0, changes.seq)
+    assert world.notices[-1].feeds == {"ada": changes.seq}, "sessions hear of it"
+    unread = [row.kind for row in await world.store.notifications("ada") if row.read_at is None]
+    assert changes.counts.unread == len(unread)
+    assert "question" not in unread
 
 
 async def test_a_cancel_while_it_waits_ends_it(world: World) -> None:

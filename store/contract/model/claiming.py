@@ -92,7 +92,8 @@ class Claiming(Rows):
         return row.id, row.state
 
     def _start(self, row: Row) -> None:
-        row.state, row.reason, row.boot, row.stuck, row.asking = "running", None, self.boot, False, None
+        self.close_question(row)
+        row.state, row.reason, row.boot, row.stuck = "running", None, self.boot, False
         row.attempt, row.fence, row.keeps = row.attempt + 1, row.fence + 1, (*row.keeps, row.savepoint)
         del row.log[row.savepoint :]
 

@@ -47,10 +47,9 @@ class People(Rows):
         if row.asking != request.key or not request.checked:
             return "not_asked"
         self.questions[row.id, request.key] = request.value, request.user
-        row.asking, row.reason = None, "answered"
+        self.close_question(row)
+        row.reason = "answered"
         self.wait(row, 0.0)
-        note = self.notes[row.id, "question", request.key]
-        note.seen = note.read = True  # by whoever answered
         return "accepted"
 
     def asked(self, job_id: str, key: str) -> tuple[int, tuple[str | None, str | None] | None]:

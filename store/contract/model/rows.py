@@ -129,8 +129,16 @@ class Rows:
         row.state, row.boot, row.run_at, row.unknown_until = "queued", None, run_at, None
         row.expires_at = None if limit_s is None else max(self.clock(), run_at) + limit_s
 
+    def close_question(self, row: Row) -> None:
+        """It asks no more, for whatever reason: nobody need read of it."""
+        if row.asking is not None:
+            note = self.notes[row.id, "question", row.asking]
+            note.seen = note.read = True
+            row.asking = None
+
     def end(self, row: Row, state: str, reason: str | None) -> None:
-        row.state, row.reason, row.boot, row.asking = state, reason, None, None
+        self.close_question(row)
+        row.state, row.reason, row.boot = state, reason, None
         if row.spec.options.on_ended:
             self.hooks[row.id] = Hook()
         if (state, row.superseded) == ("cancelled", "rollback"):
