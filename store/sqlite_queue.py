@@ -19,11 +19,16 @@ _THREAD_IS_HELD = (
     f"(EXISTS ({_OF_THREAD} AND other.state = 'running') OR (due.attempt = 0"
     f" AND EXISTS ({_OF_THREAD} AND other.state = 'queued' AND other.attempt > 0)))"
 )
+# What waits for a person, and asks nothing that could be answered, is not to wait for: it is damaged.
+_ASKS_NOTHING = (
+    "CASE WHEN asking IS NULL THEN attempt > 0 AND run_at > 5e10 WHEN typeof(asking) <> 'text' THEN 1"
+    " WHEN json_valid(asking) THEN json_type(asking, '$.key') IS NOT 'text' ELSE 1 END"
+)
 _DUE_OF_USER = (
     "SELECT ord FROM jobs AS due INDEXED BY jobs_waiting WHERE due.user = users.user AND state = 'queued'"
     " AND ord > COALESCE((SELECT value FROM json_each(?5) WHERE key = users.user), 0)"
     # What is no time (text, the infinite) is above all that is one, and is not to wait for.
-    " AND (run_at <= ?1 OR run_at > 1e12)"
+    f" AND (run_at <= ?1 OR run_at > 1e12 OR {_ASKS_NOTHING})"
     # Nor is what is no text the name of a job that somebody may register yet.
     " AND (?6 IS NULL OR name IN (SELECT value FROM json_each(?6)) OR typeof(name) <> 'text')"
     f" AND (thread IS NULL OR NOT {_THREAD_IS_HELD}) ORDER BY ord LIMIT 1"

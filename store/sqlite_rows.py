@@ -16,8 +16,10 @@ from typing import Any, TypeAlias, TypeGuard
 import attrs
 import orjson
 
+from trouper.store.questions import open_question
 from trouper.store.records import Job, JobOptions, JobState, Notification
 from trouper.store.rules import UNDECODABLE
+from trouper.store.waiting import NEVER
 
 Column: TypeAlias = str | int | float | bytes | None
 
@@ -104,6 +106,14 @@ def _options(value: Column) -> JobOptions:
     return JobOptions(**{**loaded, "notify_on": tuple(loaded["notify_on"])})
 
 
+def _asking(value: Column) -> str:
+    if not isinstance(open_question(_text(value)).get("key"), str):
+        raise ValueError("not a question")
+    return _text(value)
+
+
+_BY_NAME: dict[str, Callable[[Column], Any]] = {"asking": _asking}
+
 _BY_TYPE: dict[Any, Callable[[Column], Any]] = {
     "str": _text,
     "int": _whole,
@@ -124,7 +134,7 @@ def _readers(cls: type[attrs.AttrsInstance]) -> tuple[_Reader, ...]:
     readers: list[_Reader] = []
     for field in attrs.fields(cls):
         name, _, optional = str(field.type).partition(" | ")
-        read = _BY_TYPE[name]
+        read = _BY_NAME.get(field.name, _BY_TYPE[name])
         readers.append((field.name, read, str if read is _text else None, bool(optional)))
     return tuple(readers)
 
@@ -132,7 +142,14 @@ def _readers(cls: type[attrs.AttrsInstance]) -> tuple[_Reader, ...]:
 _JOB_READERS = _readers(Job)
 _NOTIFICATION_READERS = _readers(Notification)
 
-_JOB_FALLBACKS: dict[str, Any] = {"id": "", "user": "", "name": "", "state": JobState.LOST}
+# Whether a hook waits for its end is not known where the options cannot be read: better one too many.
+_JOB_FALLBACKS: dict[str, Any] = {
+    "id": "",
+    "user": "",
+    "name": "",
+    "state": JobState.LOST,
+    "options": JobOptions(on_ended=True),
+}
 _NOTIFICATION_FALLBACKS: dict[str, Any] = {"id": "", "user": "", "job": "", "kind": "message"}
 
 
@@ -155,9 +172,17 @@ def _read(
     return values, wrong
 
 
+def _asks_nothing(values: dict[str, Any]) -> bool:
+    """Of a row that waits for ever. (One that has not begun may be put off so far.)"""
+    asks = "asking" not in values or values["asking"] is not None
+    return values.get("state") is JobState.QUEUED and values.get("attempt", 0) > 0 and not asks
+
+
 def read_job(row: Sequence[Column]) -> Job:
     """The job of a row of ``JOB_COLUMNS``, set aside if it is damaged."""
     values, wrong = _read(_JOB_READERS, row, _JOB_FALLBACKS)
+    if values.get("run_at", 0.0) > NEVER / 2 and _asks_nothing(values):
+        wrong.append("asking: nothing, though it waits for a person")
     if wrong:
         values["reason"] = UNDECODABLE
         values["error"] = f"the row of this job is damaged: {'; '.join(wrong)}"

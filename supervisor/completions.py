@@ -24,7 +24,7 @@ from trouper.store.completions import Completion, SettleCompletion, TryEnd
 from trouper.store.errors import StoreUnavailable
 from trouper.store.protocol import Store
 from trouper.store.records import Job, JobOptions
-from trouper.store.rules import backoff_s
+from trouper.store.rules import UNDECODABLE, backoff_s
 from trouper.store.seams import Seams
 from trouper.supervisor.actor_child import actor_child
 from trouper.supervisor.child_spec import ChildSpec
@@ -147,6 +147,8 @@ class Completions(Actor[HooksDue]):
     async def _try(self, row: Completion, job: Job) -> Crash | str | None:
         """Run the hook once; what went wrong."""
         hook = self._hook(job)
+        if hook is None and job.reason == UNDECODABLE and job.name in self._ports.specs:
+            return None  # its row could not be read, so that it was not known that there is none
         if hook is None:
             return f"no job named {job.name!r} with an on_ended hook is registered here"
         if row.tries > hook.retry.attempts:
