@@ -11,16 +11,17 @@ from trouper.store.transaction import Transaction
 
 def claim(tx: Transaction, limit: int, *, fresh: bool) -> CompletionClaims:
     """Count a try of each that is due, before its hook runs."""
-    rows = tx.tables.completions
-    if fresh:
-        rows.unclaim()
+    rows, live = tx.tables.completions, tx.tables.nodes.live
+    if not live(tx.boot):
+        return CompletionClaims((), None, rows.dead_count(), tx.now)
+    rows.unclaim(lambda boot: not live(boot) or (fresh and boot == tx.boot))
     started = []
     for row in rows.due(tx.now, limit):
         job = tx.tables.job(row.job)
         if job is None:  # one of the two rows is damaged: nothing can be run, and it is shown
             rows.put(attrs.evolve(row, dead_at=tx.now, error=f"there is no job {row.job!r}"))
             continue
-        row = attrs.evolve(row, tries=row.tries + 1, claimed_at=tx.now)
+        row = attrs.evolve(row, tries=row.tries + 1, claimed_at=tx.now, claimed_by=tx.boot)
         rows.put(row)
         started.append((row, job))
     return CompletionClaims(tuple(started), rows.next_due_at(tx.now), rows.dead_count(), tx.now)
@@ -35,12 +36,13 @@ def settle(tx: Transaction, request: SettleCompletion) -> Completion | None:
     if row.claimed_at is None or row.tries != request.tries:
         return row
     if request.end is TryEnd.RELEASED:
-        row = attrs.evolve(row, claimed_at=None, run_at=0.0, tries=row.tries - 1)
+        row = attrs.evolve(row, claimed_at=None, claimed_by=None, run_at=0.0, tries=row.tries - 1)
     else:
         after_s = request.retry_after_s
         row = attrs.evolve(
             row,
             claimed_at=None,
+            claimed_by=None,
             error=rules.printable(request.error),
             run_at=row.run_at if after_s is None else tx.now + after_s,
             dead_at=tx.now if after_s is None else None,

@@ -9,6 +9,7 @@ kept, shown, and run again only if somebody asks for it.
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from typing import Protocol
 
 import attrs
@@ -28,6 +29,8 @@ class Completion:
     """Not claimed before this."""
     claimed_at: float | None = None
     """When the try began that is under way; None while it waits, and when it is dead."""
+    claimed_by: int | None = None
+    """The boot under which that try was begun."""
     error: str | None = None
     """Why the last try failed."""
     dead_at: float | None = None
@@ -72,10 +75,10 @@ class CompletionStore(Protocol):
     """The part of ``Store`` for completions."""
 
     async def claim_completions(self, limit: int, *, fresh: bool = False) -> CompletionClaims:
-        """Claim up to ``limit`` rows that are due, in the order of their time. ``fresh``: the caller runs
-        nothing of what was claimed before: it is new, or was not told of what it claimed. What was claimed
-        and not settled is due again (on a store that several nodes share, also what another node is about:
-        it may run twice then)."""
+        """Claim up to ``limit`` rows that are due, in the order of their time. What was claimed and not
+        settled under a boot that is not live any more is due again. ``fresh``: the caller runs nothing of what
+        was claimed before under its boot: it is new, or was not told of what it claimed. That is due again
+        too. A dead boot claims nothing."""
         ...
 
     async def settle_completion(self, request: SettleCompletion) -> Completion | None:
@@ -100,8 +103,8 @@ class CompletionRows(Protocol):
         ...
 
     def remove(self, job_id: str) -> None: ...
-    def unclaim(self) -> None:
-        """Let everything that is claimed wait again."""
+    def unclaim(self, gone: Callable[[int | None], bool]) -> None:
+        """Let wait again what was claimed under boots that are ``gone``."""
         ...
 
     def due(self, now: float, limit: int) -> list[Completion]:
@@ -138,10 +141,10 @@ class MemoryCompletions:
     def remove(self, job_id: str) -> None:
         self._rows.pop(job_id, None)
 
-    def unclaim(self) -> None:
+    def unclaim(self, gone: Callable[[int | None], bool]) -> None:
         for row in list(self._rows.values()):
-            if row.claimed_at is not None:
-                self.put(attrs.evolve(row, claimed_at=None, run_at=0.0))
+            if row.claimed_at is not None and gone(row.claimed_by):
+                self.put(attrs.evolve(row, claimed_at=None, claimed_by=None, run_at=0.0))
 
     def _waiting(self) -> list[Completion]:
         return [row for row in self._rows.values() if row.claimed_at is None and row.dead_at is None]

@@ -204,6 +204,11 @@ CREATE INDEX jobs_unmarked ON jobs (name) WHERE state = 'queued' AND unknown_unt
 CREATE INDEX jobs_marked ON jobs (name) WHERE state = 'queued' AND unknown_until IS NOT NULL;
 """
 
+_HOOK_OWNERS = """
+-- The boot under which the try is under way.
+ALTER TABLE completions ADD COLUMN claimed_by INTEGER;
+"""
+
 # The counts follow the rows by themselves, whoever changes one.
 _COUNTING = """
 CREATE TRIGGER jobs_counted_in AFTER INSERT ON jobs WHEN new.state IN ('queued', 'running') BEGIN
@@ -250,7 +255,17 @@ def carry_out(connection: sqlite3.Connection, script: str) -> None:
         raise ValueError(f"no statement: {statement}")
 
 
-MIGRATIONS = (_FIRST, _SECOND + _COUNTING, _THIRD, _COMPLETIONS, _SIGNALS, _TIMES, _QUESTIONS, _NAMES)
+MIGRATIONS = (
+    _FIRST,
+    _SECOND + _COUNTING,
+    _THIRD,
+    _COMPLETIONS,
+    _SIGNALS,
+    _TIMES,
+    _QUESTIONS,
+    _NAMES,
+    _HOOK_OWNERS,
+)
 """``MIGRATIONS[n]`` makes version n+1 of version n; version 0 is an empty file. What was released is
 never changed: what comes after it is a step of its own."""
 

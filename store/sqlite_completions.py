@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -34,15 +34,22 @@ class SqliteCompletions:
         self._db.execute(
             f"INSERT INTO completions ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})"
             " ON CONFLICT (job) DO UPDATE SET tries = excluded.tries, run_at = excluded.run_at,"
-            " claimed_at = excluded.claimed_at, error = excluded.error, dead_at = excluded.dead_at",
+            " claimed_at = excluded.claimed_at, claimed_by = excluded.claimed_by, error = excluded.error, dead_at = excluded.dead_at",
             values,
         )
 
     def remove(self, job_id: str) -> None:
         self._db.execute("DELETE FROM completions WHERE job = ?", (job_id,))
 
-    def unclaim(self) -> None:
-        self._db.execute("UPDATE completions SET claimed_at = NULL, run_at = 0 WHERE claimed_at IS NOT NULL")
+    def unclaim(self, gone: Callable[[int | None], bool]) -> None:
+        where = "WHERE claimed_at IS NOT NULL"
+        for (boot,) in self._db.execute(f"SELECT DISTINCT claimed_by FROM completions {where}").fetchall():
+            if gone(_boot(boot)):
+                self._db.execute(
+                    "UPDATE completions SET claimed_at = NULL, claimed_by = NULL, run_at = 0"
+                    f" {where} AND claimed_by IS ?",
+                    (boot,),
+                )
 
     def due(self, now: float, limit: int) -> list[Completion]:
         # What is no time (text, the infinite) is above all that is one, and is not to wait for.
@@ -79,15 +86,22 @@ class SqliteCompletions:
         return int(count)
 
 
-def _read(job: Any, tries: Any, run_at: Any, claimed_at: Any, error: Any, dead_at: Any) -> Completion:
+def _read(
+    job: Any, tries: Any, run_at: Any, claimed_at: Any, claimed_by: Any, error: Any, dead_at: Any
+) -> Completion:
     return Completion(
         job=job if isinstance(job, str) else "",
         tries=tries if isinstance(tries, int) and 0 <= tries < _TRIES_MAX else 0,
         run_at=_time(run_at) or 0.0,
         claimed_at=_time(claimed_at),
+        claimed_by=_boot(claimed_by),
         error=error if isinstance(error, str) else None,
         dead_at=_time(dead_at),
     )
+
+
+def _boot(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
 
 
 def _time(value: Any) -> float | None:

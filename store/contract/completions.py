@@ -109,13 +109,14 @@ async def test_one_that_is_given_up_is_shown_and_runs_again_only_when_asked_for(
 async def test_what_was_claimed_by_one_that_is_gone_is_claimed_anew_and_counted(world: World) -> None:
     await ended(world, "j1")
     await claim(world)
-    await world.restart()
     assert await claim(world) == []
-    assert await claim(world, fresh=True) == [("j1", 2, JobState.COMPLETED)]
-    row = await settle(world, "j1", 1, TryEnd.FAILED, error="of the try before")
-    assert row == Completion(job="j1", tries=2, claimed_at=1000.0)
-    assert await settle(world, "j1", 2, TryEnd.RELEASED) == Completion(job="j1", tries=1)
-    assert await claim(world) == [("j1", 2, JobState.COMPLETED)]
+    assert await claim(world, fresh=True) == [("j1", 2, JobState.COMPLETED)], "by one of this boot"
+    await world.restart()
+    assert await claim(world) == [("j1", 3, JobState.COMPLETED)], "by one of a boot before"
+    row = await settle(world, "j1", 2, TryEnd.FAILED, error="of the try before")
+    assert row == Completion(job="j1", tries=3, claimed_at=1000.0, claimed_by=world.store.boot)
+    assert await settle(world, "j1", 3, TryEnd.RELEASED) == Completion(job="j1", tries=2)
+    assert await claim(world) == [("j1", 3, JobState.COMPLETED)]
 
 
 async def test_the_rows_are_written_by_the_same_commit_as_the_end(world: World) -> None:

@@ -9,7 +9,9 @@ from typing import NamedTuple
 
 import pytest
 
-from trouper.store.contract.world import Source, World, notice_of, options
+from trouper.store.completions import TryEnd
+from trouper.store.contract.completions import claim, ended, settle
+from trouper.store.contract.world import Source, World, clause, notice_of, options
 from trouper.store.leases import Lease, Renewed
 from trouper.store.protocol import EndingKind, RefusalReason, Refused
 from trouper.store.records import Job, JobState
@@ -171,3 +173,24 @@ async def test_limits_and_threads_are_over_all_nodes(nodes: Nodes) -> None:
     assert (await nodes.b.store.claim(9, 1)).started == ()
     assert [row.id for row in (await nodes.b.store.claim(9, 2)).started] == ["j3"]
     assert (await nodes.b.store.active_counts())[JobState.RUNNING] == 2
+
+
+@clause("N1")
+async def test_a_node_that_starts_leaves_the_hooks_that_a_live_one_runs(nodes: Nodes) -> None:
+    await ended(nodes.a, "j1")
+    assert await claim(nodes.a, fresh=True) == [("j1", 1, JobState.COMPLETED)]
+    assert await claim(nodes.b, fresh=True) == []
+    assert await settle(nodes.a, "j1", 1, TryEnd.DONE) is None
+
+
+@clause("N1")
+async def test_the_hooks_that_a_dead_node_ran_are_anothers_and_it_claims_none(nodes: Nodes) -> None:
+    await ended(nodes.a, "j0")
+    await claim(nodes.a)
+    await dead(nodes)
+    await ended(nodes.b, "j2")
+    assert await claim(nodes.a, fresh=True) == []
+    completed = JobState.COMPLETED
+    assert sorted(await claim(nodes.b)) == [("j0", 2, completed), ("j2", 1, completed)]
+    await nodes.a.store.renew()
+    assert await claim(nodes.a, fresh=True) == []

@@ -28,6 +28,7 @@ from trouper.store.signals import MemorySignals, SignalAnswer
 from trouper.store.transaction import Transaction
 
 ADMITTED, ANSWER, SAVEPOINT = rules.admitted_row, asking.answer, transactions.savepoint
+UNCLAIM = MemoryCompletions.unclaim
 
 
 def _answered_again(tx: Any, request: Any) -> AnswerOutcome:
@@ -128,7 +129,7 @@ ONE_OWNER: dict[str, Break] = {
     "a try that its process left is forgotten": (
         MemoryCompletions,
         "unclaim",
-        lambda self: None,
+        lambda self, gone: None,
         "completions.test_what_was_claimed_by_one_that_is_gone_is_claimed_anew_and_counted",
     ),
     "a dead completion runs by itself": (
@@ -169,6 +170,12 @@ SHARED: dict[str, Break] = {
         "live",
         MemoryTables.live,
         "leases.test_what_a_live_node_runs_is_nobody_elses",
+    ),
+    "a node that starts takes the hooks of all others": (
+        MemoryCompletions,
+        "unclaim",
+        lambda self, gone: UNCLAIM(self, lambda boot: True),
+        "leases.test_a_node_that_starts_leaves_the_hooks_that_a_live_one_runs",
     ),
     "a node hears of its own commits only": (
         SharedMemoryStore,

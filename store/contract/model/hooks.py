@@ -9,12 +9,12 @@ from trouper.store.contract.model.rows import Hook, Rows
 class Hooks(Rows):
     def claim_completions(self, limit: int, *, fresh: bool) -> object:
         for hook in self.hooks.values():
-            if fresh and hook.claimed:  # by one that is gone
-                hook.claimed, hook.run_at = False, 0.0
+            if hook.claimed_by is not None and (fresh or hook.claimed_by != self.boot):  # by one that is gone
+                hook.claimed_by, hook.run_at = None, 0.0
         waiting = [(hook.run_at, id, hook) for id, hook in self.hooks.items() if hook.waits]
         due = sorted((each for each in waiting if each[0] <= self.clock()), key=lambda each: each[0])
         for _, _, hook in due[:limit]:
-            hook.tries, hook.claimed = hook.tries + 1, True
+            hook.tries, hook.claimed_by = hook.tries + 1, self.boot
         later = [run_at for run_at, _, _ in waiting if run_at > self.clock()]
         started = [(id, hook.tries) for _, id, hook in due[:limit]]
         return started, min(later, default=None), sum(hook.dead for hook in self.hooks.values())
@@ -24,8 +24,8 @@ class Hooks(Rows):
         if hook is None or request.end == "done":
             self.hooks.pop(request.job_id, None)
             return None
-        if hook.claimed and hook.tries == request.tries:
-            hook.claimed = False
+        if hook.claimed_by is not None and hook.tries == request.tries:
+            hook.claimed_by = None
             if request.end == "released":
                 hook.tries, hook.run_at = hook.tries - 1, 0.0
             elif request.retry_after_s is None:
@@ -43,4 +43,4 @@ class Hooks(Rows):
 
     def hook_of(self, job_id: str) -> tuple[object, ...]:
         hook = self.hooks[job_id]
-        return job_id, hook.tries, hook.claimed, hook.dead, hook.error
+        return job_id, hook.tries, hook.claimed_by is not None, hook.dead, hook.error

@@ -74,13 +74,14 @@ class Note:
 class Hook:
     tries: int = 0
     run_at: float = 0.0
-    claimed: bool = False
+    claimed_by: int | None = None
+    """The boot that is about it."""
     dead: bool = False
     error: str | None = None
 
     @property
     def waits(self) -> bool:
-        return not self.claimed and not self.dead
+        return self.claimed_by is None and not self.dead
 
 
 @attrs.define(slots=False)
