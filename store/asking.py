@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 
 from trouper.store.protocol import Finish
-from trouper.store.questions import AnswerOutcome, GiveAnswer, Question, open_question
+from trouper.store.questions import AnswerOutcome, GiveAnswer, Question, after_jump, open_question
 from trouper.store.records import Job, JobState, Notification
 from trouper.store.transaction import Transaction, check_text
 from trouper.store.waiting import answered_row
@@ -58,3 +60,16 @@ def answer(tx: Transaction, request: GiveAnswer) -> AnswerOutcome:
     tx.close_question(job)
     tx.update_job(answered_row(job, tx.now))
     return AnswerOutcome.ACCEPTED
+
+
+def clock_jumped(tx: Transaction, by_s: float) -> None:
+    """The wall clock has jumped by ``by_s``: what waits moves along, and whoever was shown a question's
+    time-out is told of the new one."""
+    tx.tables.clock_jumped(by_s, tx.now)
+    for candidate in tx.tables.asking():
+        tx.alone(candidate, partial(_moved, by_s=by_s))
+
+
+def _moved(tx: Transaction, job: Job, by_s: float) -> Job:
+    asking = None if job.asking is None else after_jump(job.asking, by_s)
+    return job if asking == job.asking else tx.update_job(attrs.evolve(job, asking=asking))

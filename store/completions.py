@@ -76,9 +76,9 @@ class CompletionStore(Protocol):
 
     async def claim_completions(self, limit: int, *, fresh: bool = False) -> CompletionClaims:
         """Claim up to ``limit`` rows that are due, in the order of their time. What was claimed and not
-        settled under a boot that is not live any more is due again. ``fresh``: the caller runs nothing of what
-        was claimed before under its boot: it is new, or was not told of what it claimed. That is due again
-        too. A dead boot claims nothing."""
+        settled under a boot that is not live any more is due again. ``fresh``: the caller runs nothing of
+        what was claimed before under its boot: it is new, or was not told of what it claimed. That is due
+        again too. A dead boot claims nothing."""
         ...
 
     async def settle_completion(self, request: SettleCompletion) -> Completion | None:

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import trio
 
+from trouper.store.asking import clock_jumped
 from trouper.store.engine import EngineStore, tell
 from trouper.store.errors import StoreUnavailable
 from trouper.store.memory_tables import MemoryTables
@@ -128,8 +129,10 @@ class MemoryStore(EngineStore):
         assert self._watch is not None
         now = self._watch.read()
         if self._watch.jumped_s:
-            self._tables.clock_jumped(self._watch.jumped_s, now)
+            tx = Transaction(self._tables, self._boot, now, self._seams.new_id)
+            clock_jumped(tx, self._watch.jumped_s)
             self._watch.jumped_s = 0.0
+            self._tell(tx.changed.notice())
         return now
 
     def _check_open(self) -> None:

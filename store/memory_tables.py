@@ -188,6 +188,9 @@ class MemoryTables:
     def marked(self, names: Collection[str], limit: int) -> list[Candidate]:
         return memory_queue.wrongly_marked(self._queued(), names, marked=True)[:limit]
 
+    def asking(self) -> list[Candidate]:
+        return [candidate for candidate in self._queued() if candidate.job.asking is not None]
+
     def clock_jumped(self, by_s: float, now: float) -> None:
         for candidate in list(self._queued()):
             job = candidate.job

@@ -121,6 +121,15 @@ def shown(ask: Ask, now: float) -> str:
     ).decode()
 
 
+def after_jump(asking: str, by_s: float) -> str:
+    """``Job.asking`` after the wall clock has jumped: its time-out moves along, as the job's time does."""
+    question = open_question(asking)
+    expires_at = question.get("expires_at")
+    if not isinstance(expires_at, float | int):
+        return asking
+    return orjson.dumps({**question, "expires_at": expires_at + by_s}).decode()
+
+
 def open_question(asking: str | None) -> dict[str, Any]:
     """What ``shown`` made, decoded; empty if there is none, or it is damaged."""
     try:

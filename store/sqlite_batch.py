@@ -16,6 +16,7 @@ import attrs
 import outcome
 import trio
 
+from trouper.store.asking import clock_jumped
 from trouper.store.errors import DataRefused, StoreCorrupt, StoreUnavailable, TrouperError
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import Append, Appended, AppendFailed, OutputSource, RefusalReason, Refused
@@ -105,7 +106,9 @@ class SqliteEngine:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             if batch.jumped_s:
-                self._tables.clock_jumped(batch.jumped_s, batch.now)
+                tx = self._begin(batch)
+                clock_jumped(tx, batch.jumped_s)
+                batch.changed.merge(tx.changed)
             grew = self._append(batch)
             for operation in batch.operations:
                 self._operate(operation, batch)

@@ -34,7 +34,8 @@ class SqliteCompletions:
         self._db.execute(
             f"INSERT INTO completions ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})"
             " ON CONFLICT (job) DO UPDATE SET tries = excluded.tries, run_at = excluded.run_at,"
-            " claimed_at = excluded.claimed_at, claimed_by = excluded.claimed_by, error = excluded.error, dead_at = excluded.dead_at",
+            " claimed_at = excluded.claimed_at, claimed_by = excluded.claimed_by,"
+            " error = excluded.error, dead_at = excluded.dead_at",
             values,
         )
 

@@ -84,6 +84,8 @@ CLOCK_JUMPED = (
     " WHERE state = 'queued' AND (typeof(run_at) = 'real' OR typeof(run_at) = 'integer')"
 )
 
+ASKING = f"{_QUEUED} INDEXED BY jobs_queued WHERE state = 'queued' AND asking IS NOT NULL"
+
 NEXT_ORPHAN = (
     f"SELECT ord, {JOB_COLUMNS} FROM jobs INDEXED BY jobs_running WHERE state = 'running'"
     " AND boot IS NOT ? AND ord > ? ORDER BY ord LIMIT 1"

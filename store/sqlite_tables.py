@@ -19,6 +19,7 @@ from trouper.store.sqlite_beside import SqliteBeside
 from trouper.store.sqlite_log import SqliteLog
 from trouper.store.sqlite_open import is_outage
 from trouper.store.sqlite_queue import (
+    ASKING,
     CLOCK_JUMPED,
     DUE_OF,
     MARKED,
@@ -240,6 +241,9 @@ class SqliteTables(SqliteBeside):
     def marked(self, names: Collection[str], limit: int) -> list[Candidate]:
         known = orjson.dumps(sorted(names)).decode()
         return [self._candidate(row) for row in self._db.execute(MARKED, (known, limit)).fetchall()]
+
+    def asking(self) -> list[Candidate]:
+        return [self._candidate(row) for row in self._db.execute(ASKING).fetchall()]
 
     def clock_jumped(self, by_s: float, now: float) -> None:
         self._db.execute(CLOCK_JUMPED, (by_s, now))

@@ -152,6 +152,10 @@ class Tables(Protocol):
         """Queued rows with an ``unknown_until`` whose name is one of ``names``."""
         ...
 
+    def asking(self) -> list[Candidate]:
+        """Queued rows that wait for a person."""
+        ...
+
     def clock_jumped(self, by_s: float, now: float) -> None:
         """The wall clock has jumped to ``now``: what was to happen after some time moves along. What is
         to happen *at* a time (``at``) and lay ahead stays; if it is due by the jump, its time in the queue

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
+from trouper.store.completions import TryEnd
+from trouper.store.contract.completions import claim as claim_hooks
+from trouper.store.contract.completions import ended, settle
 from trouper.store.contract.names import claim, ids
 from trouper.store.contract.timing import HOUR, SHORT, started
 from trouper.store.contract.world import World, clause
 from trouper.store.protocol import EndingKind
+from trouper.store.questions import Ask
 from trouper.store.records import JobState
 
 CLAUSES = ("J5",)
@@ -98,3 +103,41 @@ async def test_a_clock_that_is_set_neither_loses_nor_keeps_it(world: World, by_s
     assert (await claim(world, "report")).ended == ()
     world.wall.now += 60
     assert ids((await claim(world, "report")).ended) == ["old"]
+
+
+@clause("J8", "N3")
+@pytest.mark.parametrize("by_s", [HOUR, -HOUR])
+async def test_the_time_out_that_a_question_shows_moves_with_the_clock_and_the_feed_tells_so(
+    world: World, by_s: float
+) -> None:
+    for id, user, timeout_s in (("j1", "ada", 60.0), ("j2", "bob", None)):
+        question = Ask(key="k", question="Go on?", schema="{}", timeout_s=timeout_s)
+        await world.end(await world.start(id, user=user), EndingKind.ASKED, question=question)
+    seqs = [(await world.store.snapshot(user, 9)).seq for user in ("ada", "bob")]
+    world.wall.jump(by_s)
+    await world.store.claim(0)
+    changes = await world.store.changes_since("ada", seqs[0], 9)
+    assert changes is not None
+    assert [orjson.loads(row.asking or "")["expires_at"] for row in changes.jobs] == [1060.0 + by_s]
+    assert changes.seq > seqs[0]
+    assert changes.seq in [notice.feeds.get("ada") for notice in world.notices[-2:]], "sessions hear of it"
+    assert (await world.store.snapshot("bob", 9)).seq == seqs[1], "nothing that it shows has changed"
+    world.wall.now += 59.9
+    assert await started(world) == []
+    world.wall.now += 0.1
+    assert await started(world) == ["j1"]
+
+
+@clause("N1")
+@pytest.mark.parametrize("by_s", [HOUR, -HOUR])
+async def test_the_next_try_of_a_hook_moves_with_the_clock(world: World, by_s: float) -> None:
+    await ended(world, "j1")
+    await claim_hooks(world)
+    await settle(world, "j1", 1, TryEnd.FAILED, error="no", retry_after_s=30.0)
+    world.wall.jump(by_s)
+    claims = await world.store.claim_completions(9)
+    assert (claims.started, claims.next_due_at) == ((), 1030.0 + by_s)
+    world.wall.now += 29.9
+    assert await claim_hooks(world) == []
+    world.wall.now += 0.1
+    assert await claim_hooks(world) == [("j1", 2, JobState.COMPLETED)]

@@ -188,9 +188,7 @@ async def test_the_hooks_that_a_dead_node_ran_are_anothers_and_it_claims_none(no
     await ended(nodes.a, "j0")
     await claim(nodes.a)
     await dead(nodes)
-    await ended(nodes.b, "j2")
     assert await claim(nodes.a, fresh=True) == []
-    completed = JobState.COMPLETED
-    assert sorted(await claim(nodes.b)) == [("j0", 2, completed), ("j2", 1, completed)]
+    assert await claim(nodes.b) == [("j0", 2, JobState.COMPLETED)]
     await nodes.a.store.renew()
     assert await claim(nodes.a, fresh=True) == []
