@@ -23,9 +23,11 @@ class RuntimeOptions:
     max_running_per_user: int = attrs.field(default=100, validator=_at_least_one)
     """Jobs of one user that run at the same time; further ones wait in the queue."""
     max_queued: int = attrs.field(default=10_000, validator=_at_least_one)
-    """Queued jobs, over all users; a submit beyond is refused."""
+    """Queued jobs, over all users, those that wait for a person or a retry among them; a submit beyond
+    is refused."""
     max_queued_per_user: int = attrs.field(default=1_000, validator=_at_least_one)
-    """Queued jobs of one user; a submit beyond is refused."""
+    """Queued jobs of one user, those that wait for a person or a retry among them; a submit beyond is
+    refused."""
     max_sessions: int = attrs.field(default=20_000, validator=_at_least_one)
     """Open sessions, over all users; a further one is refused."""
     places_interval_s: float = 1.0

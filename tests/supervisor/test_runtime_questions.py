@@ -115,6 +115,20 @@ async def test_a_job_that_waits_holds_its_thread_and_no_place(
         assert await runtime.answer(asks.id, "flight", "late") is trouper.AnswerOutcome.ALREADY_ENDED
 
 
+@pytest.mark.clause("E2")
+async def test_a_job_that_waits_for_a_person_counts_as_queued_so_that_they_are_bounded(
+    opened: Open, url: str, autojump_clock: MockClock
+) -> None:
+    options = trouper.RuntimeOptions(max_queued_per_user=1)
+    async with opened(book, url=url, seams=slow_seams(), options=options) as runtime:
+        asks = await runtime.submit(book.call(), user="ada")
+        await waiting(runtime, asks.id)
+        with pytest.raises(trouper.Refusal, match="max_queued_per_user"):
+            await runtime.submit(book.call(), user="ada")
+        await runtime.cancel(asks.id, user="ada")
+        await runtime.submit(book.call(), user="ada")
+
+
 async def test_without_an_answer_in_time_the_next_attempt_is_told_so(
     opened: Open, url: str, autojump_clock: MockClock
 ) -> None:
