@@ -39,7 +39,9 @@ class ChannelOwner(Protocol):
     """The user's notifier, as a channel asks it for what needs the store."""
 
     def feed_wanted(self, channel: SubscriberChannel) -> None: ...
-    def seen(self, channel: SubscriberChannel, job_id: str) -> None: ...
+    def seen(self, channel: SubscriberChannel, job_id: str) -> bool:
+        """False: it had no room for that, and asks its channels again (``reopen``)."""
+        ...
 
 
 @attrs.frozen
@@ -98,6 +100,7 @@ class SubscriberChannel:
         """Whether the last ``take`` ended where older output had to be asked of the store: what comes then is
         the rest of it."""
         self._unseen_ends: list[tuple[int, str]] = []
+        self._untold_seen: dict[str, None] = {}
 
     # --- what the session says ---
 
@@ -135,9 +138,13 @@ class SubscriberChannel:
         while self._unseen_ends and self._unseen_ends[0][0] <= sent:
             _, job_id = self._unseen_ends.pop(0)
             if self.visible:  # judged now, when the ack arrives (N5)
-                self._owner.seen(self, job_id)
+                self._tell_seen(job_id)
         if self._dirty:
             self._ready()
+
+    def _tell_seen(self, job_id: str) -> None:
+        if not self._owner.seen(self, job_id) and len(self._untold_seen) < self._limits.attachments:
+            self._untold_seen[job_id] = None
 
     def set_visible(self, visible: bool) -> None:
         self.visible = visible
@@ -177,6 +184,9 @@ class SubscriberChannel:
         if self.wants_feed and (anew or self._feed_asked):
             self._feed_asked = False
             self._ask_feed()
+        untold, self._untold_seen = self._untold_seen, {}
+        for job_id in untold:
+            self._tell_seen(job_id)
         for job_id, attachment in self._attached.items():
             attachment.head.page_failed()
             self._outputs.want_row(attachment.head, self.user)

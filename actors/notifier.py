@@ -200,11 +200,11 @@ class Notifier(Actor[NotifierMessage]):
 class ChannelDesk:
     """The ``ChannelOwner`` of the channels: turns their wishes into messages to the notifier."""
 
-    def __init__(self, tell: Callable[[str, NotifierMessage], object]) -> None:
+    def __init__(self, tell: Callable[[str, NotifierMessage], bool]) -> None:
         self._tell = tell
 
     def feed_wanted(self, channel: SubscriberChannel) -> None:
         self._tell(channel.user, OpenFeed(channel))
 
-    def seen(self, channel: SubscriberChannel, job_id: str) -> None:
-        self._tell(channel.user, OutputSeen(job_id))
+    def seen(self, channel: SubscriberChannel, job_id: str) -> bool:
+        return self._tell(channel.user, OutputSeen(job_id))

@@ -33,11 +33,12 @@ class Subscribers:
                 del self._by_user[channel.user]
                 self._unheard.discard(channel.user)
 
-    def told(self, user: str, accepted: bool) -> None:
+    def told(self, user: str, accepted: bool) -> bool:
         """What a channel wishes was told to its user's notifier; if that had no room, it is to ask all of its
-        channels again."""
+        channels again. Returns ``accepted``."""
         if not accepted and user in self._by_user:
             self._unheard.add(user)
+        return accepted
 
     def take_unheard(self, user: str) -> bool:
         """Whether that was so since this was asked last."""

@@ -392,9 +392,9 @@ class RuntimeTree:
         self.subscribers.discard(channel)
         self.notifiers.tell_if_active(channel.user, Wake())
 
-    def tell_notifier(self, user: str, message: NotifierMessage) -> None:
-        """Give a message to the user's notifier, starting it if need be. One that has no room asks later."""
-        self.subscribers.told(user, self.notifiers.ref(user).tell(message).accepted)
+    def tell_notifier(self, user: str, message: NotifierMessage) -> bool:
+        """Give a message to the user's notifier, starting it if need be; False: no room, it asks later."""
+        return self.subscribers.told(user, self.notifiers.ref(user).tell(message).accepted)
 
     def _page_wanted(self, user: str, job_id: str, start: int) -> None:
         self.tell_notifier(user, ReadOutput(job_id, start))

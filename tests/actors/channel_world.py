@@ -22,8 +22,9 @@ class Owner:
     def feed_wanted(self, channel: SubscriberChannel) -> None:
         self.feeds_wanted += 1
 
-    def seen(self, channel: SubscriberChannel, job_id: str) -> None:
+    def seen(self, channel: SubscriberChannel, job_id: str) -> bool:
         self.seen_jobs.append(job_id)
+        return True
 
 
 class World:

@@ -73,6 +73,27 @@ async def test_more_wishes_than_a_notifier_has_room_for_are_all_served_in_the_en
         assert sum(isinstance(item, FeedSnapshot) for item in items) == 5
 
 
+@pytest.mark.clause("N5")
+async def test_what_was_seen_when_a_notifier_had_no_room_is_told_to_it_again(
+    opened: Open, autojump_clock: MockClock
+) -> None:
+    async with (
+        opened(echo, options=trouper.RuntimeOptions(notifier_mailbox=2)) as runtime,
+        runtime.open_session("ada") as channel,
+    ):
+        jobs = [await runtime.submit(echo.call(text="hi"), user="ada") for _ in range(6)]
+        for job in jobs:
+            await runtime.wait(job.id)
+            channel.attach(job.id, 1, 0)
+        for _ in range(30):
+            await trio.sleep(1)
+            channel.take(1_000)
+        assert [row.seen_at for row in await runtime.inbox("ada")] == [None] * 6
+        channel.ack(channel.statistics().sent_bytes, 0)  # six ends at once
+        await trio.sleep(30)
+        assert [row.seen_at is not None for row in await runtime.inbox("ada")] == [True] * 6
+
+
 @pytest.mark.clause("E1")
 async def test_a_reader_of_another_user_who_leaves_does_not_take_a_wish_along(
     opened: Open, autojump_clock: MockClock

@@ -98,8 +98,8 @@ class Node:
     def feed_wanted(self, channel: SubscriberChannel) -> None:
         self.openings.append(channel)
 
-    def seen(self, channel: SubscriberChannel, job_id: str) -> None:
-        pass
+    def seen(self, channel: SubscriberChannel, job_id: str) -> bool:
+        return True
 
     # --- the connection ---
 
