@@ -175,6 +175,12 @@ class HttpConnection:
             key, text = name.decode("ascii"), value.decode("latin-1")
             joiner = "; " if key == "cookie" else ", "
             headers[key] = headers[key] + joiner + text if key in headers else text
+        if (
+            "content-length" in headers and "transfer-encoding" in headers
+        ):  # a proxy may have cut it elsewhere
+            raise BadRequest(400, "bad request: legal is Content-Length or Transfer-Encoding, not both")
+        if event.http_version != b"1.1":
+            headers.pop("upgrade", None)  # HTTP/1.0 knows none (RFC 9110, 7.8)
         self._requests += 1
         method, target = event.method.decode("ascii"), event.target.decode("latin-1")
         return Request(method=method, target=target, headers=headers, peer=self._peer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -129,6 +130,13 @@ def _check_route(method: str, path: str) -> None:
         )
 
 
+def _is_key(text: str) -> bool:
+    try:
+        return len(b64decode(text, validate=True)) == 16
+    except ValueError:
+        return False
+
+
 def upgrade_refusal(request: Request, subprotocol: str) -> Response | None:
     """Why a request for ``WEBSOCKET_PATH`` is not upgraded; None if it is to be."""
     headers = request.headers
@@ -140,6 +148,8 @@ def upgrade_refusal(request: Request, subprotocol: str) -> Response | None:
         )
     if not same_origin(headers):
         return Response.text("forbidden: the request comes from another origin\n", 403)
+    if not _is_key(headers.get("sec-websocket-key", "")):
+        return Response.text("bad request: legal is a Sec-WebSocket-Key of 16 bytes in base64\n", 400)
     offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]
     if subprotocol not in offered:
         return Response.text(f"bad request: the subprotocol is missing; legal is {subprotocol}\n", 400)

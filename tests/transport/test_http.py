@@ -221,6 +221,10 @@ def test_the_port_is_part_of_the_origin() -> None:
         ("GET / HTTP/1.1\r\nHost: a\r\nBad Header: x\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n", 400),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: strange\r\n\r\n", 501),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+        ),
         ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
         ("GET / HTTP/1.1\r\nHost: a\r\nX: " + "y" * 20000 + "\r\n\r\n", 431),
         ("y" * 20000, 431),
@@ -334,6 +338,9 @@ UPGRADE = {
         ({"Sec-WebSocket-Protocol": "chat"}, 400),
         ({"Sec-WebSocket-Version": "8"}, 426),
         ({"Upgrade": "h2c"}, 426),
+        ({"Sec-WebSocket-Key": "nonsense"}, 400),
+        ({"Sec-WebSocket-Key": "c2hvcnQ="}, 400),
+        ({"Sec-WebSocket-Key": ""}, 400),
     ],
 )
 async def test_a_websocket_is_upgraded_only_as_the_specification_says(
@@ -345,6 +352,13 @@ async def test_a_websocket_is_upgraded_only_as_the_specification_says(
         assert answer.status == status
         if status == 101:
             assert answer.headers["sec-websocket-protocol"] == "trouper.v1"
+
+
+async def test_no_websocket_for_a_client_of_http_1_0() -> None:
+    async with open_place() as place, place.dial() as client:
+        lines = [f"{name}: {value}" for name, value in UPGRADE.items()]
+        await client.send("\r\n".join(["GET /ws HTTP/1.0", "Host: a", *lines, "", ""]))
+        assert (await client.answer()).status == 426
 
 
 async def test_a_plain_request_for_the_websocket_is_told_to_upgrade() -> None:
