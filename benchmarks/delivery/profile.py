@@ -19,7 +19,7 @@ WHAT = {
 
 
 def profile(scale: float) -> str:
-    """Each of the above, from the first session to the end; of smaller ``scale`` shorter."""
+    """Each of the above, of the whole process of the server; of smaller ``scale`` shorter."""
     if sys.platform != "linux":
         return "cannot be told here\n"
     blocks = []

@@ -118,7 +118,7 @@ SUITE = Suite(
             figures.storm,
             Scenario(sessions=2),
             [],
-            "all sessions are cut, and come back within a second; of ours each gets its feed and its output",
+            "all sessions are cut, and come back within a second; ours get their feed, no output",
             rounds=1,
         ),
         _measure(
