@@ -101,6 +101,7 @@ class SubscriberChannel:
         the rest of it."""
         self._unseen_ends: list[tuple[int, str]] = []
         self._untold_seen: dict[str, None] = {}
+        """Jobs whose end was seen when the notifier had no room to be told."""
 
     # --- what the session says ---
 

@@ -1,9 +1,10 @@
-"""Waiting for a store that is down: it is an outage and no crash (E1)."""
+"""Waiting for a store that is down, which is an outage and no crash (E1); and the hash of a log, read so."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -39,8 +40,7 @@ async def hash_log(store: Store, job_id: str, entries: int) -> OutputHash:
     hasher = OutputHash()
     start = 0
     while start < entries:
-        at = start
-        page = await patiently(lambda: store.read_output(job_id, at, _HASH_PAGE_BYTES))  # noqa: B023
+        page = await patiently(partial(store.read_output, job_id, start, _HASH_PAGE_BYTES))
         if page is None or not page.entries:
             raise StoreCorrupt(f"the output of job {job_id} ends at entry {start}, not at {entries}")
         for entry in page.entries[: entries - start]:
