@@ -15,7 +15,8 @@ Reading order:
 * ``protocol``    the ``Store`` that every engine implements, its requests and results
 * ``leases``      whose what runs is: boots, and what several nodes on one store need; ``nodes`` which boots
   are live, and what jobs each can run
-* ``views``       what its reads give that is more than rows: the feed, the output
+* ``views``       what its reads give that is more than rows: the feed, the output; ``usage`` how far the
+  bounds of users and jobs are used
 * ``options``     the bounds of a store, each with its unit
 * ``tables``      the rows and logs as a transaction sees them
 * ``transaction`` one operation under way; ``admitting`` (admit, cancel), ``transactions`` (claim,
@@ -23,11 +24,12 @@ Reading order:
   ``signalling`` for messages, ``asking`` for questions
 * ``engine``      the ``Store``'s methods over an engine that carries out transactions and reads
 * ``wall_watch``  a jump of the wall clock, told from time that has passed
-* ``memory``      the store without a file, on ``memory_tables`` and ``memory_queue``
+* ``memory``      the store without a file, on ``memory_tables``, ``memory_beside`` and
+  ``memory_queue``
 * ``schema``      the SQLite tables and their version; ``sqlite_open`` opens them, ``file_lock`` owns them
 * ``sqlite_rows``, ``sqlite_completions``, ``sqlite_signals``, ``sqlite_questions`` (all in
-  ``sqlite_beside``), ``sqlite_queue`` (its statements), ``sqlite_tables``  the rows; ``sqlite_log`` the
-  output in journal and blocks
+  ``sqlite_beside``), ``sqlite_queue`` (its statements), ``sqlite_usage``, ``sqlite_tables``  the
+  rows; ``sqlite_log`` the output in journal and blocks
 * ``sqlite_batch`` one commit on the store's thread; ``sqlite_writer`` group commit; ``sqlite`` the store
 * ``contract``    the tests that every engine must pass, for those who write their own (a package)
 * ``urls``        ``memory:`` and ``sqlite:///chat.db`` to an opened engine

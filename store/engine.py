@@ -46,6 +46,7 @@ from trouper.store.seams import Seams
 from trouper.store.signals import SignalAnswer, SignalClash, SignalRow, SignalsFull
 from trouper.store.tables import Tables
 from trouper.store.transaction import Transaction
+from trouper.store.usage import StoreUsage
 
 T = TypeVar("T")
 
@@ -239,6 +240,10 @@ class EngineStore(abc.ABC):
         return await self._query(
             lambda tables: {state: tables.count_state(state) for state in (JobState.QUEUED, JobState.RUNNING)}
         )
+
+    async def usage(self, users: int) -> StoreUsage:
+        most = self._page(users)  # by the store's clock, as ``queue_places``
+        return await self._transact(lambda tx: tx.tables.usage(tx.now, most))
 
 
 def tell(

@@ -8,14 +8,13 @@ from typing import TypeVar
 import attrs
 
 from trouper.store import memory_queue, waiting
-from trouper.store.completions import MemoryCompletions
+from trouper.store.memory_beside import MemoryBeside
 from trouper.store.nodes import MemoryNodes
 from trouper.store.output_log import OutputHash
 from trouper.store.protocol import Mark
-from trouper.store.questions import MemoryQuestions
 from trouper.store.records import Counts, Entry, Job, JobState, Notification, entry_bytes
-from trouper.store.signals import MemorySignals
 from trouper.store.tables import FIRST_TURN, Candidate, Head, ThreadRow, Turn
+from trouper.store.usage import StoreUsage, usage_of
 
 T = TypeVar("T")
 
@@ -38,10 +37,11 @@ class _UserRows:
         self.stamps[table, id] = None
 
 
-class MemoryTables:
+class MemoryTables(MemoryBeside):
     """``Tables`` for one process. Nothing is ever taken back: transactions decide before they write."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._jobs: dict[str, Job] = {}
         self._active: dict[str, None] = {}
         self._keys: dict[tuple[str, str], str] = {}
@@ -51,10 +51,6 @@ class MemoryTables:
         self._heads: dict[str, Head] = {}
         self._age = 0
         self._starts = 0
-        self._tombstones: dict[tuple[str, str], float] = {}
-        self.completions = MemoryCompletions()
-        self.questions = MemoryQuestions()
-        self.signals = MemorySignals()
         self._boot = 0
         self.nodes = MemoryNodes(self.live)
 
@@ -195,9 +191,7 @@ class MemoryTables:
         for candidate in list(self._queued()):
             job = candidate.job
             self._jobs[job.id] = waiting.after_jump(job, by_s, now)
-        for place in self._tombstones:
-            self._tombstones[place] += by_s
-        self.completions.clock_jumped(by_s)
+        self._jumped_beside(by_s)
 
     # --- notifications ---
 
@@ -255,22 +249,6 @@ class MemoryTables:
         return Counts(
             unseen=sum(row.seen_at is None for row in shown), unread=sum(row.read_at is None for row in shown)
         )
-
-    # --- keys that were cancelled before their job came ---
-
-    def tombstone(self, user: str, key: str) -> float | None:
-        return self._tombstones.get((user, key))
-
-    def put_tombstone(self, user: str, key: str, expires_at: float, *, now: float, most: int) -> None:
-        self._tombstones[user, key] = expires_at
-        for place in [place for place, end in self._tombstones.items() if end <= now]:
-            del self._tombstones[place]
-        of_user = sorted((end, place) for place, end in self._tombstones.items() if place[0] == user)
-        for _, place in of_user[: max(0, len(of_user) - most)]:
-            del self._tombstones[place]
-
-    def remove_tombstone(self, user: str, key: str) -> None:
-        self._tombstones.pop((user, key), None)
 
     # --- logs ---
 
@@ -391,9 +369,9 @@ class MemoryTables:
             "active_jobs": len(self._active),
             "heads": len(self._heads),
             "notifications": len(self._unique),
-            "tombstones": len(self._tombstones),
-            "completions": len(self.completions),
-            "signals": len(self.signals),
-            "questions": len(self.questions),
             "job_names": len(self.nodes),
+            **self._beside(),
         }
+
+    def usage(self, now: float, users: int) -> StoreUsage:
+        return usage_of(self._active_jobs(), self._remembered(now), users)

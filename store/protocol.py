@@ -26,6 +26,7 @@ from trouper.store.people import Notify as Notify
 from trouper.store.questions import Ask, QuestionStore
 from trouper.store.records import Counts, Entry, Job, JobOptions, JobState, Notification, ThreadSummary
 from trouper.store.signals import SignalStore
+from trouper.store.usage import StoreUsage
 from trouper.store.views import ANY_NAME as ANY_NAME
 from trouper.store.views import Changes as Changes
 from trouper.store.views import Names as Names
@@ -375,6 +376,11 @@ class Store(LeasedStore, CompletionStore, SignalStore, QuestionStore, QueueStore
 
     async def active_counts(self) -> Mapping[JobState, int]:
         """How many rows are queued and running."""
+        ...
+
+    async def usage(self, users: int) -> StoreUsage:
+        """How far the bounds of users and of jobs are used, with the ``users`` that have the most active
+        rows. It looks at every active row: not for the hot path."""
         ...
 
     def statistics(self) -> Mapping[str, int]:

@@ -43,7 +43,9 @@ from trouper.store.sqlite_rows import (
     read_job,
     read_notification,
 )
+from trouper.store.sqlite_usage import read_usage
 from trouper.store.tables import Candidate, ThreadRow, Turn
+from trouper.store.usage import StoreUsage
 
 Row = TypeVar("Row")
 T = TypeVar("T")
@@ -374,6 +376,9 @@ class SqliteTables(SqliteBeside):
     def count_state(self, state: JobState) -> int:
         (count,) = self._db.execute(_COUNT[state]).fetchone()
         return int(count)
+
+    def usage(self, now: float, users: int) -> StoreUsage:
+        return read_usage(self._db, now, users)
 
 
 def _one(rows: list[Row]) -> Row | None:

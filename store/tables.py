@@ -19,6 +19,7 @@ from trouper.store.protocol import Mark
 from trouper.store.questions import QuestionRows
 from trouper.store.records import Counts, Entry, Job, JobState, Notification
 from trouper.store.signals import SignalRows
+from trouper.store.usage import StoreUsage
 
 T = TypeVar("T")
 
@@ -241,6 +242,9 @@ class Tables(Protocol):
     def changed_notifications(self, user: str, seq: int, limit: int) -> list[Notification]: ...
     def running(self, boot: int) -> list[Job]: ...
     def count_state(self, state: JobState) -> int: ...
+    def usage(self, now: float, users: int) -> StoreUsage:
+        """With the ``users`` that have the most active rows."""
+        ...
 
 
 def payload_of(entries: Sequence[Entry]) -> int:

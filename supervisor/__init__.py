@@ -24,7 +24,8 @@ The files of the domain:
 * ``lease``       the node's lease on a store that several nodes share
 * ``steering``    what people send to a job that is under way
 * ``completions``  what is done for a job that has ended; ``waiters`` who waits for that end
-* ``queue_board`` the places of waiting jobs, told to their users' sessions
+* ``queue_board`` the places of waiting jobs, told to their users' sessions; ``audience`` these sessions, and
+  their users' notifiers
 * ``gateways``    what brings sessions, as a child
 * ``runtime_tree``, ``runtime``           the tree that runs them, and the handle of it
 * ``usage``       what a runtime uses of its bounds

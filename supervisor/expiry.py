@@ -20,8 +20,10 @@ from trouper.store.errors import StoreCorrupt, StoreUnavailable
 from trouper.store.protocol import EndingKind, Finish, Names, Store
 from trouper.store.records import Job, JobState
 from trouper.store.seams import Seams
+from trouper.store.usage import StoreUsage
 from trouper.supervisor.errors import StartFailed
 from trouper.supervisor.options import RuntimeOptions
+from trouper.supervisor.usage import LARGEST_USERS
 
 _STORE_RETRY_S = 1.0
 
@@ -64,6 +66,8 @@ class ExpiryPorts:
     """How many more attempts may run here now."""
     counted: Callable[[int], None]
     """Told how many rows are queued, after each claim."""
+    used: Callable[[StoreUsage], None]
+    """Told how far the bounds of users and jobs are used, at each sweep."""
     names: Collection[str]
     """The jobs that can run here."""
     enter: Callable[[Job], Callable[[], Awaitable[None]]]
@@ -152,6 +156,7 @@ class Expiry(Actor[ExpiryMessage]):
                         self.context.ref.tell(ActorGone(job.id))
                     elif job.cancel_requested:
                         self._ports.look(job)  # should the word of it have been lost
+                self._ports.used(await self._ports.store.usage(LARGEST_USERS))
             except StoreUnavailable:
                 continue
 

@@ -54,7 +54,7 @@ class RuntimeOptions:
     """``on_ended`` hooks that run at the same time; further ones wait."""
     sweep_interval_s: float = 5.0
     """How often it is checked that each running row has its actor, and that no clock jump hides a
-    due row."""
+    due row; and how far users and jobs use their bounds, which ``statistics()`` shows."""
     shutdown_total_s: float = 30.0
     """One deadline for the ordered stop of the whole tree."""
     jobs: JobLimits = JobLimits()

@@ -286,10 +286,10 @@ class Runtime:
         its ``keep``. Its steps raise ``UnknownJob``. **Resources**: see ``OutputReader``.
         """
         tree = self._tree
-        return OutputReader(job_id, attempt, n, self.store, self._open_reader, tree.close_channel)
+        return OutputReader(job_id, attempt, n, self.store, self._open_reader, tree.audience.close_channel)
 
     def _open_reader(self, user: str) -> SubscriberChannel:
-        return self._tree.open_channel(user, visible=False, feed=None, wants_feed=False)
+        return self._tree.audience.open_channel(user, visible=False, feed=None, wants_feed=False)
 
     async def text(self, job_id: str) -> str:
         """All text that is committed now, events left out. Raises ``UnknownJob``."""
@@ -316,11 +316,11 @@ class Runtime:
         **Resources**: the channel is closed at the end.
         """
         check_label("user", user)
-        channel = self._tree.open_channel(user, visible=visible, feed=feed, wants_feed=True)
+        channel = self._tree.audience.open_channel(user, visible=visible, feed=feed, wants_feed=True)
         try:
             yield channel
         finally:
-            self._tree.close_channel(channel)
+            self._tree.audience.close_channel(channel)
 
     # --- gateways ---
 
@@ -336,7 +336,9 @@ class Runtime:
         self._tree.reporter(report)
 
     def statistics(self) -> dict[str, Any]:
-        """Counters, and the use of each bound. It looks at every session: not for the hot path."""
+        """Counters, and the use of each bound: ``most`` is that of one user, session or job, and ``users``
+        has the largest. What only the store knows is as of the last look at it (``sweep_interval_s``). This
+        looks at every session: not for the hot path."""
         return usage(self._tree)
 
 

@@ -12,8 +12,8 @@
     │   └── completions         runs the hooks of jobs that have ended
     └── gateways                dynamic: listeners
 
-The heads of outputs, the open channels and the waiters are not actors: they are looked at in the step
-after each commit, without a message.
+The heads of outputs and the open channels (``audience``) and the waiters are not actors: they are looked
+at in the step after each commit, without a message.
 """
 
 from __future__ import annotations
@@ -25,33 +25,21 @@ from typing import Any
 import trio
 
 from trouper.actors.attempt import AttemptPorts, StopCause
-from trouper.actors.channel import SubscriberChannel
 from trouper.actors.job_actor import JobActor, JobMessage, Stop
 from trouper.actors.job_spec import JobSpec
 from trouper.actors.mailbox import Mailbox, Overflow
 from trouper.actors.messages import Bells
-from trouper.actors.notifier import (
-    ChannelDesk,
-    FeedMoved,
-    Notifier,
-    NotifierMessage,
-    NotifierPorts,
-    OpenFeed,
-    ReadOutput,
-    Wake,
-)
-from trouper.actors.notifier import conflation_key as notifier_key
-from trouper.actors.outputs import Outputs
 from trouper.actors.ref import ActorRef
 from trouper.actors.reports import Report, Reporter, ReportKind, deliver
-from trouper.actors.subscribers import Subscribers
 from trouper.store.errors import StoreError
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import CommitNotice, Store
 from trouper.store.records import Job, JobState
 from trouper.store.seams import Seams
 from trouper.store.urls import StoreFactory, create_store
+from trouper.store.usage import StoreUsage
 from trouper.supervisor.actor_child import actor_child
+from trouper.supervisor.audience import Audience
 from trouper.supervisor.child_spec import ChildContext, ChildSpec, Restart
 from trouper.supervisor.completions import CompletionsPorts, HooksDue, completions_child
 from trouper.supervisor.dynamic import ChildExit, DynamicSupervisor
@@ -59,13 +47,11 @@ from trouper.supervisor.errors import StartFailed
 from trouper.supervisor.expiry import ActorGone, Due, Expiry, ExpiryPorts
 from trouper.supervisor.expiry import conflation_key as expiry_key
 from trouper.supervisor.intensity import Intensity
-from trouper.supervisor.keyed import KeyedSupervisor
 from trouper.supervisor.lease import LeaseKeeper
 from trouper.supervisor.options import RuntimeOptions
-from trouper.supervisor.queue_board import QueueBoard
-from trouper.supervisor.refusals import TooManySessions
 from trouper.supervisor.strategy import Strategy
 from trouper.supervisor.supervisor import Supervisor
+from trouper.supervisor.usage import NOTHING
 from trouper.supervisor.waiters import Waiters
 
 _SETTLE_S = 5.0  # a job's grace, and then this long for its end to be recorded
@@ -85,18 +71,18 @@ class RuntimeTree:
     ) -> None:
         self.specs = specs
         self.options = options
+        self.store_options = store_options
         self.seams = seams
         self.reporter = reporter
         self.stopping = False
         self.ready = False
         self.running: dict[str, ActorRef[JobMessage]] = {}
         """Job id → actor, of the attempts that run here."""
-        self.subscribers = Subscribers()
-        self.outputs = Outputs(options.channels.pages, self._page_wanted)
-        self.desk = ChannelDesk(self.tell_notifier)
         self.store: Store = create_store(url, seams, store_options)
         self.store.listen(self._committed)
+        self.audience = Audience(self.store, options, seams, reporter)
         self.lease = LeaseKeeper(self.store, seams, self._lease_lost)
+        self.used = NOTHING
         self.waiters = Waiters()
         self.bells = Bells()
         self._idle = trio.Event()
@@ -106,14 +92,6 @@ class RuntimeTree:
 
     def _build(self) -> None:
         options = self.options
-        self.notifiers: KeyedSupervisor[NotifierMessage] = KeyedSupervisor(
-            "notifiers",
-            self._make_notifier,
-            mailbox=lambda: Mailbox(options.notifier_mailbox, Overflow.CONFLATE, conflate_key=notifier_key),
-            max_active=options.max_sessions,
-            seams=self.seams,
-            reporter=self.reporter,
-        )
         self.jobs = DynamicSupervisor(
             "jobs",
             max_children=2 * options.max_running,  # tasks that would not end still take a place
@@ -135,15 +113,14 @@ class RuntimeTree:
             stopping=lambda: self.stopping,
         )
         completions_spec, self.completions = completions_child(self.hooks)
-        self.board = QueueBoard(self.store, self.subscribers, options)
         core = Supervisor(
             "core",
             [
                 ChildSpec("lease", self.lease.run),
-                self.notifiers.child_spec(),
+                self.audience.notifiers.child_spec(),
                 self.jobs.child_spec(),
                 expiry_spec,
-                ChildSpec("queue_board", self.board.run),
+                ChildSpec("queue_board", self.audience.board.run),
                 completions_spec,
             ],
             strategy=Strategy.ONE_FOR_ONE,
@@ -197,7 +174,7 @@ class RuntimeTree:
         finally:
             self._root_ended.set()
             self.waiters.wake_all()
-            self.subscribers.close_all()
+            self.audience.subscribers.close_all()
 
     @property
     def ended(self) -> bool:
@@ -237,15 +214,6 @@ class RuntimeTree:
             self._store_error = group.exceptions[0]
             raise
 
-    def _make_notifier(self, user: str) -> Notifier:
-        ports = NotifierPorts(
-            store=self.store,
-            outputs=self.outputs,
-            subscribers=self.subscribers,
-            limits=self.options.channels,
-        )
-        return Notifier(user, ports)
-
     def _make_expiry(self) -> Expiry:
         self.waiters.wake_all()  # a store that crashed may not have told of its last commit
         ports = ExpiryPorts(
@@ -254,9 +222,10 @@ class RuntimeTree:
             options=self.options,
             running=self.running,
             stopping=lambda: self.stopping,
-            wake_notifiers=self._wake_notifiers,
+            wake_notifiers=self.audience.wake_notifiers,
             room=self._room,
-            counted=self.board.counted,
+            counted=self.audience.board.counted,
+            used=self._used,
             enter=self._enter_job,
             reporter=self.reporter,
             look=self._row_changed,
@@ -277,12 +246,12 @@ class RuntimeTree:
             seams=self.seams,
             limits=self.options.jobs,
             bells=self.bells,
-            progress=self.outputs.progressed,
-            pace=self.outputs.pace,
+            progress=self.audience.outputs.progressed,
+            pace=self.audience.outputs.pace,
         )
         spec, ref = actor_child(
             f"{job.id}#{job.attempt}",
-            lambda: JobActor(job, self.specs[job.name], ports, self.outputs, self.reporter),
+            lambda: JobActor(job, self.specs[job.name], ports, self.audience.outputs, self.reporter),
             restart=Restart.TEMPORARY,
             shutdown_s=self.options.jobs.grace_s,
         )
@@ -305,12 +274,7 @@ class RuntimeTree:
 
     def _committed(self, notice: CommitNotice) -> None:
         """The step after each commit."""
-        self.outputs.committed(notice)
-        if not notice.feeds:  # output alone: no row has changed
-            return
-        self.board.committed(notice)
-        for user, seq in notice.feeds.items():
-            self.notifiers.tell_if_active(user, FeedMoved(seq))
+        self.audience.committed(notice)
         for job in notice.jobs:
             if job.state.terminal:
                 if job.options.on_ended:
@@ -320,6 +284,9 @@ class RuntimeTree:
             self._row_changed(job)
         if notice.due:
             self.expiry.tell(Due())
+
+    def _used(self, used: StoreUsage) -> None:
+        self.used = used
 
     def _row_changed(self, job: Job) -> None:
         """See that the attempt that runs here, if one does, does as its row says."""
@@ -355,46 +322,3 @@ class RuntimeTree:
     def _check_idle(self) -> None:
         if not self.running:
             self._idle.set()
-
-    def _wake_notifiers(self) -> None:
-        """Have a notifier for every user with sessions, if one was lost with its supervisor."""
-        for user in self.subscribers.users():
-            self.tell_notifier(user, Wake())
-
-    # --- channels ---
-
-    def open_channel(
-        self, user: str, *, visible: bool, feed: tuple[str, int] | None, wants_feed: bool
-    ) -> SubscriberChannel:
-        """A channel of ``user``'s, for whoever opens it to close. Raises ``TooManySessions``."""
-        if len(self.subscribers) >= (most := self.options.max_sessions):
-            raise TooManySessions(f"{most} sessions are open, which is the limit (max_sessions)")
-        channel = SubscriberChannel(
-            self.seams.new_id(),
-            user,
-            epoch=self.store.epoch,
-            cursor=feed,
-            visible=visible,
-            wants_feed=wants_feed,
-            outputs=self.outputs,
-            owner=self.desk,
-            limits=self.options.channels,
-        )
-        self.subscribers.add(channel)
-        if wants_feed:
-            self.tell_notifier(user, OpenFeed(channel))
-            self.board.opened()
-        return channel
-
-    def close_channel(self, channel: SubscriberChannel) -> None:
-        """Let go of a channel; the user's notifier may be passivated then."""
-        channel.close()
-        self.subscribers.discard(channel)
-        self.notifiers.tell_if_active(channel.user, Wake())
-
-    def tell_notifier(self, user: str, message: NotifierMessage) -> bool:
-        """Give a message to the user's notifier, starting it if need be; False: no room, it asks later."""
-        return self.subscribers.told(user, self.notifiers.ref(user).tell(message).accepted)
-
-    def _page_wanted(self, user: str, job_id: str, start: int) -> None:
-        self.tell_notifier(user, ReadOutput(job_id, start))

@@ -6,18 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from trouper.store.usage import StoreUsage
+
 if TYPE_CHECKING:
     from trouper.supervisor.runtime_tree import RuntimeTree
+
+
+LARGEST_USERS = 10
+"""So many users with the most active jobs are shown."""
+
+NOTHING = StoreUsage((), 0, 0)
 
 
 def usage(tree: RuntimeTree) -> dict[str, Any]:
     """Counters, and the use of each bound."""
     limits = tree.options.channels
-    channels = [
-        channel.statistics() for user in tree.subscribers.users() for channel in tree.subscribers.of(user)
-    ]
+    subscribers = tree.audience.subscribers
+    channels = [channel.statistics() for user in subscribers.users() for channel in subscribers.of(user)]
     return {
-        "queued": {"now": tree.board.queued, "max": tree.options.max_queued},
+        **_of_rows(tree),
+        "queued": {"now": tree.audience.board.queued, "max": tree.options.max_queued},
         "running": {"now": len(tree.running), "max": tree.options.max_running},
         "sessions": {"now": len(channels), "max": tree.options.max_sessions},
         "attached": {
@@ -31,7 +39,7 @@ def usage(tree: RuntimeTree) -> dict[str, Any]:
             "max": limits.window_bytes,
         },
         "outputs": {
-            **tree.outputs.statistics(),
+            **tree.audience.outputs.statistics(),
             "pending_bytes_max": tree.options.jobs.pending_bytes,
             "tail_bytes_max": tree.options.jobs.tail_bytes,
             "bytes_max": tree.options.jobs.output_bytes,
@@ -42,10 +50,24 @@ def usage(tree: RuntimeTree) -> dict[str, Any]:
             "max": tree.options.expiry_mailbox,
         },
         "hooks": {**tree.hooks.counters, "max": tree.options.max_hooks},
-        "notifiers": attrs.asdict(tree.notifiers.statistics()),
+        "notifiers": attrs.asdict(tree.audience.notifiers.statistics()),
         "jobs": attrs.asdict(tree.jobs.statistics()),
         "gateways": attrs.asdict(tree.gateways.statistics()),
         "store": dict(tree.store.statistics()),
         "lease": tree.lease.statistics(),
         "ready": tree.ready,
+    }
+
+
+def _of_rows(tree: RuntimeTree) -> dict[str, Any]:
+    """What only the store knows, as of the last look at it (``sweep_interval_s``)."""
+    used, bounds = tree.used, tree.store_options
+    return {
+        "users": {
+            "largest": [attrs.asdict(user) for user in used.users],
+            "queued_max": tree.options.max_queued_per_user,
+            "running_max": tree.options.max_running_per_user,
+        },
+        "signals_pending": {"most": used.signals_pending, "max": bounds.signals_pending_max},
+        "tombstones_per_user": {"most": used.tombstones, "max": bounds.tombstones_per_user_max},
     }

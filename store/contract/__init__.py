@@ -21,8 +21,8 @@ memory and SQLite are held to it in the same way. Nothing here is loaded before 
 Reading order:
 
 * ``world``   a store that can be restarted, under clocks and ids of the test's; a source of output
-* ``jobs``, ``output``, ``people``, ``fairness``, ``superseding``, ``cancel_key``, ``timing``, ``names``,
-  ``places``, ``completions``, ``signals``, ``questions``  the tests, in plain words
+* ``jobs``, ``output``, ``people``, ``usage``, ``fairness``, ``superseding``, ``cancel_key``, ``timing``,
+  ``names``, ``places``, ``completions``, ``signals``, ``questions``  the tests, in plain words
 * ``clocks``  those of an engine with one owner at a time; ``leases`` those of one that nodes share
 * ``model``   what every store does, in dictionaries; ``gist`` what of an answer it speaks of
 * ``histories``  random operations, aimed at what there is; ``machine`` compares each answer with the model's

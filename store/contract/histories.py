@@ -309,4 +309,5 @@ class Play:
         for job_id in self.jobs:
             told += [await self.world.log(job_id, page_bytes=30), await store.read_output(job_id, 2, 1)]
             told += [await store.signals(job_id, 0, 9), await store.question_of(job_id, "k")]
-        return [*told, await store.dead_completions(), await store.queue_places(NAMES)]
+        told += [await store.dead_completions(), await store.queue_places(NAMES), await store.usage(1)]
+        return told

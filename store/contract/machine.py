@@ -154,6 +154,8 @@ class Compared(Play):
         states = [row.state for row in model.active()]
         counts = {state: states.count(state) for state in (JobState.QUEUED, JobState.RUNNING)}
         assert await store.active_counts() == counts
+        used = await store.usage(9)
+        assert ([attrs.astuple(user) for user in used.users], *attrs.astuple(used)[1:]) == model.usage()
         places = await store.queue_places(NAMES)
         assert {id: place for of_user in places.values() for id, place in of_user} == model.places()
         dead = [id for id, hook in model.hooks.items() if hook.dead]

@@ -19,6 +19,7 @@ PARTS = (
     "jobs",
     "output",
     "people",
+    "usage",
     "fairness",
     "superseding",
     "cancel_key",

@@ -26,6 +26,7 @@ from trouper.store.memory_tables import MemoryTables
 from trouper.store.questions import AnswerOutcome
 from trouper.store.signals import MemorySignals, SignalAnswer
 from trouper.store.transaction import Transaction
+from trouper.store.usage import usage_of
 
 ADMITTED, ANSWER, SAVEPOINT = rules.admitted_row, asking.answer, transactions.savepoint
 UNCLAIM = MemoryCompletions.unclaim
@@ -89,6 +90,12 @@ ONE_OWNER: dict[str, Break] = {
         "due_of",
         lambda self, user, now, limit: [],
         "places.test_so_many_users_and_jobs_of_each_are_looked_at",
+    ),
+    "of a user only what runs is shown": (
+        MemoryTables,
+        "usage",
+        lambda self, now, users: usage_of(self.running(1), (), users),
+        "usage.test_the_users_with_the_most_active_jobs_are_told_the_largest_first",
     ),
     "a read position is lost": (
         transactions,
@@ -246,7 +253,7 @@ def run_part(name: str, folder: Path, *, leased: bool) -> None:
         trio.run(partial(run_on, test, folder, case, leased))
 
 
-@pytest.mark.clause("J5", "J6", "J7", "J8", "N1")
+@pytest.mark.clause("E2", "J5", "J6", "J7", "J8", "N1")
 @pytest.mark.parametrize("promise", [*ONE_OWNER, *SHARED])
 def test_an_engine_that_breaks_one_promise_is_caught_by_the_test_of_it(
     promise: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -224,7 +224,10 @@ async def test_a_database_that_another_program_locks_refuses_for_now(sqlite: Wor
     await sqlite.admit("j2")
 
 
-async def test_a_full_queue_of_operations_refuses(tmp_path: Path, nursery: trio.Nursery) -> None:
+@pytest.mark.clause("E1", "E2")
+async def test_a_full_queue_of_operations_refuses_and_names_its_bound(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
     thread = GateThread("gate")
     world = await opened(
         tmp_path, nursery, open_thread=lambda name: thread, options=StoreOptions(operations_max=2)
@@ -237,7 +240,7 @@ async def test_a_full_queue_of_operations_refuses(tmp_path: Path, nursery: trio.
             waiting.start_soon(world.store.job, id)
         await trio.testing.wait_all_tasks_blocked()
         assert world.store.statistics()["queued_operations"] == 2
-        with pytest.raises(StoreUnavailable, match="2 operations waiting"):
+        with pytest.raises(StoreUnavailable, match=r"has 2 operations waiting \(operations_max\)"):
             await world.store.job("j3")
         thread.shut = False
         thread.gate.set()

@@ -187,3 +187,27 @@ async def test_each_bound_that_is_a_level_is_shown_with_its_use(opened: Open) ->
     assert (outputs["pending_bytes_most"], outputs["pending_bytes_max"]) == (0, 256 * 1024)
     for name, most in (("jobs", 2), ("notifiers", 5), ("gateways", 64)):
         assert shown[name]["max_children"] == most
+
+
+@pytest.mark.clause("E2")
+async def test_use_of_the_bounds_of_users_and_jobs_is_shown_with_the_largest_users(
+    opened: Open, autojump_clock: trio.testing.MockClock
+) -> None:
+    options = trouper.RuntimeOptions(max_running_per_user=2, max_queued_per_user=5)
+    store_options = trouper.StoreOptions(signals_pending_max=7, tombstones_per_user_max=3)
+    async with opened(forever, options=options, store_options=store_options) as runtime:
+        shown = runtime.statistics()
+        assert shown["users"] == {"largest": [], "queued_max": 5, "running_max": 2}
+        await runtime.submit(forever.call(), user="bob")
+        jobs = [await runtime.submit(forever.call(), user="ada") for _ in range(3)]
+        for _ in range(2):
+            await runtime.signal(jobs[0].id, "hello")
+        await runtime.cancel_key("k", user="cy")
+        await trio.sleep(options.sweep_interval_s + 0.1)
+        shown = runtime.statistics()
+        assert shown["users"]["largest"] == [
+            {"user": "ada", "queued": 1, "running": 2},
+            {"user": "bob", "queued": 0, "running": 1},
+        ]
+        assert shown["signals_pending"] == {"most": 2, "max": 7}
+        assert shown["tombstones_per_user"] == {"most": 1, "max": 3}

@@ -101,7 +101,7 @@ async def test_places_are_read_at_most_once_in_their_interval_and_not_while_noth
     opened: Open, autojump_clock: MockClock
 ) -> None:
     async with opened(echo, options=ONE, seams=slow_seams()) as runtime:
-        board = runtime._tree.board
+        board = runtime._tree.audience.board
         counting: Any = Counting(board._store)
         board._store = counting
         for _ in range(200):
@@ -122,7 +122,7 @@ async def test_places_are_told_again_when_the_store_is_up_again(
         opened(forever, options=ONE, seams=slow_seams()) as runtime,
         runtime.open_session("ada") as channel,
     ):
-        board = runtime._tree.board
+        board = runtime._tree.audience.board
         counting: Any = Counting(board._store)
         board._store = counting
         counting.down = True

@@ -118,7 +118,7 @@ async def test_a_reader_of_another_user_who_leaves_does_not_take_a_wish_along(
 @pytest.mark.clause("N6", "N2")
 async def test_a_notifier_lives_only_while_its_user_has_sessions(opened: Open) -> None:
     async with opened(echo) as runtime:
-        notifiers = runtime._tree.notifiers
+        notifiers = runtime._tree.audience.notifiers
         job = await runtime.submit(echo.call(text="a"), user="ada")
         await runtime.wait(job.id)
         assert notifiers.statistics().children == 0
@@ -136,7 +136,7 @@ async def test_a_notifier_that_crashes_serves_the_sessions_that_were_there(
     async with opened(echo) as runtime, runtime.open_session("ada") as channel:
         feed = Feed()
         await feed.follow(channel, until=lambda: feed.seq == 0)
-        runtime._tree.notifiers.ref("ada").tell("not a message")  # type: ignore[arg-type]
+        runtime._tree.audience.notifiers.ref("ada").tell("not a message")  # type: ignore[arg-type]
         job = await runtime.submit(echo.call(text="a"), user="ada")
         await feed.follow(channel, until=lambda: feed.counts == trouper.Counts(1, 1))
         assert feed.jobs[job.id].state is trouper.JobState.COMPLETED

@@ -107,7 +107,7 @@ def resident_bytes() -> int | None:
 
 
 def statistics(runtime: trouper.Runtime, gateway: Gateway) -> dict[str, Any]:
-    channels = runtime._tree.subscribers.of("ada")  # no public way to them, and none is needed
+    channels = runtime._tree.audience.subscribers.of("ada")  # no public way to them, and none is needed
     return {
         "gateway": attrs.asdict(gateway.statistics()),
         "runtime": runtime.statistics(),

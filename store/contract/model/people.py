@@ -12,6 +12,15 @@ from trouper.store.signals import SignalRow
 
 
 class People(Rows):
+    def usage(self) -> object:
+        """The users with something active, the largest first; the most pending messages, and tombstones."""
+        users = {row.spec.user: len(self.active(row.spec.user)) for row in self.active()}
+        largest = sorted(users, key=lambda user: (-users[user], user))
+        counts = [(user, len(self.queued(user)), users[user] - len(self.queued(user))) for user in largest]
+        pending = [row.signals - row.heard for row in self.active()]
+        keys = [user for (user, _), end in self.tombstones.items() if end > self.clock()]
+        return counts, max(pending, default=0), max(map(keys.count, keys), default=0)
+
     def notify(self, request: Notify) -> object:
         row = self.held_by(request.job_id, request.fence)
         if row is None:
