@@ -11,6 +11,7 @@
 * ``faults``          what can be made to go wrong, as data
 * ``schedules``       in which order tasks run (no ``await``)
 * ``world``           what a scenario is given: seams and dice made of the seed
+* ``network``         connections in memory, and what networks do to them
 * ``trio_internals``  all that is touched of trio's private parts
 * ``roster``          the tasks of a run by number and name, and where each waits
 * ``instruments``     the trace of a run, its faults, its bounds
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from trouper.simulation.faults import Hang as Hang
     from trouper.simulation.faults import dump_plan as dump_plan
     from trouper.simulation.faults import load_plan as load_plan
+    from trouper.simulation.network import Line as Line
+    from trouper.simulation.network import Network as Network
     from trouper.simulation.report import Report as Report
     from trouper.simulation.run import simulate as simulate
     from trouper.simulation.schedules import Recorded as Recorded
@@ -66,6 +69,7 @@ _HOMES = {
         "StepLimit",
     ),
     "faults": ("Cancel", "CancelAll", "Crash", "FailAt", "Fault", "Hang", "dump_plan", "load_plan"),
+    "network": ("Line", "Network"),
     "report": ("Report",),
     "run": ("simulate",),
     "schedules": ("Recorded",),
@@ -86,6 +90,8 @@ __all__ = [
     "Fault",
     "Hang",
     "InstrumentLost",
+    "Line",
+    "Network",
     "NotSimulated",
     "Recorded",
     "ReplayDiverged",

@@ -7,7 +7,7 @@ supervised child for each connection would restart nothing: a connection is neve
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import attrs
@@ -19,6 +19,7 @@ from trouper.supervisor.runtime import Runtime
 from trouper.transport.alarms import Alarms
 from trouper.transport.auth import Authenticate
 from trouper.transport.codes import SUBPROTOCOL, CloseCode
+from trouper.transport.errors import GatewayError
 from trouper.transport.http import BadRequest, HttpConnection, Request
 from trouper.transport.options import GatewayOptions
 from trouper.transport.ports import GatewayRuntime
@@ -27,13 +28,17 @@ from trouper.transport.site import WEBSOCKET_PATH, Routes, Site, upgrade_refusal
 from trouper.transport.ticker import Ticker, TickerStatistics
 from trouper.transport.websocket import ConnectionPorts, WebSocketConnection
 
+Listen = Callable[[], Awaitable[Sequence[trio.abc.Listener[trio.abc.Stream]]]]
+"""Opens listeners, each time that it is called: when a gateway starts, and when it starts again after a
+crash. ``lambda: trio.open_ssl_over_tcp_listeners(443, ssl_context)`` is one."""
+
 
 @attrs.frozen(kw_only=True)
 class GatewayStatistics:
     """The use of a gateway's bounds, and its counters."""
 
     connections: int
-    """TCP connections open now, of at most ``max_connections``."""
+    """Connections open now, of at most ``max_connections``."""
     refused_connections: int
     sessions: int
     """WebSocket connections that were welcomed and are open."""
@@ -64,14 +69,18 @@ class Gateway:
         options: GatewayOptions,
         *,
         name: str,
-        host: str,
+        host: str = "127.0.0.1",
+        port: int = 0,
         wall: Callable[[], float],
         window_bytes: int,
+        listen: Listen | None = None,
     ) -> None:
         self.name = name
         self.host = host
-        self.port = 0
-        self._listeners: list[trio.SocketListener] = []
+        self.port = port
+        """Where it listens; 0 if that is no TCP port of its own opening."""
+        self._open_listeners = listen or self._open_port
+        self._listeners: Sequence[trio.abc.Listener[trio.abc.Stream]] = ()
         self._runtime = runtime
         self._site = site
         self._options = options
@@ -92,20 +101,23 @@ class Gateway:
         self._stopping = False
         self._connections = self._refused = self._requests = self._ended_bytes = 0
 
-    async def listen(self, port: int) -> None:
-        """Open the listeners; ``port`` 0 takes a free one. Raises ``OSError``."""
-        listeners = await trio.open_tcp_listeners(port, host=self.host)
-        if port == 0:
+    async def listen(self) -> None:
+        """Open the listeners that were asked for, or a port (0: a free one). Raises ``OSError``."""
+        self._listeners = await self._open_listeners()
+
+    async def _open_port(self) -> list[trio.SocketListener]:
+        listeners = await trio.open_tcp_listeners(self.port, host=self.host)
+        if self.port == 0:
             # A name with several addresses would get a port of its own for each of them.
             for listener in listeners[1:]:
                 await listener.aclose()
             del listeners[1:]
-        self._listeners = listeners
         self.port = listeners[0].socket.getsockname()[1]
+        return listeners
 
     async def aclose(self) -> None:
         """Close listeners that ``run`` never took. Safe to call again."""
-        listeners, self._listeners = self._listeners, []
+        listeners, self._listeners = self._listeners, ()
         for listener in listeners:
             await trio.aclose_forcefully(listener)
 
@@ -116,8 +128,8 @@ class Gateway:
         """
         self._stopping = False
         if not self._listeners:  # started again after a crash: the port stays the same
-            await self.listen(self.port)
-        listeners, self._listeners = self._listeners, []
+            await self.listen()
+        listeners, self._listeners = list(self._listeners), ()
         async with trio.open_nursery() as guard:
             scope = trio.CancelScope(shield=True)
             accepting = trio.CancelScope()
@@ -151,7 +163,7 @@ class Gateway:
 
     # --- one connection ---
 
-    async def _serve(self, stream: trio.SocketStream) -> None:
+    async def _serve(self, stream: trio.abc.Stream) -> None:
         """The boundary: nothing but cancellation and interrupts gets out of here."""
         self._connections += 1
         try:
@@ -171,7 +183,7 @@ class Gateway:
             with trio.CancelScope(shield=True):  # or its Cancelled would hide an interrupt
                 await trio.aclose_forcefully(stream)
 
-    async def _refuse(self, stream: trio.SocketStream) -> None:
+    async def _refuse(self, stream: trio.abc.Stream) -> None:
         """503, unless there are so many that even this is too much."""
         if self._connections > 2 * self._options.max_connections:
             return
@@ -181,7 +193,7 @@ class Gateway:
         )
         await http.respond_and_close(busy, self._site.security_headers)
 
-    async def _serve_http(self, stream: trio.SocketStream) -> WebSocketConnection | None:
+    async def _serve_http(self, stream: trio.abc.Stream) -> WebSocketConnection | None:
         """Answer requests. The connection that one asked for instead, for the caller to run."""
         http = HttpConnection(stream, self._options, peer=_peer(stream), wall=self._wall)
         try:
@@ -257,18 +269,25 @@ class Gateway:
         )
 
 
-def _peer(stream: trio.SocketStream) -> str:
+def _peer(stream: trio.abc.Stream) -> str:
+    """The address of whoever is at the other end; empty if that is no IP address, or gone already."""
+    if isinstance(stream, trio.SSLStream):
+        stream = stream.transport_stream
+    if not isinstance(stream, trio.SocketStream):
+        return ""
     try:
-        return str(stream.socket.getpeername()[0])
+        name = stream.socket.getpeername()
     except OSError:
-        return ""  # it is gone already
+        return ""
+    return str(name[0]) if isinstance(name, tuple) else ""  # a Unix socket has a path, mostly empty
 
 
 async def serve(
     runtime: Runtime,
     *,
-    port: int,
+    port: int | None = None,
     host: str = "127.0.0.1",
+    listen: Listen | None = None,
     authenticate: Authenticate,
     static: str | Path | None = None,
     routes: Routes | None = None,
@@ -278,6 +297,8 @@ async def serve(
     """Serve ``runtime`` on one port until cancelled or until the runtime stops.
 
     * ``port``: 0 takes a free one; ``task_status`` is given a ``Gateway`` with ``.port``.
+    * ``listen``: opens the listeners, in the place of ``port`` and ``host``: for TLS without a proxy, Unix
+      sockets, simulated networks.
     * ``authenticate(hello)``: the name of the user, or None; synchronous or asynchronous.
     * ``static``: a directory; ``GET /`` is its ``index.html``.
     * ``routes``: (method in capitals, path) → handler of a ``Request``, which gives a ``Response``.
@@ -286,9 +307,12 @@ async def serve(
     Answers also ``/healthz``, ``/readyz``, ``/ws`` and ``/_trouper/trouper.js`` (the browser client).
 
     Raises ``OSError`` if it cannot listen, ``GatewayError`` for a static directory or a route that is
-    not legal. **Cancellation**: sessions are closed with 4001 within ``stop_s``, then the rest is cut.
+    not legal, and unless exactly one of ``port`` and ``listen`` is given.
+    **Cancellation**: sessions are closed with 4001 within ``stop_s``, then the rest is cut.
     **Resources**: listeners and connections are closed when this returns.
     """
+    if (port is None) == (listen is None):
+        raise GatewayError("serve: legal is either port= (0 takes a free one) or listen=, one of them")
     gateway: Gateway
 
     def crashed(request: Request, error: Exception) -> None:
@@ -302,10 +326,12 @@ async def serve(
         options,
         name=f"gateway-{runtime.seams.new_id()}",
         host=host,
+        port=port or 0,
         wall=runtime.seams.wall,
         window_bytes=runtime.options.channels.window_bytes,
+        listen=listen,
     )
-    await gateway.listen(port)
+    await gateway.listen()
     told = False
 
     async def child(context: ChildContext) -> None:

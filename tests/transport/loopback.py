@@ -13,7 +13,7 @@ import trio
 
 from tests.transport.fakes import FakeRuntime
 from tests.transport.ws_peer import by_token
-from trouper.transport.gateway import Gateway
+from trouper.transport.gateway import Gateway, Listen
 from trouper.transport.options import GatewayOptions
 from trouper.transport.site import Routes, Site
 
@@ -106,7 +106,10 @@ class Place:
 
 @asynccontextmanager
 async def open_place(
-    static: Path | None = None, routes: Routes | None = None, options: GatewayOptions | None = None
+    static: Path | None = None,
+    routes: Routes | None = None,
+    options: GatewayOptions | None = None,
+    listen: Listen | None = None,
 ) -> AsyncIterator[Place]:
     options = options or GatewayOptions()
     runtime = FakeRuntime()
@@ -124,11 +127,11 @@ async def open_place(
         by_token,
         options,
         name="gateway-1",
-        host="127.0.0.1",
         wall=lambda: 0.0,
         window_bytes=262144,
+        listen=listen,
     )
-    await gateway.listen(0)
+    await gateway.listen()
     place = Place(gateway, runtime, trio.Event(), trio.Event(), crashes)
     started = trio.Event()
 

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 import trio_websocket
+import trustme
 
+import trouper
 from tests.transport.fakes import output
 from tests.transport.loopback import Place, open_place
 from tests.transport.test_http import until
-from tests.transport.ws_peer import Peer
+from tests.transport.ws_peer import Peer, by_token
+from trouper.simulation import Network
 from trouper.transport.codes import SUBPROTOCOL
+from trouper.transport.errors import GatewayError
 from trouper.transport.options import GatewayOptions
 
 
@@ -176,8 +184,82 @@ async def test_frames_and_pongs_share_a_full_socket_without_mixing() -> None:
 
 async def test_a_port_that_is_taken_is_refused_at_once() -> None:
     async with open_place() as place, open_place() as other:
+        other.gateway.port = place.gateway.port
         with pytest.raises(OSError, match="in use"):
-            await other.gateway.listen(place.gateway.port)
+            await other.gateway.listen()
+
+
+async def test_a_gateway_speaks_tls_by_listeners_of_the_callers_own() -> None:
+    authority = trustme.CA()
+    server_context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("localhost").configure_cert(server_context)
+    client_context = ssl.create_default_context()
+    authority.configure_trust(client_context)
+    [tcp] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    port = tcp.socket.getsockname()[1]
+
+    async def listen() -> Sequence[trio.abc.Listener[trio.abc.Stream]]:
+        await trio.lowlevel.checkpoint()
+        return [trio.SSLListener(tcp, server_context, https_compatible=True)]
+
+    def who(hello: trouper.Hello) -> str:
+        return f"somebody at {hello.peer}"
+
+    async with trouper.open_runtime("memory:", jobs=[]) as runtime, trio.open_nursery() as nursery:
+        gateway = await nursery.start(partial(trouper.serve, runtime, listen=listen, authenticate=who))
+        assert gateway.port == 0
+        async with trouper.connect(f"wss://localhost:{port}", ssl_context=client_context) as client:
+            assert (await client.wait_connected()).user == "somebody at 127.0.0.1"
+        nursery.cancel_scope.cancel()
+
+
+async def test_listeners_of_the_callers_own_are_opened_again_when_a_gateway_is_started_again() -> None:
+    network = Network()
+    async with open_place(listen=network.listen) as place:
+        await (await network.dial()).aclose()
+        place.stopping.set()
+        await place.stopped.wait()
+        with pytest.raises(OSError, match="nobody listens"):
+            await network.dial()
+        started, stopping = trio.Event(), trio.Event()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(place.gateway.run, started.set, stopping)
+            await started.wait()
+            await (await network.dial()).aclose()
+            stopping.set()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no Unix sockets")
+async def test_a_listener_without_addresses_serves_peers_without_one(tmp_path: Path) -> None:
+    socket = trio.socket.socket(trio.socket.AF_UNIX)
+    await socket.bind(str(tmp_path / "socket"))
+    socket.listen()
+
+    async def listen() -> Sequence[trio.abc.Listener[trio.abc.Stream]]:
+        await trio.lowlevel.checkpoint()
+        return [trio.SocketListener(socket)]
+
+    def who(hello: trouper.Hello) -> str:
+        assert hello.peer == ""
+        return "ada"
+
+    async with trouper.open_runtime("memory:", jobs=[]) as runtime, trio.open_nursery() as nursery:
+        await nursery.start(partial(trouper.serve, runtime, listen=listen, authenticate=who))
+
+        async def dial() -> trio.abc.Stream:
+            return await trio.open_unix_socket(tmp_path / "socket")
+
+        async with trouper.connect("ws://localhost", dial=dial) as client:
+            assert (await client.wait_connected()).user == "ada"
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("both", [False, True])
+async def test_a_gateway_has_either_a_port_or_listeners(both: bool) -> None:
+    async with trouper.open_runtime("memory:", jobs=[]) as runtime:
+        more: dict[str, Any] = {"port": 0, "listen": lambda: None} if both else {}
+        with pytest.raises(GatewayError, match=r"either port= .* or listen="):
+            await trouper.serve(runtime, authenticate=by_token, **more)
 
 
 @pytest.mark.parametrize("library", ["trio_websocket", "h11"])
