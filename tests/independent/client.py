@@ -18,14 +18,17 @@ Item = dict[str, Any]
 
 
 class Output:
-    def __init__(self, job: str) -> None:
-        self.job = job
-        self.ended: str | None = None
-        self.begin()
+    """4: what is held of one output."""
 
-    def begin(self) -> None:
-        self.attempt, self.answered = 0, False
-        self.frames: list[tuple[int, list[Any]]] = [(0, [])]
+    def __init__(self, job: str, attempt: int = 0, n: int = 0) -> None:
+        self.job, self.attempt, self.whole = job, attempt, n == 0
+        self.ended: str | None = None
+        self.answered = self.fetched_again = False
+        self.frames: list[tuple[int, list[Any]]] = [(n, [])]
+
+    def begin(self) -> Item:
+        self.attempt, self.whole, self.frames = 0, True, [(0, [])]
+        return self.attach()
 
     @property
     def n(self) -> int:
@@ -40,28 +43,49 @@ class Output:
         return {"t": "attach", "job": self.job, "attempt": self.attempt, "n": self.n}
 
     def take(self, item: Item) -> Item | None:
-        """4, 4.2: what is to be said in return, if anything."""
-        if item["t"] == "rewind":
-            if item["attempt"] < self.attempt and self.answered:
-                return None
-            self.frames = [frame for frame in self.frames if frame[0] <= item["keep"]]
-            self.attempt = item["attempt"]
-            return self.attach()
-        if item["attempt"] != self.attempt or item["to"] <= self.n:
-            return None
-        if item["from"] == self.n:
-            self.answered = True
-            self.frames.append((item["to"], item["parts"]))
-        elif self.answered:
-            return self.attach()
+        """What is to be said in return, if anything."""
+        match item["t"]:
+            case "rewind":
+                return self.rewind(item["attempt"], item["keep"])
+            case "output.end":
+                return self.end(item)
+            case "gone":
+                self.ended = item["reason"]
+            case "output" if item["attempt"] == self.attempt and item["to"] > self.n:
+                if item["from"] != self.n:
+                    return self.attach() if self.answered else None
+                self.answered = True
+                self.frames.append((item["to"], item["parts"]))
         return None
 
-    def verify(self, item: Item) -> bool:
+    def rewind(self, attempt: int, keep: int) -> Item | None:
+        """4.2."""
+        if attempt < self.attempt and self.answered:
+            return None
+        self.frames = [frame for frame in self.frames if frame[0] <= keep]
+        if not self.frames:
+            self.whole, self.frames = True, [(0, [])]
+        self.attempt = attempt
+        return self.attach()
+
+    def end(self, item: Item) -> Item | None:
         """4.3."""
+        if item["attempt"] < self.attempt:
+            return None
+        if (item["attempt"], item["entries"]) != (self.attempt, self.n):
+            return self.attach() if self.answered else None
+        fits = self.digest() == item["sha256"]
+        if self.whole and not fits and not self.fetched_again:
+            self.fetched_again = True
+            return self.begin()
+        self.ended = ("verified" if fits else "corrupt") if self.whole else "unverified"
+        return None
+
+    def digest(self) -> str:
         digest = hashlib.sha256()
         for part in self.parts:
             digest.update(part.encode() if isinstance(part, str) else f"\0{part[0]}\0{part[1]}\0".encode())
-        return bool(digest.hexdigest() == item["sha256"])
+        return digest.hexdigest()
 
 
 class Client:
@@ -74,7 +98,8 @@ class Client:
         self.outputs: dict[str, Output] = {}
         self.commands: dict[str, Item] = {}
         self.replies: dict[str, Item] = {}
-        self.asked = False
+        self.asked = self.ack_due = False
+        self.window = self.sent = self.acked = 0
         self.changed, self.cuts = trio.Event(), 0
         self.connection: trio.Nursery
         self.way = trio.Event()
@@ -103,45 +128,50 @@ class Client:
             await trio.aclose_forcefully(stream)
 
     async def serve(self, socket: trio_websocket.WebSocketConnection) -> None:
-        self.asked = False
-        hello = {"t": "hello", "visible": True, "token": self.token, "feed": self.feed}
-        again = [output.attach() for output in self.outputs.values() if output.ended is None]
-        await socket.send_message(json.dumps([hello, *again, *self.commands.values()]))
+        await socket.send_message(json.dumps(self.greet()))
         while True:
-            said: list[Item] = []
-            for item in json.loads(await socket.get_message()):
-                self.hear(item, said)
+            said = self.hear(json.loads(await socket.get_message()))
             if said:
                 await socket.send_message(json.dumps(said))
             self.changed.set()
             self.changed = trio.Event()
 
-    def hear(self, item: Item, said: list[Item]) -> None:
+    def greet(self) -> list[Item]:
+        """1.1, 1.3: what a connection begins with."""
+        self.asked, self.sent, self.acked = False, 0, 0
+        hello = {"t": "hello", "visible": True, "token": self.token, "feed": self.feed}
+        again = [output.attach() for output in self.outputs.values() if output.ended is None]
+        return [hello, *again, *self.commands.values()]
+
+    def hear(self, items: list[Item]) -> list[Item]:
+        """One message; what is to be said in return."""
+        said: list[Item] = []
+        for item in items:
+            self.hear_item(item, said)
+        if self.ack_due or 2 * (self.sent - self.acked) >= self.window:  # 4.1
+            self.ack_due, self.acked = False, self.sent
+            said.append({"t": "ack", "sent": self.sent, "feed": self.feed["seq"] if self.feed else None})
+        return said
+
+    def hear_item(self, item: Item, said: list[Item]) -> None:
         output = self.outputs.get(item.get("job", ""))
-        if item["t"] == "output.end" and output is not None:
-            self.hear_end(output, item)
+        if output is not None and output.ended is None:
+            said += filter(None, [output.take(item)])
         match item["t"]:
             case "beat":
                 said.append({"t": "beat"})
             case "reply" if item["id"] in self.commands:
                 del self.commands[item["id"]]
                 self.replies[item["id"]] = item
-            case "welcome" if self.feed and item["epoch"] != self.feed["epoch"]:
-                for voided in self.outputs.values():
-                    voided.begin()
-                    said.append(voided.attach())
+            case "welcome":
+                self.window = item["window"]
+                if self.feed and item["epoch"] != self.feed["epoch"]:
+                    said += [voided.begin() for voided in self.outputs.values() if voided.ended is None]
             case "snapshot" | "feed":
                 self.hear_feed(item, said)
-            case "output" | "rewind" if output is not None:
-                said += filter(None, [output.take(item)])
-            case "gone" if output is not None:
-                output.ended = item["reason"]
-        if item["t"] in ("output", "output.end"):
-            said.append({"t": "ack", "sent": item["sent"], "feed": self.feed["seq"] if self.feed else 0})
-
-    def hear_end(self, output: Output, item: Item) -> None:
-        if (item["attempt"], item["entries"]) == (output.attempt, output.n):
-            output.ended = "verified" if output.verify(item) else "corrupt"
+            case "output" | "output.end":
+                self.sent = item["sent"]
+                self.ack_due |= item["t"] == "output.end"
 
     def hear_feed(self, item: Item, said: list[Item]) -> None:
         """3."""
@@ -153,6 +183,7 @@ class Client:
         if item["t"] == "snapshot":
             self.jobs, self.notifications = {}, {}
         self.asked = False
+        self.ack_due |= bool(item["notifications"])
         self.feed, self.counts = {"epoch": item["epoch"], "seq": item["seq"]}, item["counts"]
         self.jobs |= {row["id"]: row for row in item["jobs"]}
         self.notifications |= {row["id"]: row for row in item["notifications"]}
@@ -168,13 +199,17 @@ class Client:
         except trio_websocket.ConnectionClosed:
             pass  # what is to be said is said again on the next connection
 
-    async def ask(self, t: str, **fields: Any) -> Item:
-        """2: the command is sent again until it is answered."""
+    def command(self, t: str, **fields: Any) -> Item:
         id = f"c{len(self.commands) + len(self.replies)}"
         self.commands[id] = {"t": t, "id": id, **fields}
-        await self.say(self.commands[id])
-        await self.until(lambda: id in self.replies)
-        return self.replies[id]
+        return self.commands[id]
+
+    async def ask(self, t: str, **fields: Any) -> Item:
+        """2: the command is sent again until it is answered."""
+        command = self.command(t, **fields)
+        await self.say(command)
+        await self.until(lambda: command["id"] in self.replies)
+        return self.replies[command["id"]]
 
     async def read(self, job: str) -> Output:
         self.outputs[job] = output = Output(job)

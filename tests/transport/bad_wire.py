@@ -1,7 +1,8 @@
 """A way between client and gateway, over real sockets, that does what networks do.
 
 The words are Toxiproxy's: a connection is cut after so many bytes, goes into a black hole (both ends stay
-open, and nothing comes through), is limited to a rate, or sliced into pieces of a byte.
+open, and nothing comes through, not even that one of them was closed), is limited to a rate, or sliced into
+pieces of a byte.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Faults:
     cut_later: int = 0
     """Each further connection carries so many bytes more than the one before."""
     hole_after: float = math.inf
-    """Bytes, then nothing comes through, either way."""
+    """Bytes, then nothing comes through, either way; no close either."""
     bytes_per_s: float = math.inf
     slice_bytes: int = 65536
 
@@ -42,6 +43,8 @@ class BadWire:
         self._nursery = nursery
         self.swallowed = trio.Event()
         """A black hole has swallowed something."""
+        self.lost = bytearray()
+        """What the gateway sent into a black hole."""
 
     async def serve(self, *, task_status: trio.TaskStatus[None]) -> None:
         [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
@@ -62,15 +65,14 @@ class BadWire:
         faults = attrs.evolve(self.faults)
         self.faults.cut_after += faults.cut_later
         self.opened += 1
-        gateway = await trio.open_tcp_stream("127.0.0.1", self._gateway_port)
-        try:
-            async with trio.open_nursery() as nursery:
-                hole = trio.Event()
-                nursery.start_soon(self._up, client, gateway, hole, nursery.cancel_scope)
-                nursery.start_soon(self._down, gateway, client, faults, hole, nursery.cancel_scope)
-        finally:
-            await trio.aclose_forcefully(client)
-            await trio.aclose_forcefully(gateway)
+        async with (
+            client,
+            await trio.open_tcp_stream("127.0.0.1", self._gateway_port) as gateway,
+            trio.open_nursery() as nursery,
+        ):
+            hole = trio.Event()
+            nursery.start_soon(self._up, client, gateway, hole, nursery.cancel_scope)
+            nursery.start_soon(self._down, gateway, client, faults, hole, nursery.cancel_scope)
 
     async def _up(
         self, client: trio.SocketStream, gateway: trio.SocketStream, hole: trio.Event, scope: trio.CancelScope
@@ -81,7 +83,7 @@ class BadWire:
                     await gateway.send_all(data)
         except trio.BrokenResourceError:
             pass
-        scope.cancel()
+        await self._end(hole, scope)
 
     async def _down(
         self,
@@ -98,6 +100,7 @@ class BadWire:
                     hole.set()
                     self.swallowed.set()
                 if hole.is_set():
+                    self.lost += data
                     continue
                 left = min(float(len(data)), faults.cut_after - carried)
                 for start in range(0, int(left), faults.slice_bytes):
@@ -109,6 +112,12 @@ class BadWire:
                     await trio.sleep(len(data) / faults.bytes_per_s)  # the rate is the fault itself
         except trio.BrokenResourceError:
             pass
+        await self._end(hole, scope)
+
+    async def _end(self, hole: trio.Event, scope: trio.CancelScope) -> None:
+        """One end was closed, and so is the other, unless that has to find out for itself."""
+        if hole.is_set():
+            await trio.sleep_forever()
         scope.cancel()
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import attrs
 import trio
 import trio_websocket
 
@@ -27,11 +28,14 @@ class Gates(dict[str, trio.Event]):
         return self.setdefault(name, trio.Event())
 
 
-class NoDelay:
-    """Jitter that draws zero: no test waits for a back-off."""
+@attrs.frozen
+class Draw:
+    """Jitter that always draws the same. Zero: no test waits for a back-off."""
+
+    delay_s: float = 0.0
 
     def uniform(self, low: float, high: float) -> float:
-        return low
+        return self.delay_s
 
 
 class Service:
@@ -80,9 +84,9 @@ class Service:
         self._stopping.set()
         await self._stopped.wait()
 
-    def client(self, user: str = "ada", **more: Any) -> Any:
-        """A client of ``user`` that comes back at once."""
-        seams = trouper.Seams(random=NoDelay())  # type: ignore[arg-type]
+    def client(self, user: str = "ada", *, back_in_s: float = 0.0, **more: Any) -> Any:
+        """A client of ``user`` that comes back at once, or when so long has passed."""
+        seams = trouper.Seams(random=Draw(back_in_s))  # type: ignore[arg-type]
         return trouper.connect(f"ws://127.0.0.1:{self.port}", token=user, seams=seams, **more)
 
     @asynccontextmanager

@@ -15,7 +15,9 @@ import trouper
 from tests.transport.bad_wire import Faults, open_wire
 from tests.transport.service import Gates, open_service
 from tests.transport.test_http import until
+from trouper.transport.codes import CloseCode
 from trouper.transport.options import ENTRY_BYTES, GatewayOptions
+from trouper.transport.outbox import close_frame
 
 GATES = Gates()
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,23 +67,32 @@ async def test_a_connection_that_is_cut_inside_any_frame_is_resumed_without_a_ga
 async def test_a_black_hole_is_judged_dead_by_both_ends_and_the_client_comes_back_on_a_way_that_works() -> (
     None
 ):
+    """No word of either's reaches the other, so each has to judge for itself, by what it hears."""
     options = GatewayOptions(beat_s=0.2, silence_s=0.5)
     async with open_service(lines, options=options) as service, open_wire(service.port) as wire:
         job = await service.runtime.submit(lines.call(count=500, gate="hole"), user="ada")
         wire.faults = Faults(hole_after=20_000)
-        async with service.client(dial=wire.dial) as client, trio.open_nursery() as nursery:
+        async with service.client(dial=wire.dial, back_in_s=0.1) as client, trio.open_nursery() as nursery:
 
             async def heal() -> None:
                 await wire.swallowed.wait()
                 wire.faults.hole_after = float("inf")
-                await until(lambda: wire.opened > 1)
+                left = await next_connection(client, "waiting")
+                assert (left.code, left.reason) == (None, "silence")
                 GATES["hole"].set()
 
             nursery.start_soon(heal)
             check(await read(client, job.id), 500)
             await until(lambda: service.gateway.statistics().sessions == 1)
         assert wire.opened == 2
+        assert bytes(wire.lost).endswith(close_frame(CloseCode.SILENCE, "nothing was heard for 0.5 s"))
         assert service.troubles == []
+
+
+async def next_connection(client: trouper.Client, state: str) -> trouper.Connection:
+    while (connection := await client.wait_connection_changed()).state != state:
+        pass
+    return connection
 
 
 @pytest.mark.clause("O4", "O5")

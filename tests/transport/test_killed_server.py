@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 import trouper
+from tests.torture.database import opened
 from tests.transport.killed_server import LINES, line
 
 pytestmark = pytest.mark.slow
@@ -70,10 +74,15 @@ async def open_life(database: Path, *fault_point: str) -> AsyncIterator[Life]:
 @pytest.mark.parametrize(
     ("site", "occurrence", "attempts"),
     [
+        ("admit.begun", 1, 1),
+        ("admit.committed", 1, 1),
+        ("claim.begun", 2, 1),
+        ("claim.committed", 2, 2),
         ("output.appended", 1, 2),
         ("output.appended", 3, 2),
         ("output.committed", 1, 2),
         ("output.committed", 3, 2),
+        ("output.committed", 4, 2),
         ("finish.begun", 1, 2),
         ("finish.committed", 1, 1),
     ],
@@ -89,11 +98,13 @@ async def test_a_client_outlives_a_kill_at_any_point_with_all_of_it_once(
 
                 async def live_on() -> None:
                     assert await life.end() == -signal.SIGKILL
+                    await until_all_is_shown(client)
+                    check_shown(transcript, life.database)
                     await life.start()
 
                 nursery.start_soon(live_on)
-                job = await client.submit("ledger", thread="t1", key="k1")
                 transcript = trouper.Transcript()
+                job = await client.submit("ledger", thread="t1", key="k1")
                 async with aclosing(client.output(job.id)) as output:
                     async for item in output:
                         transcript.add(item)
@@ -102,6 +113,23 @@ async def test_a_client_outlives_a_kill_at_any_point_with_all_of_it_once(
             await life.start()
             await check(client, job.id, transcript, attempts)
             assert client.frames.connections >= 3
+
+
+async def until_all_is_shown(client: trouper.Client) -> None:
+    """What came before the death has reached who reads it."""
+    while client.connection.state == "connected":
+        await client.wait_connection_changed()
+    await trio.testing.wait_all_tasks_blocked()
+
+
+def check_shown(transcript: trouper.Transcript, path: Path) -> None:
+    """Whatever a person has seen is in the file that the dead have left."""
+    with opened(path) as database:
+        entries: list[Any] = [entry for job in database.jobs().values() for entry in database.log(job)]
+    texts = [entry for entry in entries if isinstance(entry, str)]
+    events = [(entry[0], json.loads(entry[1])) for entry in entries if not isinstance(entry, str)]
+    assert "".join(texts).startswith(transcript.text)
+    assert events[: len(transcript.events)] == transcript.events
 
 
 async def check(client: trouper.Client, job_id: str, transcript: trouper.Transcript, attempts: int) -> None:

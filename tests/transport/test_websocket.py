@@ -31,7 +31,10 @@ async def test_a_client_that_says_hello_is_welcomed_and_holds_a_cursor_at_once(
             "t": "welcome", "protocol": 1, "session": "s1", "user": "ada", "epoch": "e1",
             "beat_ms": 25000, "silence_ms": 35000, "window": 262144,
         }  # fmt: skip
-        assert feed["t"] == "snapshot"
+        assert feed == {
+            "t": "snapshot", "epoch": "e1", "seq": 0, "jobs": [], "notifications": [],
+            "counts": {"unseen": 0, "unread": 0},
+        }  # fmt: skip
         assert house.runtime.opened == [("ada", False, ("e0", 4))]
         assert trio.current_time() < 0.1
 

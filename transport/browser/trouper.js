@@ -737,6 +737,7 @@ export class ClientCore {
     if (item.sent !== undefined) {
       bytes = item.sent - this._sent;
       this._sent = item.sent; // also of a frame that is passed over: it has left the window
+      if (item.t === "output.end") this._ackDue = true;
     }
     const log = this.outputs.get(item.job);
     if (!log || log.paused) return;
@@ -775,12 +776,11 @@ export class ClientCore {
 
   /** @param {OutputLog} log @param {Item} item */
   _end(log, item) {
-    if (item.attempt !== log.attempt) return;
-    if (item.entries !== log.n) {
+    if (item.attempt < log.attempt) return;
+    if (item.attempt !== log.attempt || item.entries !== log.n) {
       this._misfit(log, `an end at ${item.entries} entries`, 0);
       return;
     }
-    this._ackDue = true;
     if (log.hash && log.hash.hex() !== item.sha256) {
       if (log.retried) {
         this.outputs.delete(log.job); // its end has detached it already
