@@ -8,6 +8,7 @@
 The files, in reading order:
 
 * ``measuring``  a measure, who takes part in it, and the rounds
+* ``processor``  whether the processors were ours alone
 * ``footprint``  bytes for each of many, in a process of its own
 * ``machine``    what the numbers were taken on
 * ``report``     the table and the JSON

@@ -7,14 +7,19 @@ a second disturbs all of them, and a ratio is taken within a round, so it holds 
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 import attrs
 
+from benchmarks.processor import Others, own_s
+
 OURS = "trouper"
 """The name of our own contender in every measure."""
+UNEQUAL = 0.02
+"""Contenders whose parts of what was to be done differ by more than this did not do the same."""
 
 
 @attrs.frozen
@@ -23,6 +28,10 @@ class Taken:
 
     value: float
     facts: Mapping[str, float]
+    done: float = 1.0
+    """The part that was done of what was to be done: of two who did not do the same, a ratio says little."""
+    quiet: float | None = None
+    """Which part of the processors others left to it, if it knows better than whoever takes it."""
 
 
 @attrs.frozen
@@ -47,9 +56,9 @@ class Target:
     at_least: float = 0.0
     at_most: float = float("inf")
     versus: str | None = None
-    """A contender's name: the ratio to it is judged; ``None``: ours alone."""
+    """A contender's name: the ratio of ours to it is judged; ``None``: ours alone."""
     fact: str | None = None
-    """Judge this fact of ours, instead of the value."""
+    """Judge this fact, instead of the value."""
 
 
 @attrs.frozen
@@ -90,7 +99,10 @@ class Series:
     name: str
     values: list[float] = attrs.field(factory=list)
     busy: list[float] = attrs.field(factory=list)
-    """Of each round: which part of the time had a processor. Far below 1, others were at work here."""
+    """Of each round of a rate: in which part of the time it had a processor. Of costs: which part of the
+    processors others left to it. Far below 1, others were at work here. Empty: it cannot be told."""
+    done: list[float] = attrs.field(factory=list)
+    """Of each round: the part that was done of what was to be done."""
     rounds: list[Mapping[str, float]] = attrs.field(factory=list)
     """The facts of each round."""
 
@@ -117,6 +129,9 @@ class Verdict:
 
     target: Target
     value: float
+    """In the direction of the target's words: of ours, or ours divided by theirs."""
+    shares: tuple[float, float] | None = None
+    """What ours and they did of what was to be done, if that is not the same."""
 
     @property
     def met(self) -> bool:
@@ -130,25 +145,33 @@ class Result:
     measure: Measure
     series: dict[str, Series]
 
-    def ratio(self, name: str) -> float:
-        """How many times as good ours is as ``name``: the median of the ratios of the rounds."""
-        ours, theirs = self.series[OURS].values, self.series[name].values
-        if self.measure.of_costs:
-            ours, theirs = theirs, ours
-        return median(a / b for a, b in zip(ours, theirs, strict=True))
+    def ratio(self, name: str, fact: str | None = None) -> float:
+        """Ours divided by ``name``'s, be it a rate or a cost: the median of the ratios of the rounds."""
+        pairs = zip(self._numbers(OURS, fact), self._numbers(name, fact), strict=True)
+        return median(ours / theirs for ours, theirs in pairs)
+
+    def _numbers(self, name: str, fact: str | None) -> Sequence[float]:
+        one = self.series[name]
+        return one.values if fact is None else [facts[fact] for facts in one.rounds]
+
+    def unequal(self, name: str) -> tuple[float, float] | None:
+        """What ours and ``name`` did of what was to be done, unless it is the same."""
+        ours, theirs = median(self.series[OURS].done), median(self.series[name].done)
+        return (ours, theirs) if abs(ours - theirs) > UNEQUAL else None
 
     def verdicts(self) -> list[Verdict]:
         """Each target that can be judged: its peer may not be installed."""
         return [
-            Verdict(target, self._judged(target))
+            self._judged(target)
             for target in self.measure.targets
             if OURS in self.series and (target.versus is None or target.versus in self.series)
         ]
 
-    def _judged(self, target: Target) -> float:
-        if target.fact is not None:
-            return self.series[OURS].facts[target.fact]
-        return self.series[OURS].median if target.versus is None else self.ratio(target.versus)
+    def _judged(self, target: Target) -> Verdict:
+        if target.versus is not None:
+            return Verdict(target, self.ratio(target.versus, target.fact), self.unequal(target.versus))
+        ours = self.series[OURS]
+        return Verdict(target, ours.median if target.fact is None else ours.facts[target.fact])
 
 
 def run_measure(
@@ -175,12 +198,19 @@ def run_measure(
 
 def _take(measure: Measure, contender: Contender, times: int, series: Series) -> None:
     gc.collect()
+    others = Others(os.sched_getaffinity(0), own_s) if hasattr(os, "sched_getaffinity") else None
     cpu, wall = time.process_time(), time.perf_counter()
     value = contender.take(times)
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    if isinstance(value, Taken):
-        series.rounds.append(value.facts)
-        value = value.value
-    if value is not None:
-        series.values.append(value if measure.of_costs else times / value)
-        series.busy.append(1.0 if measure.of_costs else min(1.0, cpu / wall))
+    if value is None:
+        return
+    taken = value if isinstance(value, Taken) else Taken(value, {})
+    series.values.append(taken.value if measure.of_costs else times / taken.value)
+    series.done.append(taken.done)
+    series.rounds.append(taken.facts)
+    if not measure.of_costs:
+        series.busy.append(min(1.0, cpu / wall))
+    elif taken.quiet is not None:
+        series.busy.append(taken.quiet)
+    elif others is not None and (share := others.share()) is not None:
+        series.busy.append(1 - share)

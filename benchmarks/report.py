@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
-from typing import Any
+from statistics import median
+from typing import Any, Final
 
 from benchmarks.measuring import OURS, Result, Series, Suite, Verdict
 
 QUIET = 0.9
-"""Below this share of the processor, in the median of a measure's rounds, the machine was not ours alone."""
+"""Below this share of the processor, in the median of the rounds, the machine was not ours alone."""
+
+WIDTH = 110
+_INDENT: Final[Any] = {"initial_indent": "    ", "subsequent_indent": "      "}
 
 
 def table(results: Sequence[Result]) -> str:
@@ -18,34 +23,50 @@ def table(results: Sequence[Result]) -> str:
 
 def _block(result: Result) -> str:
     measure = result.measure
-    lines = [f"{measure.name} ({measure.unit})" + (f": {measure.note}" if measure.note else "")]
+    lines = [f"{measure.name} ({measure.unit})", *textwrap.wrap(measure.note, WIDTH, **_INDENT)]
     per_cpu = "" if measure.of_costs else "by CPU time"
     if not result.series:
         return "\n".join([*lines, "    cannot be told here"])
-    lines.append(f"    {'':<32}{'median':>12}  {'range':<24}{'ours is':>10}{per_cpu:>14}")
+    lines.append(f"    {'':<32}{'median':>12}  {'range':<24}{'ours / it':>10}{per_cpu:>14}".rstrip())
     for name, series in result.series.items():
         ratio = "" if name == OURS or OURS not in result.series else f"{result.ratio(name):.2f} ×"
         span = f"{_number(min(series.values))} … {_number(max(series.values))}"
         lone = "" if measure.of_costs else _number(series.per_processor_second)
         lines.append(f"    {name:<32}{_number(series.median):>12}  {span:<24}{ratio:>10}{lone:>14}".rstrip())
+        if ratio and (unequal := _unequal(result.unequal(name))):
+            lines.append(f"        beware of the ratio: {unequal}")
         if series.facts:
-            lines.append("        " + ", ".join(f"{fact} {_number(n)}" for fact, n in series.facts.items()))
+            facts = ", ".join(f"{fact} {_number(n)}" for fact, n in series.facts.items())
+            lines += textwrap.wrap(facts, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8)
     lines += [f"    target: {_verdict(verdict)}" for verdict in result.verdicts()]
-    shares = [share for series in result.series.values() for share in series.busy]
-    if (share := sorted(shares)[len(shares) // 2]) < QUIET:
-        lines.append(
-            f"    noisy: had a processor for {share:.0%} of the time only (threads that wait, or others)"
-        )
-    return "\n".join(lines)
+    return "\n".join([*lines, *_noise(result)])
+
+
+def _noise(result: Result) -> list[str]:
+    """Who was disturbed. Of rates all rounds are taken together: some contenders wait by themselves."""
+    shares = {name: series.busy for name, series in result.series.items() if series.busy}
+    if not result.measure.of_costs:
+        share = median(share for busy in shares.values() for share in busy)
+        what = f"had a processor for {share:.0%} of the time only (threads that wait, or others)"
+        return [f"    noisy: {what}"] if share < QUIET else []
+    noisy = [f"{1 - median(busy):.0%} ({name})" for name, busy in shares.items() if median(busy) < QUIET]
+    text = f"noisy: others had a processor meanwhile for {', '.join(noisy)}"
+    return textwrap.wrap(text, WIDTH, **_INDENT) if noisy else []
 
 
 def _verdict(verdict: Verdict) -> str:
     unit = "" if verdict.target.versus is None else " ×"
-    return f"{verdict.target.text}: {_number(verdict.value)}{unit}: {'met' if verdict.met else 'MISSED'}"
+    text = f"{verdict.target.text}: {_number(verdict.value)}{unit}: {'met' if verdict.met else 'MISSED'}"
+    return f"{text}, but {unequal}" if (unequal := _unequal(verdict.shares)) else text
+
+
+def _unequal(shares: tuple[float, float] | None) -> str | None:
+    """What is to be known of a ratio between two who did not do the same."""
+    return shares and f"of what was to be done ours did {shares[0]:.0%} and they {shares[1]:.0%}"
 
 
 def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+    return f"{value:,.0f}" if abs(value) >= 100 or value == round(value) else f"{value:.2f}"
 
 
 def as_json(
@@ -67,21 +88,29 @@ def _measure(result: Result) -> dict[str, Any]:
         "note": result.measure.note,
         "contenders": [_series(result, series) for series in result.series.values()],
         "targets": [
-            {"target": verdict.target.text, "value": _short(verdict.value), "met": verdict.met}
+            {
+                "target": verdict.target.text,
+                "value": _short(verdict.value),
+                "met": verdict.met,
+                "warning": _unequal(verdict.shares),
+            }
             for verdict in result.verdicts()
         ],
     }
 
 
 def _series(result: Result, series: Series) -> dict[str, Any]:
+    compared = series.name != OURS and OURS in result.series
     return {
         "name": series.name,
         "median": _short(series.median),
         "low": _short(min(series.values)),
         "high": _short(max(series.values)),
-        "ours_is_times": None if series.name == OURS else _short(result.ratio(series.name)),
+        "ours_divided_by_it": _short(result.ratio(series.name)) if compared else None,
+        "warning": _unequal(result.unequal(series.name)) if compared else None,
         "by_processor_time": None if result.measure.of_costs else _short(series.per_processor_second),
         "share_of_processor": [_short(share) for share in series.busy],
+        "share_done": [_short(share) for share in series.done],
         "rounds": [_short(value) for value in series.values],
         "facts": {fact: _short(number) for fact, number in series.facts.items()},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 
 import attrs
 
@@ -11,31 +11,37 @@ from benchmarks.delivery.scenario import Scenario
 from benchmarks.measuring import Taken
 
 DELIVERED, P50, P99 = "delivered %", "p50 ms", "p99 ms"
+PER_MESSAGE = "tokens a message"
 BUSY, LOAD = "server busy %", "load generator busy %"
-WALL = "wall ms"
+WALL, KIB = "wall ms", "KiB a message"
 OPENING_S = 20.0
 """For as many idle sessions as there are to be: a machine that others use too may not take all by then."""
 FULL = 100
 """From so many on, a measure takes its full time; fewer only show that it runs."""
 
 
-def _seconds(count: int) -> float:
-    return 2.0 if count >= FULL else 0.4
+def _quiet(taken: Mapping[str, float]) -> float:
+    """The part of the processors that others left to the server and the load generator."""
+    return 1 - taken["others"]
 
 
-def _measured(run: Run, scenario: Scenario, sessions: int, count: int) -> Taken:
+def _measured(run: Run, count: int) -> Taken:
+    warm_up_s, seconds = (1.5, 2.0) if count >= FULL else (0.2, 0.4)
     run.go()
-    taken = run.tell("measure", seconds=_seconds(count))
-    due = sessions * scenario.per_s * taken["wall"]
+    taken = run.tell("measure", warm_up_s=warm_up_s, seconds=seconds)
+    delivered = taken["came"] / taken["due"]
     return Taken(
         1e6 * taken["cpu"] / max(1.0, taken["delivered"]),
         {
-            DELIVERED: 100 * taken["delivered"] / due,
+            DELIVERED: 100 * delivered,
             P50: 1000 * taken["p50"],
             P99: 1000 * taken["p99"],
+            PER_MESSAGE: taken["delivered"] / max(1.0, taken["messages"]),
             BUSY: 100 * taken["cpu"] / taken["wall"],
             LOAD: 100 * taken["own"],
         },
+        done=delivered,
+        quiet=_quiet(taken),
     )
 
 
@@ -44,7 +50,7 @@ def tokens(server: Server, scenario: Scenario, count: int) -> Taken:
     scenario = attrs.evolve(scenario, streams=count)
     with running(server, scenario) as run:
         run.tell("connect", count=count * scenario.sessions)
-        return _measured(run, scenario, count * scenario.sessions, count)
+        return _measured(run, count)
 
 
 def fan_out(server: Server, scenario: Scenario, count: int) -> Taken:
@@ -52,7 +58,7 @@ def fan_out(server: Server, scenario: Scenario, count: int) -> Taken:
     scenario = attrs.evolve(scenario, streams=1, sessions=count)
     with running(server, scenario) as run:
         run.tell("connect", count=count)
-        return _measured(run, scenario, count, count)
+        return _measured(run, count)
 
 
 def idle(server: Server, scenario: Scenario, count: int) -> Taken:
@@ -60,49 +66,53 @@ def idle(server: Server, scenario: Scenario, count: int) -> Taken:
     with running(server, scenario) as run:
         before = run.resident()
         taken = run.tell("connect", count=count, attach=False, at_most_s=OPENING_S)
-        count = round(taken["opened"])
-        time.sleep(0.5)
+        run.tell("settle")
+        opened = round(taken["opened"])
         return Taken(
-            (run.resident() - before) / count,
-            {"sessions": count, "µs to connect each": 1e6 * taken["cpu"] / count},
+            (run.resident() - before) / opened,
+            {"sessions": opened, "µs to connect each": 1e6 * taken["cpu"] / opened},
+            done=opened / count,
+            quiet=_quiet(taken),
         )
 
 
 def storm(server: Server, scenario: Scenario, count: int) -> Taken:
-    """``count`` sessions are cut and come back within a second: processor time for each, in µs."""
+    """``count`` sessions are cut, and when the server has seen to that they come back within a second:
+    processor time until each has the log again, in µs for each."""
     scenario = attrs.evolve(scenario, streams=max(1, count // scenario.sessions))
     count = scenario.streams * scenario.sessions
     with running(server, scenario) as run:
         run.tell("connect", count=count)
         run.tell("drop")
+        run.tell("settle")
         taken = run.tell("connect", count=count, over_s=1.0 if count >= FULL else 0.1)
-        facts = {P50: 1000 * taken["p50"], P99: 1000 * taken["p99"], "all back after s": taken["seconds"]}
-        return Taken(1e6 * taken["cpu"] / count, facts)
+        facts = {P50: 1000 * taken["p50"], P99: 1000 * taken["p99"], "all back after s": taken["wall"]}
+        return Taken(1e6 * taken["cpu"] / count, facts, quiet=_quiet(taken))
 
 
 def resume(server: Server, scenario: Scenario, times: int) -> Taken:
     """A session asks for a log that it has nothing of: processor time until it has all, in µs."""
     with running(server, scenario) as run:
         taken = run.tell("resume", expected=scenario.prefill_bytes, times=max(3, times))
-        return Taken(1e6 * taken["cpu"], {WALL: 1000 * taken["wall"]})
+        size = scenario.prefill_bytes / 1024 / taken["messages"]
+        return Taken(1e6 * taken["cpu"], {WALL: 1000 * taken["wall"], KIB: size}, quiet=_quiet(taken))
 
 
 def frozen(server: Server, scenario: Scenario, count: int) -> Taken:
-    """``count`` sessions of one stream that grows at once: resident bytes for each when nobody reads,
-    less those when everybody does."""
-    scenario = attrs.evolve(scenario, sessions=count)
+    """``count`` sessions of a stream that grows at once, none of which reads: resident bytes for each,
+    less those of as many that have nothing to read, while the same stream grows."""
+    scenario = attrs.evolve(scenario, streams=2, sessions=count)
     if count < 20:
         scenario = attrs.evolve(scenario, burst_bytes=scenario.burst_bytes // 10)
+    freezing, idling = (_while_one_grows(server, scenario, first=first) for first in (0, count))
+    return Taken((freezing - idling) / count, {"sessions": count, "MB in all": (freezing - idling) / 1e6})
+
+
+def _while_one_grows(server: Server, scenario: Scenario, *, first: int) -> int:
+    """Resident bytes that come with the sessions from ``first`` on and with what the first stream writes."""
     with running(server, scenario) as run:
-        run.tell("connect", count=count)
         before = run.resident()
+        run.tell("connect", count=scenario.sessions, first=first)
         run.go()
-        run.tell("wait_until_quiet", seconds=1.0)
-        reading = run.resident() - before
-    with running(server, scenario) as run:
-        run.tell("connect", count=count)
-        before = run.resident()
-        run.go()
-        time.sleep(3.0 if count >= 20 else 1.0)
-        freezing = run.resident() - before
-    return Taken((freezing - reading) / count, {"MB in all, frozen": freezing / 1e6})
+        run.tell("settle")
+        return run.resident() - before

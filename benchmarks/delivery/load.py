@@ -2,8 +2,8 @@
 
 python -m benchmarks.delivery.load SCENARIO TARGET     commands on stdin and answers on stdout, JSON lines
 
-It counts tokens in the bytes as they come, without reading the frames, except of every 16th session,
-where it looks at each token's age. It says of each measure how busy it was itself.
+It reads no frames, keeps what comes, and looks for the tokens when the measured seconds are over. It says
+of each measure how busy it was itself, and how much others had of the processors.
 """
 
 from __future__ import annotations
@@ -18,120 +18,84 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from benchmarks.delivery.scenario import FILLER, MARK, TOKEN_BYTES, Scenario
+import attrs
 
-SAMPLED = 16
+from benchmarks.delivery.arrivals import GRACE_S, Arrivals
+from benchmarks.delivery.dialects import Dialect, ack
+from benchmarks.delivery.scenario import FILLER, Scenario
+from benchmarks.processor import Others
+
 AT_ONCE = 64  # handshakes under way, where nothing else is asked
 PATIENCE_S = 60.0
 ACK_BYTES = 128 * 1024  # half of trouper's window
+READ_BYTES = 256 * 1024
+STILL_S, STILL_SHARE = 0.2, 0.02  # a server that is busy for less than that is at rest
 
-_COUNTED = f"{MARK}0".encode()
-_TOKEN = re.compile(rb"#(\d{14})")
-_SENT = re.compile(rb'"sent":(\d+)')
+_SENT = re.compile(rb'"sent":(\d+)[^\d]')
 _FILLER = FILLER[:1].encode()
-
-
-def frame(text: str) -> bytes:
-    """A client's text frame. The mask is zero: legal, and no work."""
-    payload = text.encode()
-    size = len(payload)
-    head = bytes((0x81, 0x80 | size)) if size < 126 else bytes((0x81, 0xFE)) + size.to_bytes(2, "big")
-    return head + bytes(4) + payload
-
-
-def upgrade(path: str, protocol: str = "") -> bytes:
-    lines = [
-        f"GET {path} HTTP/1.1",
-        "Host: 127.0.0.1",
-        "Connection: Upgrade",
-        "Upgrade: websocket",
-        "Sec-WebSocket-Version: 13",
-        "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
-    ]
-    if protocol:
-        lines.append(f"Sec-WebSocket-Protocol: {protocol}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
 
 
 class Session:
     """A client. ``steps``: (what it waits for, what it says then); after the last it is ready."""
 
-    __slots__ = ("began", "head", "ready", "sampled", "sock", "steps", "tail")
+    __slots__ = ("began", "head", "ready", "sock", "steps")
 
-    def __init__(self, steps: list[tuple[bytes, bytes]], sampled: bool) -> None:
+    def __init__(self, steps: list[tuple[bytes, bytes]], began: float) -> None:
         self.steps = steps
-        self.sampled = sampled
-        self.head = self.tail = b""
+        self.head = b""
         self.ready: float | None = None
-        self.began = time.monotonic()
+        self.began = began
         self.sock = socket.socket()
 
 
-class Dialect:
-    """What a client says to a server of this kind, and what it is answered."""
+class Meter:
+    """What is used from its making on: by the server, by this process, by others on the same cores."""
 
-    def __init__(self, kind: str, scenario: Scenario, jobs: list[str] | None) -> None:
-        self.kind = kind
-        self._scenario = scenario
-        self._jobs = jobs
+    def __init__(self, server: int) -> None:
+        self._clock = (~server << 3) | 2  # Linux: the processor time of another process
+        there, here = os.sched_getaffinity(server), os.sched_getaffinity(0)
+        self._began, self._cpu, self._own = time.monotonic(), self._server_s(), time.process_time()
+        self._others = (
+            [Others(there | here, lambda: self._server_s() + time.process_time())]
+            if there & here
+            else [Others(there, self._server_s), Others(here, time.process_time)]
+        )
 
-    def steps(self, number: int, *, attach: bool) -> list[tuple[bytes, bytes]]:
-        """From the connection to being ready, as the ``number``th session."""
-        stream = number // self._scenario.sessions
-        if self.kind == "trouper":
-            hello: list[dict[str, object]] = [{"t": "hello", "visible": True, "token": f"u{stream}"}]
-            if attach:
-                hello.append(self._attach(stream))
-            return [
-                (b"", upgrade("/ws", "trouper.v1")),
-                (b"\r\n\r\n", frame(json.dumps(hello))),
-                (b'"snapshot"', b""),
-            ]
-        stream %= self._scenario.streams
-        if self.kind == "socket.io":
-            return [
-                (b"", upgrade("/socket.io/?EIO=4&transport=websocket")),
-                (b"0{", frame("40")),
-                (b"40{", frame(f'42["subscribe",{stream}]')),
-                (b"subscribed", b""),
-            ]
-        return [
-            (b"", upgrade("/")),
-            (b"\r\n\r\n", frame(json.dumps({"stream": stream}))),
-            (b"subscribed", b""),
-        ]
+    def _server_s(self) -> float:
+        return time.clock_gettime(self._clock)
 
-    def _attach(self, stream: int) -> dict[str, object]:
-        assert self._jobs is not None
-        return {"t": "attach", "job": self._jobs[stream], "attempt": 1, "n": 0}
+    def cpu(self) -> float:
+        """Of the server, in seconds."""
+        return self._server_s() - self._cpu
 
-    def asks(self) -> bytes:
-        """Asks for the first stream, on a session that is ready."""
-        if self.kind == "trouper":
-            return frame(json.dumps([self._attach(0)]))
-        if self.kind == "socket.io":
-            return frame('42["subscribe",0]')
-        return frame('{"stream":0}')
+    def taken(self) -> dict[str, float]:
+        """Seconds (``wall``, ``cpu`` of the server), and shares (``own``, ``others``: 0 to 1)."""
+        wall = time.monotonic() - self._began
+        shares = [share for others in self._others if (share := others.share()) is not None]
+        own = (time.process_time() - self._own) / wall
+        return {"wall": wall, "cpu": self.cpu(), "own": own, "others": max(shares)}
 
 
 class Load:
     """All sessions, and what they were sent."""
 
-    def __init__(self, dialect: Dialect, port: int, server: int) -> None:
+    def __init__(self, dialect: Dialect, per_s: float, port: int, server: int) -> None:
         self._dialect = dialect
+        self._per_s = per_s
         self._address = ("127.0.0.1", port)
-        self._server_clock = (~server << 3) | 2  # Linux: the processor time of another process
+        self._server = server
         self._poll = select.epoll()
         self._sessions: dict[int, Session] = {}
         self._waiting = 0
-        self._delivered = 0
-        self._reads = 0
-        self._ages: list[int] = []
+        self._buffer = memoryview(bytearray(READ_BYTES))
+        self._arrivals: Arrivals | None = None
 
     # --- the sockets ---
 
-    def open(self, number: int, *, attach: bool) -> Session:
-        session = Session(self._dialect.steps(number, attach=attach), number % SAMPLED == 0)
+    def open(self, number: int, *, attach: bool, due: float | None = None) -> Session:
+        """Begin a session. ``due``: when that was to be, if it was to be then."""
+        steps = self._dialect.steps(number, attach=attach)
+        session = Session(steps, time.monotonic() if due is None else due)
         session.sock.connect(self._address)
         session.sock.setblocking(False)
         session.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -149,24 +113,18 @@ class Load:
     def pump(self, timeout: float) -> None:
         for fd, _event in self._poll.poll(max(0.0, timeout), 1024):
             session = self._sessions[fd]
-            data = session.sock.recv(1 << 18)
-            if not data:
-                raise RuntimeError(f"the server closed a session: {session.head[-200:]!r}")
-            self._take(session, data)
+            data = self._read(session.sock)
+            if session.ready is None:
+                session.head += data
+                self._go_on(session)
+            elif self._arrivals is not None:
+                self._arrivals.add(fd, time.monotonic_ns() // 1000, data)
 
-    def _take(self, session: Session, data: bytes) -> None:
-        if session.ready is None:
-            session.head += data
-            self._go_on(session)
-            return
-        self._reads += 1
-        self._delivered += data.count(_COUNTED)
-        if session.sampled:
-            now = time.monotonic_ns() // 1000
-            data = session.tail + data
-            self._ages.extend(now - int(made) for made in _TOKEN.findall(data))
-            begun = data.rfind(MARK.encode(), -TOKEN_BYTES + 2)
-            session.tail = data[begun:] if begun >= 0 else b""
+    def _read(self, sock: socket.socket) -> bytes:
+        size = sock.recv_into(self._buffer)
+        if not size:
+            raise RuntimeError("the server closed a session")
+        return bytes(self._buffer[:size])
 
     def _go_on(self, session: Session) -> None:
         while session.steps:
@@ -174,40 +132,42 @@ class Load:
             place = session.head.find(expected)
             if place < 0:
                 return
-            session.head = session.head[place + len(expected) :]
-            session.sock.sendall(said)
+            if said:  # what is waited for in silence may come in any order
+                session.head = session.head[place + len(expected) :]
+                session.sock.sendall(said)
             del session.steps[0]
-        session.ready = time.monotonic()
+        session.ready, session.head = time.monotonic(), b""
         self._waiting -= 1
 
     # --- what it is told to do ---
 
     def connect(
-        self, count: int, over_s: float = 0.0, attach: bool = True, at_most_s: float = PATIENCE_S
+        self,
+        count: int,
+        first: int = 0,
+        over_s: float = 0.0,
+        attach: bool = True,
+        at_most_s: float = PATIENCE_S,
     ) -> dict[str, Any]:
-        """Open ``count`` sessions, as fast as they are taken or over so many seconds; fewer, if a busy
-        machine does not take them within ``at_most_s``."""
-        began = time.monotonic()
-        cpu = time.clock_gettime(self._server_clock)
+        """Open ``count`` sessions from number ``first`` on, as fast as they are taken or over so many
+        seconds; fewer, if a busy machine does not take them within ``at_most_s``."""
+        meter, began = Meter(self._server), time.monotonic()
         opened: list[Session] = []
         while len(opened) < count or self._waiting:
             now = time.monotonic()
             if now - began > PATIENCE_S:
-                raise RuntimeError(f"{self._waiting} of {count} sessions are not ready after {PATIENCE_S} s")
+                heard = next(session.head[-300:] for session in opened if session.ready is None)
+                raise RuntimeError(f"{self._waiting} of {count} not ready after {PATIENCE_S} s: {heard!r}")
             if now - began > at_most_s:
                 count = len(opened)
             allowed = min(count, int(count * (now - began) / over_s) + 1) if over_s else count
             while len(opened) < allowed and (over_s or self._waiting < AT_ONCE):
-                opened.append(self.open(len(opened), attach=attach))
+                due = began + over_s * len(opened) / count if over_s else None
+                opened.append(self.open(first + len(opened), attach=attach, due=due))
             self.pump(0.002 if len(opened) < count else 0.1)
         took = sorted((session.ready or 0.0) - session.began for session in opened)
-        return {
-            "cpu": time.clock_gettime(self._server_clock) - cpu,
-            "seconds": time.monotonic() - began,
-            "opened": len(opened),
-            "p50": took[len(took) // 2],
-            "p99": took[len(took) * 99 // 100],
-        }
+        facts = {"opened": len(opened), "p50": took[len(took) // 2], "p99": took[len(took) * 99 // 100]}
+        return meter.taken() | facts
 
     def drop(self) -> dict[str, Any]:
         """Close every session, without a word."""
@@ -215,25 +175,27 @@ class Load:
             self.close(session)
         return {}
 
-    def measure(self, seconds: float) -> dict[str, Any]:
-        """Read for so long; what came, what it cost the server, what it cost here."""
-        self._pump_for(0.3)  # whatever gathered while nobody read
-        self._delivered = self._reads = 0
-        self._ages.clear()
-        began, cpu = time.monotonic(), time.clock_gettime(self._server_clock)
-        own = time.process_time()
+    def settle(self, at_most_s: float = 10.0) -> dict[str, Any]:
+        """Wait until the server is at rest, and read nothing meanwhile."""
+        until, busy = time.monotonic() + at_most_s, True
+        while busy and time.monotonic() < until:
+            meter = Meter(self._server)
+            time.sleep(STILL_S)
+            busy = meter.cpu() > STILL_SHARE * STILL_S
+        return {}
+
+    def measure(self, warm_up_s: float, seconds: float) -> dict[str, Any]:
+        """Read for so long, after a while that is not counted; what came, what it cost the server, what
+        it cost here."""
+        self._pump_for(warm_up_s)
+        self._arrivals = Arrivals(self._dialect.message)
+        meter, began_us = Meter(self._server), time.monotonic_ns() // 1000
         self._pump_for(seconds)
-        wall = time.monotonic() - began
-        ages = sorted(self._ages) or [0]
-        return {
-            "wall": wall,
-            "cpu": time.clock_gettime(self._server_clock) - cpu,
-            "own": (time.process_time() - own) / wall,
-            "delivered": self._delivered,
-            "reads": self._reads,
-            "p50": ages[len(ages) // 2] / 1e6,
-            "p99": ages[len(ages) * 99 // 100] / 1e6,
-        }
+        taken = meter.taken()
+        self._pump_for(GRACE_S)
+        until_us = time.monotonic_ns() // 1000
+        judged = self._arrivals.judge(self._sessions.keys(), self._per_s, began_us, seconds, until_us)
+        return taken | attrs.asdict(judged)
 
     def _pump_for(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -241,53 +203,43 @@ class Load:
             self.pump(left)
 
     def resume(self, expected: int, times: int) -> dict[str, Any]:
-        """One after the other: a session that asks for a stream, until it has so many bytes of it."""
-        cpu, wall = [], []
+        """One after the other: a session that asks for a stream, until it has so many bytes of it. The
+        medians of the second half: the first warms the server up."""
         for _ in range(times):
-            session = self.open(0, attach=False)
-            while session.ready is None:
-                self.pump(0.1)
-            self._poll.unregister(session.sock.fileno())
-            session.sock.setblocking(True)
-            session.sock.settimeout(PATIENCE_S)
-            began, used = time.monotonic(), time.clock_gettime(self._server_clock)
-            session.sock.sendall(self._dialect.asks())
-            self._read_all(session.sock, expected)
-            wall.append(time.monotonic() - began)
-            cpu.append(time.clock_gettime(self._server_clock) - used)
-            self._poll.register(session.sock.fileno(), select.EPOLLIN)
-            self.close(session)
-        return {"cpu": sorted(cpu)[times // 2], "wall": sorted(wall)[times // 2]}
+            self._resume_once(expected)
+        meter = Meter(self._server)
+        rounds = [self._resume_once(expected) for _ in range(times)]
+        medians = {name: sorted(one[name] for one in rounds)[times // 2] for name in rounds[0]}
+        return medians | {"others": meter.taken()["others"]}
 
-    def _read_all(self, sock: socket.socket, expected: int) -> None:
-        got = acked = 0
+    def _resume_once(self, expected: int) -> dict[str, float]:
+        session = self.open(0, attach=False)
+        while session.ready is None:
+            self.pump(0.1)
+        self._poll.unregister(session.sock.fileno())
+        session.sock.setblocking(True)
+        session.sock.settimeout(PATIENCE_S)
+        meter = Meter(self._server)
+        session.sock.sendall(self._dialect.asks())
+        messages = self._read_all(session.sock, expected)
+        taken = meter.taken() | {"messages": float(messages)}
+        self._poll.register(session.sock.fileno(), select.EPOLLIN)
+        self.close(session)
+        return taken
+
+    def _read_all(self, sock: socket.socket, expected: int) -> int:
+        got = acked = messages = 0
         tail = b""
         while got < expected:
-            data = sock.recv(1 << 18)
-            if not data:
-                raise RuntimeError("the server closed a session")
+            data = self._read(sock)
             got += data.count(_FILLER)
-            if self._dialect.kind == "trouper":
-                sent = _SENT.findall(tail + data)
-                tail = data[-32:]
-                # A number that is cut at the end of what came is taken whole the next time.
-                if sent and int(sent[-1]) - acked >= ACK_BYTES and not data.endswith(sent[-1]):
-                    acked = int(sent[-1])
-                    sock.sendall(frame(json.dumps([{"t": "ack", "sent": acked}])))
-
-    def wait_until_quiet(self, seconds: float) -> dict[str, Any]:
-        """Read until nothing has come for so long."""
-        acked: dict[int, int] = {}
-        while events := self._poll.poll(seconds, 1024):
-            for fd, _event in events:
-                session = self._sessions[fd]
-                data = session.tail + session.sock.recv(1 << 18)
-                session.tail = data[-32:]
-                sent = _SENT.findall(data) if self._dialect.kind == "trouper" else ()
-                if sent and int(sent[-1]) - acked.get(fd, 0) >= ACK_BYTES and not data.endswith(sent[-1]):
-                    acked[fd] = int(sent[-1])
-                    session.sock.sendall(frame(json.dumps([{"t": "ack", "sent": acked[fd]}])))
-        return {}
+            messages += (tail + data).count(self._dialect.message) - tail.count(self._dialect.message)
+            sent = _SENT.findall(tail + data) if self._dialect.acks else []
+            tail = data[-32:]
+            if sent and int(sent[-1]) - acked >= ACK_BYTES:
+                acked = int(sent[-1])
+                sock.sendall(ack(acked))
+        return messages
 
 
 def serve(load: Load, lines: Iterable[str]) -> None:
@@ -304,7 +256,7 @@ def main() -> None:
     if len(target["cores"]):
         os.sched_setaffinity(0, target["cores"])
     dialect = Dialect(target["kind"], scenario, target["jobs"])
-    serve(Load(dialect, target["port"], target["pid"]), sys.stdin)
+    serve(Load(dialect, scenario.per_s, target["port"], target["pid"]), sys.stdin)
 
 
 if __name__ == "__main__":

@@ -9,12 +9,14 @@ const require = createRequire(`${process.env.TROUPER_BENCH_NODE_MODULES}/`);
 
 const FILLER = 'Z'.repeat(4096);
 const BLOCK = 16; // pieces of the log in one message: 64 KiB
-const now = () => process.hrtime.bigint() / 1000n;
-const token = () => `#${now().toString().padStart(14, '0')} `;
+const WINDOW_MS = scenario.window_s * 1000;
+const now = () => Number(process.hrtime.bigint()) / 1e6; // ms of the monotonic clock
+const token = (due) => `#${Math.round(due * 1000).toString().padStart(14, '0')} `;
 
-// Each stream: its log, and the sessions that watch it. What comes is joined over the window.
+// Each stream: its log, and the sessions that watch it. What comes after silence goes at once, what follows
+// once per window, which one timer ends for all.
 const streams = Array.from({ length: scenario.streams }, (_, number) => ({
-  number, log: [], flushed: 0, sessions: new Set(),
+  number, log: [], flushed: 0, flushedAt: 0, sessions: new Set(),
 }));
 for (const stream of streams) {
   for (let i = 0; i < scenario.prefill_bytes; i += FILLER.length) stream.log.push(FILLER);
@@ -28,12 +30,16 @@ const message = (stream, from, to) => ({
 let publish; // (stream, message) → to every session of it
 let subscribe; // (session, stream): what is in the log, then what comes
 
-function flush() {
-  for (const stream of streams) {
-    if (stream.flushed === stream.log.length) continue;
-    publish(stream, message(stream, stream.flushed, stream.log.length));
-    stream.flushed = stream.log.length;
-  }
+function flush(stream, at) {
+  if (stream.flushed === stream.log.length) return;
+  publish(stream, message(stream, stream.flushed, stream.log.length));
+  stream.flushed = stream.log.length;
+  stream.flushedAt = at;
+}
+
+function write(stream, piece, at) {
+  stream.log.push(piece);
+  if (at - stream.flushedAt > WINDOW_MS) flush(stream, at);
 }
 
 const server = createServer();
@@ -82,19 +88,19 @@ if (kind === 'ws') {
 }
 
 function go() {
-  setInterval(flush, scenario.window_s * 1000);
+  setInterval(() => { const at = now(); for (const stream of streams) flush(stream, at); }, WINDOW_MS);
   if (scenario.burst_bytes) {
-    for (let i = 0; i < scenario.burst_bytes; i += FILLER.length) streams[0].log.push(FILLER);
+    for (let i = 0; i < scenario.burst_bytes; i += FILLER.length) write(streams[0], FILLER, now());
     return;
   }
   const groups = scenario.source === 'each' ? streams.map((stream) => [stream]) : [streams];
   const pause = 1000 / scenario.per_s;
   for (const group of groups) {
-    let due = performance.now();
-    const make = () => { // as the others' sources: on time on average, which setInterval is not
-      for (const stream of group) stream.log.push(token());
-      due = Math.max(due + pause, performance.now());
-      setTimeout(make, due - performance.now());
+    let due = now();
+    const make = () => { // as the others' sources: every token, however late, which setInterval does not
+      for (const stream of group) write(stream, token(due), now());
+      due += pause;
+      setTimeout(make, due - now());
     };
     make();
   }

@@ -49,6 +49,14 @@ def install(timeout_s: float = 120.0) -> str | None:
     return None
 
 
+def node_version() -> str | None:
+    """The version of node itself."""
+    if shutil.which("node") is None:
+        return None
+    done = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip().removeprefix("v")
+
+
 def version(package: str) -> str | None:
     """The version that is installed."""
     try:

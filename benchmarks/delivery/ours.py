@@ -23,7 +23,7 @@ _running: list[str] = []
 
 
 @trouper.job(timeout=LONG_S)
-async def stream(ctx: trouper.JobContext) -> None:
+async def stream(ctx: trouper.JobContext, *, number: int) -> None:
     """One stream, in the way that the scenario says."""
     for _ in range(0, SCENARIO.prefill_bytes, len(FILLER)):
         await ctx.write(FILLER)
@@ -36,13 +36,13 @@ async def stream(ctx: trouper.JobContext) -> None:
         _contexts.append(ctx)
     await _started.wait()
     if SCENARIO.burst_bytes:
-        for _ in range(0, SCENARIO.burst_bytes, len(FILLER)):
+        for _ in range(0, SCENARIO.burst_bytes if number == 0 else 0, len(FILLER)):
             await ctx.write(FILLER)
     elif SCENARIO.source == "each":
         due, pause = time.monotonic(), 1 / SCENARIO.per_s
         while True:
-            await ctx.write(token())
-            due = max(due + pause, time.monotonic())
+            await ctx.write(token(due))
+            due += pause
             await trio.sleep(max(0.0, due - time.monotonic()))
     await trio.sleep_forever()
 
@@ -53,19 +53,13 @@ async def one_source() -> None:
     due, pause = time.monotonic(), 1 / SCENARIO.per_s
     while True:
         for ctx in _contexts:
-            await ctx.write(token())
-        due = max(due + pause, time.monotonic())
+            await ctx.write(token(due))
+        due += pause
         await trio.sleep(max(0.0, due - time.monotonic()))
 
 
 def options() -> tuple[trouper.RuntimeOptions, trouper.GatewayOptions]:
-    limits = {}
-    if SCENARIO.prefill_bytes and not SCENARIO.prefill_ended:
-        limits["tail_bytes"] = 2 * SCENARIO.prefill_bytes  # a live log is one that is in memory
-    runtime = trouper.RuntimeOptions(
-        max_running=SCENARIO.streams + 1,
-        jobs=trouper.JobLimits(**limits),
-    )
+    runtime = trouper.RuntimeOptions(max_running=SCENARIO.streams + 1)
     gateway = trouper.GatewayOptions(
         max_connections=20_000,
         tick_s=SCENARIO.window_s,
@@ -83,8 +77,8 @@ async def main() -> None:
         trouper.open_runtime(SCENARIO.store, jobs=[stream], options=runtime_options) as runtime,
         trio.open_nursery() as nursery,
     ):
-        users = [f"u{number}" for number in range(SCENARIO.streams)]
-        ids = [(await runtime.submit(stream.call(), user=user)).id for user in users]
+        numbers = range(SCENARIO.streams)
+        ids = [(await runtime.submit(stream.call(number=n), user=f"u{n}")).id for n in numbers]
         await _prefilled.wait()
         if SCENARIO.prefill_ended:
             for id in ids:

@@ -5,79 +5,42 @@ from __future__ import annotations
 import json
 import math
 import sys
-import time
 from functools import partial
 from typing import Any
 
-import attrs
 import trio
 import trio_websocket
 
-from benchmarks.delivery.scenario import FILLER, Scenario, ready, token
+from benchmarks.delivery.plain import SCENARIO, Place, Stream, groups, make, make_streams, to_window_end
+from benchmarks.delivery.scenario import ready
 
-SCENARIO = Scenario.from_arguments()
-BLOCK_BYTES = 64 * 1024
-
-
-@attrs.define
-class Stream:
-    log: list[str]
-    channels: list[trio.MemorySendChannel[str]] = attrs.field(factory=list)
-
-    def write(self, piece: str) -> None:
-        self.log.append(piece)
-        for channel in self.channels:
-            channel.send_nowait(piece)
-
-
-STREAMS = [
-    Stream([FILLER for _ in range(0, SCENARIO.prefill_bytes, len(FILLER))]) for _ in range(SCENARIO.streams)
-]
+STREAMS = make_streams()
 _started = trio.Event()
 
 
 async def source(streams: list[Stream]) -> None:
     await _started.wait()
-    if SCENARIO.burst_bytes:
-        for _ in range(0, SCENARIO.burst_bytes, len(FILLER)):
-            streams[0].write(FILLER)
-            await trio.lowlevel.checkpoint()
-        return
-    due, pause = time.monotonic(), 1 / SCENARIO.per_s
-    while True:
-        for stream in streams:
-            stream.write(token())
-        due = max(due + pause, time.monotonic())
-        await trio.sleep(max(0.0, due - time.monotonic()))
+    for pause in make(streams):
+        await trio.sleep(pause)
 
 
-async def send(websocket: trio_websocket.WebSocketConnection, stream: Stream, number: int) -> None:
-    """What is in the log, then what comes: joined over the window."""
+async def send(websocket: trio_websocket.WebSocketConnection, stream: Stream) -> None:
+    """What is in the log, then what comes: the first after silence at once, then once per window."""
     sender, receiver = trio.open_memory_channel[str](math.inf)
-    sent, log = 0, list(stream.log)
-    stream.channels.append(sender)
+    place = Place(stream)
+    log = place.log()
+    stream.watchers.append(sender.send_nowait)
     try:
-        per_block = BLOCK_BYTES // len(FILLER)
-        for first in range(0, len(log), per_block):
-            pieces = log[first : first + per_block]
-            await websocket.send_message(message(number, sent, pieces))
-            sent += len(pieces)
+        for message in log:
+            await websocket.send_message(message)
         while True:
             pieces = [await receiver.receive()]
-            await trio.sleep(SCENARIO.window_s)
-            try:
-                while True:
-                    pieces.append(receiver.receive_nowait())
-            except trio.WouldBlock:
-                pass
-            await websocket.send_message(message(number, sent, pieces))
-            sent += len(pieces)
+            waiting = receiver.statistics().current_buffer_used
+            pieces.extend(receiver.receive_nowait() for _ in range(waiting))
+            await websocket.send_message(place.message(pieces))
+            await trio.sleep(to_window_end())
     finally:
-        stream.channels.remove(sender)
-
-
-def message(number: int, sent: int, pieces: list[str]) -> str:
-    return json.dumps({"stream": number, "from": sent, "to": sent + len(pieces), "text": "".join(pieces)})
+        stream.watchers.remove(sender.send_nowait)
 
 
 async def session(request: Any) -> None:
@@ -87,18 +50,17 @@ async def session(request: Any) -> None:
         await websocket.send_message('["subscribed"]')
         async with trio.open_nursery() as nursery:
             if SCENARIO.attach:
-                nursery.start_soon(send, websocket, STREAMS[number], number)
+                nursery.start_soon(send, websocket, STREAMS[number])
             while True:
                 number = json.loads(await websocket.get_message())["stream"]
-                nursery.start_soon(send, websocket, STREAMS[number], number)
+                nursery.start_soon(send, websocket, STREAMS[number])
     except* trio_websocket.ConnectionClosed:
         pass
 
 
 async def main() -> None:
     async with trio.open_nursery() as nursery:
-        groups = [[stream] for stream in STREAMS] if SCENARIO.source == "each" else [STREAMS]
-        for group in groups:
+        for group in groups(STREAMS):
             nursery.start_soon(source, group)
 
         serve = partial(trio_websocket.serve_websocket, session, "127.0.0.1", 0, ssl_context=None)

@@ -30,7 +30,7 @@ def profile(scale: float) -> str:
             with running(server, scenario, "-m", "cProfile", "-o", str(out)) as run:
                 run.tell("connect", count=scenario.streams * scenario.sessions)
                 run.go()
-                run.tell("measure", seconds=min(4.0, max(0.5, 16 * scale)))
+                run.tell("measure", warm_up_s=0.3, seconds=min(4.0, max(0.5, 16 * scale)))
                 run.end(30)
             text = as_text(str(out)).partition("\n")[2]  # the first line names the file
             blocks.append(f"== {name}\n\n{text.lstrip()}")

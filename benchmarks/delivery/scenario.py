@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 
 import attrs
 
 TOKEN_BYTES = 16
 MARK = "#"
-"""A token is this, the time of its making in microseconds of the monotonic clock as 14 digits, a space."""
+"""A token is this, the time when it was due in microseconds of the monotonic clock as 14 digits, a space."""
 
 FILLER = "Z" * 4096
 """A piece of what was written before anybody came, or of a burst. No header holds this letter."""
 
 
-def token() -> str:
-    """A token that says when it was made."""
-    return f"{MARK}{time.monotonic_ns() // 1000:014d} "
+def token(due: float) -> str:
+    """A token that says when it was due, in seconds of the monotonic clock: it may be made later."""
+    return f"{MARK}{round(1e6 * due):014d} "
 
 
 @attrs.frozen(kw_only=True)
 class Scenario:
     """Every server does the same: keep a log for each stream, send each session what is in the log and
-    what comes, joined over ``window_s``."""
+    what comes. What comes after silence goes at once, what follows once per window: windows of ``window_s``
+    follow on each other, the same for all sessions."""
 
     streams: int = 1
     sessions: int = 2
@@ -32,15 +32,15 @@ class Scenario:
     source: str = "each"
     """``each``: the tokens of a stream are made by a task or timer of its own; ``one``: all by one."""
     per_s: float = 50.0
-    """Tokens of a stream in a second. A source that is late does not catch up: what it did not make is
-    not delivered, and counts as missing."""
+    """Tokens of a stream in a second. A source that is late makes each of them nevertheless, as what
+    comes over a network does: it lies there until it is read."""
     window_s: float = 0.05
     prefill_bytes: int = 0
     """In each stream's log before anybody comes."""
     prefill_ended: bool = False
     """The job has ended by then."""
     burst_bytes: int = 0
-    """Instead of tokens: written at once, when the sources are told to go."""
+    """Instead of tokens: written at once to the first stream, when the sources are told to go."""
     attach: bool = True
     """Whether a session asks for its stream; if not, it is idle."""
     store: str = "memory:"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from benchmarks.measuring import OURS, Contender, Measure, Result, Target, run_measure
-from benchmarks.report import table
+from typing import Any
+
+import pytest
+
+from benchmarks.measuring import OURS, Contender, Measure, Result, Suite, Taken, Target, run_measure
+from benchmarks.report import as_json, table
 
 
 def steady(name: str, seconds_each: float) -> Contender:
@@ -24,12 +28,68 @@ def test_a_rate_is_judged_by_its_ratio_to_the_peer() -> None:
     assert [(verdict.target, verdict.met) for verdict in result.verdicts()] == [(peer, True), (alone, False)]
 
 
-def test_of_costs_the_fewer_are_the_better() -> None:
-    ours, peer = Contender(OURS, lambda _: 2000.0), Contender("peer", lambda _: 1000.0)
-    target = Target("at most 5,000 bytes", at_most=5000)
-    result = measured(ours, peer, targets=(target,), of_costs=True)
-    assert result.ratio("peer") == 0.5
-    assert result.verdicts()[0].met
+def cost(name: str, value: float, **more: Any) -> Contender:
+    return Contender(name, lambda _: Taken(value, **({"facts": {}} | more)))
+
+
+def written(result: Result) -> dict[str, Any]:
+    (measure,) = as_json(Suite("some", [result.measure]), [result], machine={}, quick=False)["measures"]
+    assert isinstance(measure, dict)
+    return measure
+
+
+def test_a_ratio_of_costs_has_the_direction_that_the_target_names() -> None:
+    targets = (
+        Target("at most 5,000 bytes", at_most=5000),
+        Target("at most 3 × peer", at_most=3, versus="peer"),
+        Target("at most 1 × peer", at_most=1, versus="peer"),
+    )
+    result = measured(cost(OURS, 2000.0), cost("peer", 1000.0), targets=targets, of_costs=True)
+    assert [(verdict.value, verdict.met) for verdict in result.verdicts()] == [
+        (2000, True),
+        (2, True),
+        (2, False),
+    ]
+    assert "at most 1 × peer: 2 ×: MISSED" in table([result])
+    assert [target["value"] for target in written(result)["targets"]] == [2000, 2, 2]
+    assert [row["ours_divided_by_it"] for row in written(result)["contenders"]] == [None, 2]
+
+
+def test_a_fact_is_judged_against_the_same_fact_of_the_peer() -> None:
+    target = Target("at most 3 × peer by the clock", at_most=3, versus="peer", fact="wall ms")
+    ours, peer = cost(OURS, 1.0, facts={"wall ms": 8.0}), cost("peer", 9.0, facts={"wall ms": 2.0})
+    (verdict,) = measured(ours, peer, targets=(target,), of_costs=True).verdicts()
+    assert (verdict.value, verdict.met) == (4, False)
+
+
+def test_a_ratio_between_two_who_did_not_do_the_same_carries_a_warning() -> None:
+    target = Target("at most 1 × peer", at_most=1, versus="peer")
+    ours, peer = cost(OURS, 1.0, done=0.36), cost("peer", 2.0, done=0.98)
+    result = measured(ours, peer, cost("like ours", 2.0, done=0.35), targets=(target,), of_costs=True)
+    warning = "of what was to be done ours did 36% and they 98%"
+    assert f"beware of the ratio: {warning}" in table([result])
+    assert f"at most 1 × peer: 0.50 ×: met, but {warning}" in table([result])
+    assert [row["warning"] for row in written(result)["contenders"]] == [None, warning, None]
+    assert written(result)["targets"][0]["warning"] == warning
+
+
+def test_costs_that_were_taken_beside_others_are_called_noisy() -> None:
+    result = measured(cost(OURS, 1.0, quiet=0.95), cost("peer", 1.0, quiet=0.6), of_costs=True)
+    assert "noisy: others had a processor meanwhile for 40% (peer)" in table([result])
+    assert [row["share_of_processor"] for row in written(result)["contenders"]] == [[0.95] * 3, [0.6] * 3]
+    assert "noisy" not in table([measured(cost(OURS, 1.0, quiet=0.95), of_costs=True)])
+
+
+def test_costs_whose_contender_cannot_tell_are_judged_by_the_kernel(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("benchmarks.measuring.Others.share", lambda _: 0.25)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0}, raising=False)
+    result = measured(Contender(OURS, lambda _: 1.0), of_costs=True)
+    assert result.series[OURS].busy == [0.75] * 3
+    assert f"noisy: others had a processor meanwhile for 25% ({OURS})" in table([result])
+    monkeypatch.setattr("benchmarks.measuring.Others.share", lambda _: None)
+    assert measured(Contender(OURS, lambda _: 1.0), of_costs=True).series[OURS].busy == []
 
 
 def test_contenders_take_turns_and_each_begins_a_round_in_turn() -> None:
