@@ -32,9 +32,8 @@ class Alarm:
 
 
 class Alarms:
-    """Bounded by the connections of the gateway: each has three at most, and cancels them at its end. Left to
-    themselves they would hold a connection that is gone until they are due, and many come and go
-    meanwhile."""
+    """Bounded by the connections of the gateway: each has one at most, and cancels it at its end. Left to
+    itself it would hold a connection that is gone until it is due, and many come and go meanwhile."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Alarm]] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
@@ -42,17 +41,10 @@ def hello_of(request: Request, token: str | None) -> Hello:
     )
 
 
-async def user_of(authenticate: Authenticate, hello: Hello) -> str | None:
-    """The user that ``authenticate`` names; None if none.
-
-    Raises ``GatewayError`` for an answer that is not a name, and whatever ``authenticate`` raises.
-    """
-    answer = authenticate(hello)
-    user: object = await answer if inspect.isawaitable(answer) else answer
-    if user is None:
-        return None
-    if not isinstance(user, str) or not 1 <= len(user) <= MAX_USER_CHARS:
-        raise GatewayError(
-            f"authenticate gave {user!r:.60}; legal is None or a string of 1 to {MAX_USER_CHARS} characters"
-        )
-    return user
+def checked_user(answer: object) -> str | None:
+    """The user that ``authenticate`` named; None if none. Raises ``GatewayError`` for what is not a name."""
+    if answer is None or (isinstance(answer, str) and 1 <= len(answer) <= MAX_USER_CHARS):
+        return answer
+    raise GatewayError(
+        f"authenticate gave {answer!r:.60}; legal is None or a string of 1 to {MAX_USER_CHARS} characters"
+    )

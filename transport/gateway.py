@@ -201,7 +201,7 @@ class Gateway:
                 if request.path == WEBSOCKET_PATH:
                     refusal = upgrade_refusal(request, SUBPROTOCOL)
                     if refusal is None:
-                        return WebSocketConnection(http.upgrade(), request, self._ports)
+                        return WebSocketConnection(stream, http.upgrade(), request, self._ports)
                     response = self._site.secured(refusal)
                 else:
                     response = await self._site.answer(request)

@@ -1,7 +1,7 @@
 """HTTP/1.1 on the gateway's port: requests, responses, and one connection's loop over them.
 
 trio-websocket has no hook for a plain request, so the gateway reads each head itself: the bytes are
-parsed with h11, and either answered, or handed on by a stream that replays them (see ``upgrade``).
+parsed with h11, and either answered, or handed on, to be read once more (see ``upgrade``).
 """
 
 from __future__ import annotations
@@ -110,31 +110,6 @@ class BadRequest(TransportError):
         self.status = status
 
 
-class ReplayedStream(trio.abc.Stream):
-    """A stream that gives ``first`` before what the real one gives."""
-
-    def __init__(self, first: bytes, stream: trio.abc.Stream) -> None:
-        self._first = first
-        self.real = stream
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        if self._first:
-            await trio.lowlevel.checkpoint()
-            size = len(self._first) if max_bytes is None else max_bytes
-            data, self._first = self._first[:size], self._first[size:]
-            return data
-        return await self.real.receive_some(max_bytes)
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        await self.real.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self.real.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        await self.real.aclose()
-
-
 class HttpConnection:
     """One connection's requests, one after the other.
 
@@ -239,9 +214,10 @@ class HttpConnection:
             raise BadRequest(408, f"the body did not come within {self._options.head_s:g} s")
         return bytes(body)
 
-    def upgrade(self) -> ReplayedStream:
-        """Hand the stream on, with the head that was read. This object is of no further use."""
-        return ReplayedStream(self._head + self._buffer, self._stream)
+    def upgrade(self) -> bytes:
+        """What was read of the stream since the request began: its head, and what came behind it. Whoever
+        goes on with the stream begins with that; this object is of no further use."""
+        return self._head + self._buffer
 
     async def respond(self, request: Request, response: Response) -> bool:
         """Answer; whether the connection can take another request.

@@ -1,26 +1,28 @@
-"""What a connection has to send: a byte queue and one task that drains it.
+"""What a connection has to send: a byte queue and one task that drains it, while there is anything in it.
 
 Only the drain task awaits ``send_all``, so nobody else can be cancelled half-way through a frame and
 leave a mixed stream behind. ``offer`` is synchronous: on a plain socket with nothing pending it writes at
 once, without waiting, and only what the socket did not take is the drain's; a wake-up of the drain for
-each frame would cost several times what the write does. trio-websocket is handed an ``OutboxStream``,
-whose frames go through the same outbox: a pong behind the frame under way (only the newest is kept,
-and its sender never waits, so a reader that answers pings is never held up by a slow peer), a close
-behind everything, after which offers are refused. If the drain is cancelled or fails with bytes
-pending, the stream is somewhere inside a frame: the connection is aborted.
+each frame would cost several times what the write does. So most connections never need a drain, and it
+ends when all is sent: a task that waits takes two kilobytes, and there are many connections that are idle.
+
+trio-websocket is handed an ``OutboxStream``, whose frames go through the same outbox: a pong behind the
+frame under way (only the newest is kept, and its sender never waits, so a reader that answers pings is
+never held up by a slow peer), a close behind everything, after which offers are refused. If the drain is
+cancelled or fails with bytes pending, the stream is somewhere inside a frame: the connection is aborted.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import attrs
 import trio
 
 from trouper.transport.codes import CloseCode, close_reason
-from trouper.transport.http import ReplayedStream
 
 _TEXT, _CLOSE, _PONG = 0x81, 0x88, 0x8A  # first bytes: FIN and opcode
 _TOO_BIG = (1009).to_bytes(2, "big")
@@ -51,8 +53,6 @@ def _header(first: int, length: int) -> bytes:
 def descriptor_of(stream: trio.abc.Stream) -> Callable[[], int] | None:
     """What to ask for the descriptor that ``stream`` writes to, or None if there is none to write to past
     it: TLS, a memory stream, Windows (whose sockets are no files)."""
-    while isinstance(stream, ReplayedStream):
-        stream = stream.real
     if sys.platform == "win32" or type(stream) is not trio.SocketStream:
         return None
     return stream.socket.fileno
@@ -74,8 +74,15 @@ class Outbox:
     ``on_idle`` is called, synchronously, each time that the drain has sent everything. ``descriptor``:
     see ``descriptor_of``. It is asked before each write, not kept: the number of a socket that was closed
     is soon another's.
-    **Resources**: the outbox aborts ``stream`` but never closes it in an orderly way.
+    **Resources**: the outbox aborts ``stream`` but never closes it in an orderly way. Whoever called ``open``
+    calls ``end``, before the nursery is closed.
     """
+
+    __slots__ = (
+        *("_stream", "_on_idle", "_descriptor", "_nursery", "_draining", "_begun", "_queue", "_pong"),
+        *("_under_way", "_under_way_is_queued", "_sent_bytes", "_queued", "_completed", "_progress"),
+        *("_closing", "_ended", "_aborted"),
+    )
 
     def __init__(
         self,
@@ -86,6 +93,8 @@ class Outbox:
         self._stream = stream
         self._on_idle = on_idle
         self._descriptor = descriptor
+        self._nursery: trio.Nursery | None = None
+        self._draining = False
         self._begun = False
         """The first in the queue is the rest of a frame that the socket took a part of."""
         self._queue: list[bytes] = []  # one or two: a deque takes 760 bytes when it is empty
@@ -98,8 +107,20 @@ class Outbox:
         self._closing = False
         self._ended = False
         self._aborted = False
-        self._work = trio.lowlevel.ParkingLot()
-        self._progress = trio.lowlevel.ParkingLot()
+        self._progress: trio.lowlevel.ParkingLot | None = None
+        """Where ``write`` waits; made when one does."""
+
+    def open(self, nursery: trio.Nursery) -> None:
+        """Drain in ``nursery`` whatever waits, now and later, until the stream fails. **Cancellation** of the
+        nursery: aborts the stream if anything was not sent."""
+        self._nursery = nursery
+        if self._queue or self._pong is not None:
+            self._drain_soon()
+
+    def end(self) -> None:
+        """Take nothing any more. What waits is still sent, unless the nursery is cancelled."""
+        self._ended = True
+        self._tell_progress()
 
     @property
     def idle(self) -> bool:
@@ -116,11 +137,21 @@ class Outbox:
         (or not idle, which its user should have asked). Idle afterwards: all of it was sent."""
         if self._closing or self._ended or not self.idle:
             return False
-        rest = frame if self._descriptor is None else self._write_now(frame, self._descriptor())
-        if rest:
-            self._begun = len(rest) < len(frame)
-            self._push(rest)
+        self._send(frame)
         return True
+
+    def _send(self, frame: bytes) -> bool:
+        """Write what can be written at once, and queue the rest. Whether there is none."""
+        rest = frame
+        if self._descriptor is not None and self.idle and self._pong is None:
+            rest = self._write_now(frame, self._descriptor())
+            if not rest:
+                return True
+            self._begun = len(rest) < len(frame)
+        self._queue.append(rest)
+        self._queued += 1
+        self._drain_soon()
+        return False
 
     def _write_now(self, frame: bytes, descriptor: int) -> bytes:
         """Give the socket what it takes without waiting; what it did not take."""
@@ -133,9 +164,12 @@ class Outbox:
 
     def pong(self, frame: bytes) -> None:
         """Send a pong behind the frame under way; a pong that still waits is replaced."""
-        if not self._ended:
+        if self._ended:
+            return
+        if self.idle and self._pong is None:
+            self._send(frame)
+        else:
             self._pong = frame
-            self._work.unpark_all()
 
     async def write(self, data: bytes) -> None:
         """Send ``data`` behind everything and wait until the stream has taken it.
@@ -144,8 +178,12 @@ class Outbox:
         """
         if self._ended:
             raise trio.BrokenResourceError("the outbox has ended")
-        self._push(data)
+        if self._send(data):
+            await trio.lowlevel.checkpoint()
+            return
         ticket = self._queued
+        if self._progress is None:
+            self._progress = trio.lowlevel.ParkingLot()
         while self._completed < ticket and not self._ended:
             await self._progress.park()
         if self._completed < ticket:
@@ -161,36 +199,29 @@ class Outbox:
             await self._abort()
             raise trio.BrokenResourceError(f"the peer did not take the close frame within {timeout_s} s")
 
-    async def run(self) -> None:
-        """Drain the outbox until the stream fails. **Cancellation**: aborts the stream if anything
-        was not sent."""
+    def _drain_soon(self) -> None:
+        if self._nursery is not None and not self._draining:
+            self._draining = True
+            self._nursery.start_soon(self._drain)
+
+    async def _drain(self) -> None:
         try:
-            while True:
-                data = self._next()
-                if data is None:
-                    await self._work.park()
-                    continue
+            while (data := self._next()) is not None:
                 await self._stream.send_all(data)
                 self._sent_bytes += len(data)
                 self._completed += self._under_way_is_queued
                 self._under_way = 0
-                self._progress.unpark_all()
+                self._tell_progress()
                 if self.idle and not (self._closing or self._ended):
                     self._on_idle()
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self._aborted = True
         finally:
-            self._ended = True
-            self._progress.unpark_all()
+            self._draining = False
             if self._aborted or self._under_way or self._queue or self._pong is not None:
                 self._drop()
                 with trio.CancelScope(shield=True):  # or its Cancelled would hide what ended this task
                     await trio.aclose_forcefully(self._stream)
-
-    def _push(self, data: bytes) -> None:
-        self._queue.append(data)
-        self._queued += 1
-        self._work.unpark_all()
 
     def _next(self) -> bytes | None:
         if self._pong is not None and not self._begun:
@@ -214,7 +245,11 @@ class Outbox:
         self._queue.clear()
         self._pong = None
         self._under_way = 0
-        self._progress.unpark_all()
+        self._tell_progress()
+
+    def _tell_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.unpark_all()
 
     def statistics(self) -> OutboxStatistics:
         pending = self._under_way + sum(map(len, self._queue)) + len(self._pong or b"")
@@ -224,10 +259,12 @@ class Outbox:
 class OutboxStream(trio.abc.Stream):
     """The stream that trio-websocket is handed: reading goes to the real one, writing to the outbox.
 
-    ``on_heard`` is called for whatever arrives, frames of control included; ``on_closed`` when
-    trio-websocket has closed the stream. **Resources**: the real stream stays open then, for its opener
-    to close: trio-websocket closes over broken frames without a word, and the peer is to be told.
+    ``received`` is what was read of ``stream`` already. ``on_closed`` is called when trio-websocket has
+    closed the stream. **Resources**: the real stream stays open then, for its opener to close: trio-websocket
+    closes over broken frames without a word, and the peer is to be told.
     """
+
+    __slots__ = ("_close_timeout_s", "_closed", "_on_closed", "_outbox", "_received", "_stream", "heard_at")
 
     def __init__(
         self,
@@ -235,15 +272,17 @@ class OutboxStream(trio.abc.Stream):
         stream: trio.abc.Stream,
         *,
         close_timeout_s: float,
-        on_heard: Callable[[], None],
         on_closed: Callable[[], None],
+        received: bytes = b"",
     ) -> None:
         self._outbox = outbox
         self._stream = stream
         self._close_timeout_s = close_timeout_s
-        self._on_heard = on_heard
         self._on_closed = on_closed
+        self._received = received
         self._closed = False
+        self.heard_at = trio.current_time()
+        """When something came last, frames of control included, on trio's clock."""
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         frame = bytes(data)
@@ -274,12 +313,20 @@ class OutboxStream(trio.abc.Stream):
             while await self._stream.receive_some():
                 pass
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+    def receive_some(self, max_bytes: int | None = None) -> Coroutine[Any, Any, bytes | bytearray]:
+        """As of a stream. Not ``async`` itself: its frame would be kept while an idle peer is waited for.
+
+        Whoever asks for more has just got something, or has just begun: that is when it was heard.
+        """
         if self._closed:
             raise trio.ClosedResourceError
-        data = await self._stream.receive_some(max_bytes)
-        if data:
-            self._on_heard()
+        self.heard_at = trio.current_time()
+        return self._replay(max_bytes) if self._received else self._stream.receive_some(max_bytes)
+
+    async def _replay(self, max_bytes: int | None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        size = len(self._received) if max_bytes is None else max_bytes
+        data, self._received = self._received[:size], self._received[size:]
         return data
 
     async def aclose(self) -> None:

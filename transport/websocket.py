@@ -1,13 +1,15 @@
 """One WebSocket connection: carries bytes between trio-websocket, the session and the outbox.
 
-The session (``session``) decides; this shell waits. Its tasks: trio-websocket's reader, a task that
-takes messages from it whatever else goes on (so that pongs, acks and beats are always processed), the
-outbox's drain, and, while there are any, one that carries out commands in their order.
+The session (``session``) decides; this shell waits. Two tasks of it are there always: trio-websocket's
+reader, and the one that runs it and takes the messages from that, whatever else goes on (so that pongs, acks
+and beats are always processed). Others come and go: the outbox's drain, one that carries out commands in
+their order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 import attrs
@@ -16,8 +18,8 @@ import trio
 from trouper.store.errors import StoreUnavailable
 from trouper.supervisor.refusals import Refusal
 from trouper.transport import messages
-from trouper.transport.alarms import Alarm, Alarms, Callback
-from trouper.transport.auth import Authenticate, hello_of, user_of
+from trouper.transport.alarms import Alarm, Alarms
+from trouper.transport.auth import Authenticate, checked_user, hello_of
 from trouper.transport.codes import SUBPROTOCOL, CloseCode, close_reason
 from trouper.transport.commands import carry_out
 from trouper.transport.errors import MissingExtra
@@ -70,35 +72,45 @@ class ConnectionStatistics:
 
 
 class WebSocketConnection:
-    """**Resources**: whoever opened ``stream`` closes it after ``run``."""
+    """``received``: what was read of ``stream`` already, from the request on. **Resources**: whoever opened
+    ``stream`` closes it after ``run``."""
 
-    def __init__(self, stream: trio.abc.Stream, request: Request, ports: ConnectionPorts) -> None:
+    # There may be very many that are idle.
+    __slots__ = (
+        *("_ports", "_request", "_session", "_outbox", "_stream", "_websocket", "_nursery", "_life"),
+        *("_closing", "_ended", "_alarm", "_beat_at", "_hello", "_user", "_commands", "_working"),
+        *("_replies_taken", "_backlog", "__weakref__"),
+    )
+
+    def __init__(
+        self, stream: trio.abc.Stream, received: bytes, request: Request, ports: ConnectionPorts
+    ) -> None:
+        options = ports.options
         self._ports = ports
-        self._options = ports.options
         self._request: Request | None = request
-        self._session = Session(ports.options, self._due, ports.on_crash, trio.current_time)
-        direct = descriptor_of(stream) if ports.options.direct_writes else None
+        self._session = Session(options, self._due, ports.on_crash, trio.current_time)
+        direct = descriptor_of(stream) if options.direct_writes else None
         self._outbox = Outbox(stream, self._idle, direct)
         self._stream = OutboxStream(
             self._outbox,
             stream,
-            close_timeout_s=ports.options.close_s,
-            on_heard=self._heard,
+            close_timeout_s=options.close_s,
             on_closed=self._websocket_ended,
+            received=received,
         )
         self._websocket: trio_websocket.WebSocketConnection | None = None
+        self._nursery: trio.Nursery
         self._life = trio.CancelScope()
         self._closing: Close | None = None
         self._ended = False
-        self._alarms: tuple[Alarm, ...] = ()
-        self._heard_at = 0.0
+        self._alarm: Alarm | None = None
+        self._beat_at = 0.0
         self._hello: messages.Hello | None = None
-        self._hello_came = trio.Event()
-        self._opened = trio.Event()
         self._user = ""
         self._commands: list[Command] = []  # few: a deque takes 760 bytes when it is empty
         self._working = False
-        self._replies_taken = trio.lowlevel.ParkingLot()
+        self._replies_taken: trio.Event | None = None
+        """There while commands wait for it."""
         self._backlog = False
 
     async def run(self) -> None:
@@ -107,13 +119,13 @@ class WebSocketConnection:
         Raises nothing that a peer can cause. **Cancellation**: without a closing handshake; for one
         call ``close`` first, which ends ``run`` within ``close_s``.
         """
-        self._heard()
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._outbox.run)
+                self._nursery = nursery
+                self._outbox.open(nursery)
                 try:
                     with self._life:
-                        await self._serve(nursery)
+                        await self._serve()
                     await self._say_goodbye()
                 finally:
                     self._end()
@@ -142,140 +154,154 @@ class WebSocketConnection:
 
     # --- the life of it ---
 
-    async def _serve(self, nursery: trio.Nursery) -> None:
-        options = self._options
+    async def _serve(self) -> None:
         try:
-            with trio.move_on_after(options.hello_s) as scope:
-                upgrade = await trio_websocket.wrap_server_stream(
-                    nursery, self._stream, max_message_size=options.max_inbound_bytes
-                )
-                self._websocket = await upgrade.accept(subprotocol=SUBPROTOCOL)
-                nursery.start_soon(self._read, nursery, self._websocket)
-                self._ring(self._heard_at + options.silence_s, self._judge_silence)
-                await self._hello_came.wait()
-            if scope.cancelled_caught:
-                self.close(CloseCode.NOT_AUTHENTICATED, f"no hello within {options.hello_s:g} s")
-            else:
-                await self._welcome(nursery)
+            opening = await self._open()
+            if opening is None:
+                return
+            try:
+                async with opening as channel:
+                    self._welcome(channel)
+                    try:
+                        await self._read()
+                    finally:
+                        self._session.end()  # before the channel is closed under it
+            except (Refusal, StoreUnavailable) as error:
+                self.close(CloseCode.INTERNAL, str(error))
         except (trio_websocket.ConnectionClosed, trio.BrokenResourceError):
             self.close(CloseCode.NORMAL, "")
         except Exception as error:
             self._crashed("a session", error)
 
-    async def _welcome(self, nursery: trio.Nursery) -> None:
-        opening = await self._authenticate()
-        if opening is None:
-            return
-        try:
-            await self._subscribe(opening, nursery)
-        except (Refusal, StoreUnavailable) as error:
-            self.close(CloseCode.INTERNAL, str(error))
+    async def _open(self) -> AbstractAsyncContextManager[SessionChannel] | None:
+        """Upgrade and hear the hello: the channel of whoever this is, to be opened. None: it was closed.
 
-    async def _authenticate(self) -> AbstractAsyncContextManager[SessionChannel] | None:
-        """The channel of whoever this is, to be opened. (By itself, because a session that is open needs
-        neither its hello nor its request, and there are many that are idle.)"""
+        (By itself, because a session that is open needs nothing of this, and there are many that are idle.)
+        """
+        options = self._ports.options
+        with trio.move_on_after(options.hello_s) as scope:
+            upgrade = await trio_websocket.wrap_server_stream(
+                self._nursery, self._stream, max_message_size=options.max_inbound_bytes
+            )
+            self._websocket = await upgrade.accept(subprotocol=SUBPROTOCOL)
+            while self._hello is None and self._closing is None:
+                self._perform(self._session.receive(await self._websocket.get_message()))
+        if scope.cancelled_caught:
+            self.close(CloseCode.NOT_AUTHENTICATED, f"no hello within {options.hello_s:g} s")
+        if self._closing is not None:
+            return None
         hello, request = self._hello, self._request
         self._hello = self._request = None
         assert hello is not None
         assert request is not None
-        user: str | None = None
-        with trio.move_on_after(self._options.authenticate_s) as scope:
-            user = await user_of(self._ports.authenticate, hello_of(request, hello.token))
-        if scope.cancelled_caught:
-            self.close(CloseCode.INTERNAL, f"authenticate took more than {self._options.authenticate_s:g} s")
-        elif user is None:
+        user = self._ports.authenticate(hello_of(request, hello.token))
+        if inspect.isawaitable(user):
+            user = await self._authenticated(user)
+        self._user = checked_user(user) or ""
+        if not self._user:
             self.close(CloseCode.NOT_AUTHENTICATED, "not authenticated")
-        else:
-            self._user = user
-            feed = (hello.feed.epoch, hello.feed.seq) if hello.feed else None
-            return self._ports.runtime.open_session(user, visible=hello.visible, feed=feed)
-        return None
+        if self._closing is not None:
+            return None
+        feed = (hello.feed.epoch, hello.feed.seq) if hello.feed else None
+        return self._ports.runtime.open_session(self._user, visible=hello.visible, feed=feed)
 
-    async def _subscribe(
-        self, opening: AbstractAsyncContextManager[SessionChannel], nursery: trio.Nursery
-    ) -> None:
-        options = self._options
-        # The client may have been closed in the very step in which its hello was seen.
-        await trio.lowlevel.checkpoint_if_cancelled()
-        async with opening as channel:
-            try:
-                welcome = messages.Welcome(
-                    session=channel.session_id,
-                    user=self._user,
-                    epoch=channel.epoch,
-                    beat_ms=round(options.beat_s * 1000),
-                    silence_ms=round(options.silence_s * 1000),
-                    window=self._ports.window_bytes,
-                )
-                self._perform(self._session.opened(channel, welcome), nursery)
-                self._opened.set()
-                now = trio.current_time()
-                self._ring(now + options.max_tick_s, self._welcome_alone)
-                self._ring(now + options.beat_s, self._beat)
-                await trio.sleep_forever()
-            finally:
-                self._session.end()  # before the channel is closed under it
+    async def _authenticated(self, answer: Awaitable[str | None]) -> str | None:
+        """What ``authenticate`` answers. Meanwhile the session is read, so that the end of it is seen."""
+        limit_s = self._ports.options.authenticate_s
+        user, failure = None, None
+        with trio.move_on_after(limit_s) as scope:
+            async with trio.open_nursery() as beside:
+                beside.start_soon(self._read)
+                try:
+                    user = await answer
+                except Exception as error:
+                    failure = error
+                beside.cancel_scope.cancel()  # it has ended before anybody else reads: all is in its order
+        if scope.cancelled_caught:
+            self.close(CloseCode.INTERNAL, f"authenticate took more than {limit_s:g} s")
+        if failure is not None:
+            raise failure
+        return user
+
+    def _welcome(self, channel: SessionChannel) -> None:
+        options = self._ports.options
+        welcome = messages.Welcome(
+            session=channel.session_id,
+            user=self._user,
+            epoch=channel.epoch,
+            beat_ms=round(options.beat_s * 1000),
+            silence_ms=round(options.silence_s * 1000),
+            window=self._ports.window_bytes,
+        )
+        self._perform(self._session.opened(channel, welcome))
+        now = trio.current_time()
+        self._beat_at = now + options.beat_s
+        # By then the feed has come, or the store is slow, or down: the welcome goes without it.
+        self._alarm = self._ports.alarms.at(now + options.max_tick_s, self._judge)
 
     async def _say_goodbye(self) -> None:
         assert self._closing is not None
         code, reason = self._closing.code, self._closing.reason
-        if self._websocket is None:
+        websocket = self._websocket
+        if websocket is None:
             return
         if self._broken is not None:
             await self._stream.farewell(close_frame(code, reason))
-            return
-        with trio.move_on_after(self._options.close_s):
-            await self._websocket.aclose(code, reason or None)
+        elif websocket.closed is None:
+            self._nursery.start_soon(self._read)  # a peer that is writing reads our frame only afterwards
+            with trio.move_on_after(self._ports.options.close_s):
+                await websocket.aclose(code, reason or None)
 
     def _end(self) -> None:
         self._ended = True
         self._session.end()
+        self._outbox.end()
         self._commands.clear()
         self._ports.ticker.forget(self)
-        for alarm in self._alarms:
-            self._ports.alarms.cancel(alarm)
+        if self._alarm is not None:
+            self._ports.alarms.cancel(self._alarm)
 
     # --- reading ---
 
-    async def _read(self, nursery: trio.Nursery, websocket: trio_websocket.WebSocketConnection) -> None:
+    async def _read(self) -> None:
+        """Take what comes until the connection is at its end, or what came before the welcome is enough."""
+        websocket = self._websocket
+        assert websocket is not None
         try:
-            while True:
-                text = await websocket.get_message()
-                self._perform(self._session.receive(text), nursery)
-                if self._session.full:
-                    await self._opened.wait()
+            while not self._session.full:
+                self._perform(self._session.receive(await websocket.get_message()))
         except trio_websocket.ConnectionClosed:
             self._websocket_ended()
         except Exception as error:
             self._crashed("reading a session's message", error)
 
-    def _perform(self, actions: list[Action], nursery: trio.Nursery) -> None:
+    def _perform(self, actions: list[Action]) -> None:
         for action in actions:
             match action:
                 case AuthenticateAction(hello):
                     self._hello = hello
-                    self._hello_came.set()
                 case CarryOut(command):
                     self._commands.append(command)
                 case Close(code, reason):
                     self.close(code, reason)
         if self._commands and not self._working and self._closing is None:
             self._working = True
-            nursery.start_soon(self._work)
+            self._nursery.start_soon(self._work)
 
     async def _work(self) -> None:
         """Carry out what was asked, one after the other: two submits of one client to one thread
         are admitted in the order in which it sent them."""
         try:
             while self._commands and self._closing is None:
-                if self._session.reply_bytes > self._options.max_reply_bytes:
-                    await self._replies_taken.park()
+                if self._session.reply_bytes > self._ports.options.max_reply_bytes:
+                    self._replies_taken = trio.Event()
+                    await self._replies_taken.wait()
                     continue
                 reply = await carry_out(
                     self._ports.runtime,
                     self._user,
                     self._commands.pop(0),
-                    max_reply_bytes=self._options.max_reply_bytes,
+                    max_reply_bytes=self._ports.options.max_reply_bytes,
                     on_crash=lambda error: self._ports.on_crash("a command", error),
                 )
                 self._session.replied(reply)
@@ -310,8 +336,9 @@ class WebSocketConnection:
             if message is None:
                 return False
             self._backlog = self._session.pending
-            if self._replies_taken:
-                self._replies_taken.unpark_all()
+            if self._replies_taken is not None:
+                self._replies_taken.set()
+                self._replies_taken = None
             offered = self._outbox.offer(text_frame(message))
             if self._backlog and self._outbox.idle:
                 self._ports.ticker.mark(self, urgent=True)  # else the drain tells when it has sent all
@@ -321,12 +348,6 @@ class WebSocketConnection:
             return False
 
     # --- what the clock and the stream say ---
-
-    def _ring(self, when: float, callback: Callback) -> None:
-        self._alarms += (self._ports.alarms.at(when, callback),)
-
-    def _heard(self) -> None:
-        self._heard_at = trio.current_time()
 
     @property
     def _broken(self) -> str | None:
@@ -343,25 +364,22 @@ class WebSocketConnection:
         else:
             self.close(CloseCode.PROTOCOL, f"not WebSocket ({broken:.60}); legal are frames as in RFC 6455")
 
-    def _judge_silence(self) -> float | None:
+    def _judge(self) -> float | None:
+        """For the alarms: what is due by the clock, and when to look again. (One alarm for all that a
+        connection wants of the clock: each takes 200 bytes.)"""
         if self._ended or self._closing is not None:
             return None
-        due = self._heard_at + self._options.silence_s
-        if trio.current_time() < due:
-            return due
-        self.close(CloseCode.SILENCE, f"nothing was heard for {self._options.silence_s:g} s")
-        return None
-
-    def _welcome_alone(self) -> None:
-        """The feed did not come at once (the store is slow, or down): the welcome goes without it."""
-        if not self._ended:
+        now, options = trio.current_time(), self._ports.options
+        silent_at = self._stream.heard_at + options.silence_s
+        if now >= silent_at:
+            self.close(CloseCode.SILENCE, f"nothing was heard for {options.silence_s:g} s")
+            return None
+        if now >= self._beat_at:
+            self._beat_at = now + options.beat_s
+            self._session.beat()
+        elif self._session.pending:
             self._due()
-
-    def _beat(self) -> float | None:
-        if self._ended or self._closing is not None:
-            return None
-        self._session.beat()
-        return trio.current_time() + self._options.beat_s
+        return min(self._beat_at, silent_at)
 
     def _crashed(self, what: str, error: Exception) -> None:
         self._ports.on_crash(what, error)

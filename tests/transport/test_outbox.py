@@ -50,9 +50,7 @@ class Gate(trio.abc.SendStream):
 
 def wrapped(outbox: Outbox, close_timeout_s: float = 2.0) -> OutboxStream:
     real = trio.StapledStream(MemorySendStream(), memory_stream_one_way_pair()[1])
-    return OutboxStream(
-        outbox, real, close_timeout_s=close_timeout_s, on_heard=lambda: None, on_closed=lambda: None
-    )
+    return OutboxStream(outbox, real, close_timeout_s=close_timeout_s, on_closed=lambda: None)
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 65535, 65536])
@@ -72,7 +70,7 @@ async def test_frames_go_out_whole_and_in_order() -> None:
     send, receive = memory_stream_one_way_pair()
     outbox = Outbox(send, lambda: idle.append(True))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.run)
+        outbox.open(nursery)
         assert outbox.offer(b"one")
         assert not outbox.idle
         assert not outbox.offer(b"refused")
@@ -87,12 +85,32 @@ async def test_frames_go_out_whole_and_in_order() -> None:
     assert not outbox.statistics().aborted
 
 
+async def test_a_task_drains_only_while_something_waits() -> None:
+    gate = Gate()
+    outbox = Outbox(gate)
+    async with trio.open_nursery() as nursery:
+        outbox.open(nursery)
+        for round in range(3):
+            assert not nursery.child_tasks
+            assert outbox.offer(b"frame")
+            await wait_all_tasks_blocked()
+            assert len(nursery.child_tasks) == (1 if round == 0 else 0)
+            gate.open.set()
+            await wait_all_tasks_blocked()
+        outbox.end()
+        assert not outbox.offer(b"after the end")
+        with pytest.raises(trio.BrokenResourceError, match="has ended"):
+            await outbox.write(b"after the end")
+    assert gate.taken == [b"frame"] * 3
+    assert not gate.closed
+
+
 async def test_a_pong_goes_behind_the_frame_under_way_and_only_the_newest_is_kept() -> None:
     gate = Gate()
     outbox = Outbox(gate)
     stream = wrapped(outbox)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.run)
+        outbox.open(nursery)
         assert outbox.offer(b"under way")
         await wait_all_tasks_blocked()
         nursery.start_soon(outbox.write, b"queued")
@@ -111,7 +129,7 @@ async def test_a_close_goes_behind_everything_and_refuses_offers_afterwards() ->
     outbox = Outbox(gate)
     stream = wrapped(outbox)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.run)
+        outbox.open(nursery)
         outbox.offer(b"last message")
         nursery.start_soon(stream.send_all, close_frame(1000, "bye"))
         await wait_all_tasks_blocked()
@@ -129,7 +147,7 @@ async def test_a_close_that_the_peer_does_not_take_ends_in_time_with_an_abort(au
     outbox = Outbox(gate)
     stream = wrapped(outbox, close_timeout_s=2.0)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.run)
+        outbox.open(nursery)
         outbox.offer(b"stuck")
         before = trio.current_time()
         with pytest.raises(trio.BrokenResourceError, match="close frame within 2"):
@@ -143,7 +161,7 @@ async def test_a_drain_that_is_cancelled_with_bytes_pending_aborts_the_connectio
     gate = Gate()
     outbox = Outbox(gate)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.run)
+        outbox.open(nursery)
         outbox.offer(b"half of this may be out")
         await wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
@@ -159,7 +177,7 @@ async def test_a_drain_that_fails_ends_those_who_wait_and_aborts() -> None:
     gate.error = trio.BrokenResourceError("reset by peer")
     outbox = Outbox(gate)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.run)
+        outbox.open(nursery)
         outbox.offer(b"one")
         gate.open.set()
         with pytest.raises(trio.BrokenResourceError, match="ended before this was sent"):
@@ -172,7 +190,7 @@ async def test_a_writer_that_is_cancelled_leaves_its_frame_whole() -> None:
     gate = Gate()
     outbox = Outbox(gate)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.run)
+        outbox.open(nursery)
         with trio.move_on_after(0):
             await outbox.write(b"whole")
         gate.open.set()
@@ -186,7 +204,7 @@ async def test_the_librarys_close_for_a_large_message_gets_our_code() -> None:
     gate.open.set()
     outbox = Outbox(gate)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(outbox.run)
+        outbox.open(nursery)
         await wrapped(outbox).send_all(close_frame(1009, "Exceeded maximum message size"))
         nursery.cancel_scope.cancel()
     assert gate.taken[0][2:4] == int(CloseCode.TOO_LARGE).to_bytes(2, "big")
@@ -227,6 +245,20 @@ async def test_a_frame_goes_at_once_when_nothing_is_pending_and_wakes_nobody() -
         assert outbox.statistics().pending_bytes == 0
 
 
+async def test_what_the_library_sends_goes_at_once_too_when_nothing_is_pending() -> None:
+    gate = Gate()
+    with full_soon() as (ours, theirs):
+        outbox = Outbox(gate, descriptor=ours.fileno)
+        stream = wrapped(outbox)
+        async with trio.open_nursery() as nursery:
+            outbox.open(nursery)
+            for frame in (b"HTTP/1.1 101", PING_ANSWER, close_frame(1000, "bye")):
+                await stream.send_all(frame)
+                assert read_all(theirs) == frame
+                assert not nursery.child_tasks
+        assert not outbox.offer(b"behind the close")
+
+
 async def test_what_a_full_socket_did_not_take_is_drained_before_a_pong() -> None:
     gate = Gate()
     frame = text_frame(bytes(1 << 20))
@@ -239,7 +271,7 @@ async def test_what_a_full_socket_did_not_take_is_drained_before_a_pong() -> Non
         outbox.pong(PING_ANSWER)
         gate.open.set()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(outbox.run)
+            outbox.open(nursery)
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
         assert gate.taken == [frame[len(begun) :], PING_ANSWER]
@@ -259,7 +291,7 @@ async def test_a_frame_of_which_a_full_socket_took_nothing_waits_whole() -> None
         outbox.pong(PING_ANSWER)  # nothing of the frame is on its way, so a pong may go first
         gate.open.set()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(outbox.run)
+            outbox.open(nursery)
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
         assert sorted(gate.taken) == sorted([b"later", PING_ANSWER])
@@ -272,7 +304,7 @@ async def test_half_a_frame_written_at_once_and_never_finished_aborts_the_connec
         outbox = Outbox(gate, descriptor=ours.fileno)
         assert outbox.offer(text_frame(bytes(1 << 20)))
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(outbox.run)
+            outbox.open(nursery)
             await wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
     assert gate.closed

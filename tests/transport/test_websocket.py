@@ -263,6 +263,37 @@ async def test_connections_that_come_and_go_within_a_silence_are_not_held_for_it
         assert gone() is None
 
 
+async def test_an_idle_session_is_two_tasks(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(memory_stream_pair()) as peer:
+        await peer.welcome()
+        await peer.ask({"t": "jobs", "id": "c1", "limit": 1})
+        await wait_all_tasks_blocked()
+        [task] = house.serving
+        [nursery] = task.child_nurseries
+        assert [child.name.rpartition(".")[2] for child in nursery.child_tasks] == ["_reader_task"]
+
+
+async def test_a_client_that_goes_while_it_is_authenticated_is_not_waited_for(
+    autojump_clock: MockClock,
+) -> None:
+    cancelled_at: list[float] = []
+
+    async def authenticate(hello: Hello) -> str | None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled_at.append(trio.current_time())
+
+    ours, theirs = memory_stream_pair()
+    async with open_house(authenticate=authenticate) as house, house.connect((ours, theirs)) as peer:
+        await peer.say(HELLO)
+        await trio.sleep(1)
+        await trio.aclose_forcefully(theirs)
+        await wait_all_tasks_blocked()
+        assert cancelled_at == [pytest.approx(1, abs=0.1)]
+        assert house.crashes == []
+
+
 async def test_a_connection_that_is_cut_ends_its_session(autojump_clock: MockClock) -> None:
     ours, theirs = memory_stream_pair()
     async with open_house() as house, house.connect((ours, theirs)) as peer:
@@ -313,6 +344,20 @@ async def test_the_server_closes_in_time_when_the_peer_does_not_take_it(autojump
             while house.runtime.open_now or house.connections[0].statistics().pending_bytes:  # noqa: ASYNC110
                 await trio.sleep(0.1)
             assert trio.current_time() - began <= house.options.close_s + 0.2
+
+
+async def test_a_peer_that_reads_only_when_it_has_written_gets_the_code(autojump_clock: MockClock) -> None:
+    async with open_house() as house, house.connect(lockstep_stream_pair()) as peer:
+        await peer.welcome()
+        peer.inbox.clear()
+        async with frozen(peer):
+            house.channel.give(output("x" * 20_000))
+            await trio.sleep(0.1)
+            house.connections[0].close(CloseCode.DRAIN, "the server is stopping")
+            for _ in range(5):
+                with trio.fail_after(1):  # nothing of it fits anywhere but into the server
+                    await peer.say({"t": "beat"})
+        assert await peer.closed() == (4001, "the server is stopping")
 
 
 async def test_a_session_that_is_closed_gets_the_code_and_the_reason(autojump_clock: MockClock) -> None:

@@ -88,6 +88,8 @@ class House:
         self.runtime = FakeRuntime()
         self.crashes: list[tuple[str, Exception]] = []
         self.connections: list[WebSocketConnection] = []
+        self.serving: list[trio.lowlevel.Task] = []
+        """The task of each connection that is open."""
         self.ports = ConnectionPorts(
             runtime=self.runtime,
             authenticate=authenticate,
@@ -106,11 +108,13 @@ class House:
         http = HttpConnection(stream, self.options, peer="memory", wall=lambda: 0.0)
         request = await http.read_head()
         assert request is not None
-        connection = WebSocketConnection(http.upgrade(), request, self.ports)
+        connection = WebSocketConnection(stream, http.upgrade(), request, self.ports)
         self.connections.append(connection)
+        self.serving.append(trio.lowlevel.current_task())
         try:
             await connection.run()
         finally:
+            self.serving.remove(trio.lowlevel.current_task())
             await trio.aclose_forcefully(stream)
 
     @asynccontextmanager
