@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Awaitable, Callable
 from typing import ClassVar
 
 import attrs
 
 from trouper.actors.retry import Backoff, Retry
+from trouper.store.checks import need_options, wrong_number
 from trouper.store.records import Job
 
 EndedFunction = Callable[[Job], Awaitable[object]]
@@ -44,6 +44,7 @@ def check_hook(
         inspect.signature(function).bind(None)
     except TypeError as error:
         raise TypeError(f"the on_ended hook of job {name!r}: {error}; legal is {legal}") from None
-    if not 0 < timeout < math.inf:
+    if wrong_number(timeout):
         raise ValueError(f"timeout={timeout!r} of the on_ended hook of {name!r}: legal are seconds above 0")
+    need_options(f"retry of the on_ended hook of {name!r}", retry, Retry)
     return EndedHook(function=function, timeout_s=timeout, retry=retry)

@@ -7,7 +7,6 @@ they are kept with the row and given to every attempt anew.
 from __future__ import annotations
 
 import inspect
-import math
 import re
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -21,6 +20,7 @@ from cattrs.strategies import configure_union_passthrough
 from trouper.actors.ended_hook import EndedFunction, EndedHook, check_hook
 from trouper.actors.retry import Backoff as Backoff
 from trouper.actors.retry import Retry as Retry
+from trouper.store.checks import need_options, wrong_number
 from trouper.store.errors import TrouperError
 from trouper.store.records import JobOptions, JobState
 
@@ -62,7 +62,7 @@ class Again(TrouperError):
     """Raised in a job: retry it, within its budget, and not before ``after`` seconds."""
 
     def __init__(self, message: str = "again", *, after: float = 0.0) -> None:
-        if not 0 <= after <= 7 * 86400:
+        if wrong_number(after, zero=True) or after > 7 * 86400:
             raise ValueError(f"after={after!r}: legal are 0 to 604800 seconds (a week)")
         super().__init__(message)
         self.after = after
@@ -305,8 +305,9 @@ def _declare(
     _check_function(function, name)
     limits = {"timeout": timeout, "idle_timeout": idle_timeout, "queue_timeout": queue_timeout}
     for what, seconds in limits.items():
-        if seconds is not None and not 0 < seconds < math.inf:
+        if seconds is not None and wrong_number(seconds):
             raise ValueError(f"{what}={seconds!r} of job {name!r}: legal are None and seconds above 0")
+    need_options(f"retry of job {name!r}", retry, Retry)
     if on_process_death not in ("retry", "end"):
         raise ValueError(
             f"on_process_death={on_process_death!r} of job {name!r}: legal are 'retry' and 'end'"

@@ -4,41 +4,43 @@ from __future__ import annotations
 
 import attrs
 
+from trouper.store.checks import count, number
+
 
 @attrs.frozen(kw_only=True)
 class JobLimits:
     """Bounds of each running job and of each session's channel."""
 
-    grace_s: float = 5.0
+    grace_s: float = number(5.0, zero=True)
     """How long a job may take to end once it was told to; then it is reported as stuck."""
-    pending_bytes: int = 256 * 1024
+    pending_bytes: int = count(256 * 1024)
     """Output that the store has not committed; ``write`` waits beyond it."""
-    tail_bytes: int = 256 * 1024
+    tail_bytes: int = count(256 * 1024)
     """Committed output of a running job that is kept in memory for those who read along."""
-    output_bytes: int = 64 * 1024 * 1024
+    output_bytes: int = count(64 * 1024 * 1024)
     """The output of a job, in UTF-8 bytes: what its savepoints kept of earlier attempts and what this one
     writes, so that a job which is retried for ever does not write for ever. (What a retry cuts off is gone
     and does not count.) The call that goes beyond writes nothing of its piece and raises
     ``OutputTooLarge``, which ends the job ``failed`` without a retry; what was written before is kept."""
-    saved_bytes: int = 1024 * 1024
+    saved_bytes: int = count(1024 * 1024)
     """The JSON of a savepoint's state."""
-    result_bytes: int = 256 * 1024
+    result_bytes: int = count(256 * 1024)
     """The JSON of what a job returns."""
-    error_chars: int = 2_000
+    error_chars: int = count(2_000)
     """The text of an error kept with the row."""
-    notification_bytes: int = 4 * 1024
+    notification_bytes: int = count(4 * 1024)
     """Title and body of ``ctx.notify``, in UTF-8, together."""
-    question_bytes: int = 16 * 1024
+    question_bytes: int = count(16 * 1024)
     """The JSON of a question to a person, with its key and its schema."""
-    questions: int = 100
+    questions: int = count(100, least=0)
     """Questions that one job may ask, over all its attempts."""
-    note_chars: int = 200
+    note_chars: int = count(200, least=0)
     """The note of ``ctx.progress``."""
-    store_patience_s: float = 30.0
+    store_patience_s: float = number(30.0, zero=True)
     """How long the store may be down before a running attempt is given back."""
-    writes_per_checkpoint: int = 64
+    writes_per_checkpoint: int = count(64)
     """A ``write`` that runs on without waiting is a checkpoint at least every so often."""
-    checkpoint_s: float = 0.025
+    checkpoint_s: float = number(0.025, zero=True)
     """… and at least after this time."""
 
 
@@ -46,17 +48,17 @@ class JobLimits:
 class ChannelLimits:
     """Bounds of one session's channel and of one user's notifier."""
 
-    window_bytes: int = 256 * 1024
+    window_bytes: int = count(256 * 1024)
     """Payload of output that may be sent and not yet acknowledged."""
-    attachments: int = 256
+    attachments: int = count(256)
     """Outputs that one session may attach."""
-    page_bytes: int = 256 * 1024
+    page_bytes: int = count(256 * 1024)
     """One page of older output read from the store."""
-    pages: int = 4
+    pages: int = count(4)
     """Pages kept for one watched job."""
-    feed_resume_rows: int = 500
+    feed_resume_rows: int = count(500, least=0)
     """A session further behind than this gets a snapshot."""
-    feed_bytes: int = 64 * 1024
+    feed_bytes: int = count(64 * 1024)
     """Rows of the feed in one message, about; more only if one transaction changed so many."""
-    snapshot_notifications: int = 50
+    snapshot_notifications: int = count(50, least=0)
     """The newest notifications in a snapshot."""

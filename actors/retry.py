@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import attrs
 
-
-def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if value < 0:
-        raise ValueError(f"{attribute.name}={value!r}: legal are numbers from 0")
+from trouper.store.checks import need_options, number, wrong_count
 
 
 @attrs.frozen
 class Backoff:
     """Before retry k: a uniform draw from 0 to ``min(max, base × factor^(k-1))`` seconds."""
 
-    base: float = attrs.field(default=1.0, validator=_positive)
-    factor: float = attrs.field(default=2.0, validator=_positive)
-    max: float = attrs.field(default=60.0, validator=_positive)
+    base: float = number(1.0, zero=True)
+    factor: float = number(2.0, zero=True)
+    max: float = number(60.0, zero=True)
 
 
 @attrs.frozen
@@ -32,5 +27,6 @@ class Retry:
     backoff: Backoff = Backoff()
 
     def __attrs_post_init__(self) -> None:
-        if not 1 <= self.attempts <= 1000:
+        need_options("backoff", self.backoff, Backoff)
+        if wrong_count(self.attempts) or self.attempts > 1000:
             raise ValueError(f"attempts={self.attempts!r}: legal are 1 to 1000")

@@ -17,7 +17,7 @@ Reading order:
   are live, and what jobs each can run
 * ``views``       what its reads give that is more than rows: the feed, the output; ``usage`` how far the
   bounds of users and jobs are used
-* ``options``     the bounds of a store, each with its unit
+* ``options``     the bounds of a store, each with its unit; ``checks`` what a number among options may be
 * ``tables``      the rows and logs as a transaction sees them
 * ``transaction`` one operation under way; ``admitting`` (admit, cancel), ``transactions`` (claim,
   append, finish …) and ``queries``: written once over the tables; ``completing`` for completions,

@@ -24,6 +24,8 @@ def create_store(url: str | StoreFactory, seams: Seams, options: StoreOptions = 
     """
     if callable(url):
         return url(seams, options)
+    if not isinstance(url, str):
+        raise StoreRefused(f"{url!r:.200} names no store; legal forms: {LEGAL_FORMS}, or a function")
     if url == "memory:":
         from trouper.store.memory import MemoryStore
 

@@ -12,6 +12,7 @@ import orjson
 
 from trouper.actors.job_errors import beyond
 from trouper.actors.job_spec import BadArguments, Call, JobSpec
+from trouper.store.checks import wrong_number
 from trouper.store.protocol import Admission, Admitted, Conflict, OnBusy, QueueFull, ThreadBusy
 from trouper.store.records import Job
 from trouper.supervisor.options import RuntimeOptions
@@ -75,9 +76,9 @@ def check_when(at: datetime | float | None, delay: float, *, now: float, most_s:
         at = at.timestamp()
     if at is not None and delay:
         raise BadArguments("at and delay are both given: legal is one of them")
-    if not 0 <= delay <= most_s:
+    if wrong_number(delay, zero=True) or delay > most_s:
         raise BadArguments(f"delay={delay!r}: legal are 0 to {most_s:g} seconds (max_delay_s)")
-    if at is not None and not 0 <= at <= now + most_s:
+    if at is not None and (wrong_number(at, zero=True) or at > now + most_s):
         raise BadArguments(
             f"at={at!r}: legal are seconds since the epoch, up to {most_s:g} from now (max_delay_s)"
         )

@@ -17,6 +17,7 @@ from trouper.actors.channel import SubscriberChannel
 from trouper.actors.job_spec import Call, JobSpec
 from trouper.actors.patience import patiently
 from trouper.actors.reports import Report, Reporter, log_report
+from trouper.store.checks import need_options
 from trouper.store.completions import Completion
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import CancelResult, Mark, OnBusy, Store
@@ -360,14 +361,20 @@ async def open_runtime(
     * ``seams``: clock, ids, randomness, threads; the real ones by default.
     * ``on_report``: called with a ``Report`` for each crash, restart, give-up, stuck task.
 
-    Raises ``StoreRefused`` and its kinds, ``ValueError`` for two jobs of one name or too many jobs.
+    Raises ``StoreRefused`` and its kinds, ``ValueError`` for two jobs of one name or too many jobs,
+    ``TypeError`` for what is no job or are no options.
 
     **Cancellation** and the end of the block: sessions and gateways are stopped first, running jobs
     are released (queued again, for the next start), the store is closed. All within
     ``shutdown_total_s``. **Resources**: nothing is left afterwards: no task, thread, timer, file.
     """
+    need_options("options", options, RuntimeOptions)
+    need_options("store_options", store_options, StoreOptions)
     specs: dict[str, JobSpec[Any, Any]] = {}
+    if isinstance(jobs, JobSpec):
+        raise TypeError(f"jobs is the job {jobs.name!r}: legal is a list of jobs")
     for spec in jobs:
+        need_options("one of jobs", spec, JobSpec)
         if spec.name in specs:
             raise ValueError(f"two jobs are named {spec.name!r}: legal is one of each name")
         specs[spec.name] = spec

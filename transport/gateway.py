@@ -14,6 +14,7 @@ import attrs
 import trio
 
 from trouper.actors.reports import Crash, Report, ReportKind
+from trouper.store.checks import wrong_count
 from trouper.supervisor.child_spec import ChildContext, ChildSpec, Restart
 from trouper.supervisor.runtime import Runtime
 from trouper.transport.alarms import Alarms
@@ -282,6 +283,16 @@ def _peer(stream: trio.abc.Stream) -> str:
     return str(name[0]) if isinstance(name, tuple) else ""  # a Unix socket has a path, mostly empty
 
 
+def _check_serve(port: object, authenticate: object, options: object) -> None:
+    """Raise ``GatewayError``: the system's resolver takes 99999 for port 34463."""
+    if wrong_count(port, 0) or not isinstance(port, int) or port > 65_535:
+        raise GatewayError(f"port={port!r}: legal are 0 (any free one) to 65535")
+    if not callable(authenticate):
+        raise GatewayError(f"authenticate={authenticate!r:.80}: legal is a function of a Hello")
+    if not isinstance(options, GatewayOptions):
+        raise GatewayError(f"options={options!r:.80}: legal is GatewayOptions(…)")
+
+
 async def serve(
     runtime: Runtime,
     *,
@@ -306,13 +317,14 @@ async def serve(
 
     Answers also ``/healthz``, ``/readyz``, ``/ws`` and ``/_trouper/trouper.js`` (the browser client).
 
-    Raises ``OSError`` if it cannot listen, ``GatewayError`` for a static directory or a route that is
-    not legal, and unless exactly one of ``port`` and ``listen`` is given.
+    Raises ``OSError`` if it cannot listen, ``GatewayError`` for a port, a static directory or a route that
+    is not legal, and unless exactly one of ``port`` and ``listen`` is given.
     **Cancellation**: sessions are closed with 4001 within ``stop_s``, then the rest is cut.
     **Resources**: listeners and connections are closed when this returns.
     """
     if (port is None) == (listen is None):
         raise GatewayError("serve: legal is either port= (0 takes a free one) or listen=, one of them")
+    _check_serve(port or 0, authenticate, options)
     gateway: Gateway
 
     def crashed(request: Request, error: Exception) -> None:

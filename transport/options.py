@@ -6,24 +6,30 @@ from typing import Any
 
 import attrs
 
+from trouper.store.checks import wrong_count, wrong_number
 from trouper.transport.errors import GatewayError
 
 ENTRY_BYTES = 16 * 1024
 """The largest entry of an output (UTF-8 bytes); one whole entry always fits into a message."""
 
 
-def _positive(instance: object, attribute: attrs.Attribute[Any], value: float) -> None:
-    if not value > 0:
-        raise GatewayError(f"GatewayOptions.{attribute.name} is {value!r}; legal is a number above 0")
+def _check_number(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if (legal := wrong_number(value)) is not None:
+        raise GatewayError(f"GatewayOptions.{attribute.name} is {value!r}; {legal}")
+
+
+def _check_count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if (legal := wrong_count(value)) is not None:
+        raise GatewayError(f"GatewayOptions.{attribute.name} is {value!r}; {legal}")
 
 
 def _number(default: float) -> float:
-    field: float = attrs.field(default=default, validator=_positive)
+    field: float = attrs.field(default=default, validator=_check_number)
     return field
 
 
 def _count(default: int) -> int:
-    field: int = attrs.field(default=default, validator=_positive)
+    field: int = attrs.field(default=default, validator=_check_count)
     return field
 
 

@@ -52,7 +52,10 @@ async def test_reading_along_ends_with_the_hash_and_on_nothing_else(opened: Open
 
 @pytest.mark.clause("J3")
 async def test_the_same_key_gives_the_same_job_and_other_content_is_a_conflict(opened: Open) -> None:
-    async with opened(echo) as runtime:
+    @trouper.job
+    async def repeat(ctx: trouper.JobContext, *, text: str) -> None: ...
+
+    async with opened(echo, repeat) as runtime:
         call = echo.call(text="a")
         first = await runtime.submit(call, user="ada", idempotency_key="k")
         await runtime.wait(first.id)
@@ -60,8 +63,10 @@ async def test_the_same_key_gives_the_same_job_and_other_content_is_a_conflict(o
         assert again.id == first.id
         other = await runtime.submit(call, user="eve", idempotency_key="k")
         assert other.id != first.id
-        with pytest.raises(trouper.Refusal, match="was used with other content"):
-            await runtime.submit(echo.call(text="b"), user="ada", idempotency_key="k")
+        for other_call, thread in ((echo.call(text="b"), None), (call, "t"), (repeat.call(text="a"), None)):
+            with pytest.raises(trouper.Refusal, match="was used with other content"):
+                await runtime.submit(other_call, user="ada", idempotency_key="k", thread=thread)
+        assert [job.id for job in await runtime.jobs("ada")] == [first.id]
 
 
 @pytest.mark.clause("J2")

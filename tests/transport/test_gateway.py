@@ -270,3 +270,21 @@ def test_a_missing_library_names_the_extra_to_install(library: str) -> None:
     )
     assert done.returncode != 0
     assert "pip install 'trouper[websocket]'" in done.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"port": 99_999}, r"port=99999: legal are 0 \(any free one\) to 65535"),
+        ({"port": "8000"}, r"port='8000': legal are 0 \(any free one\) to 65535"),
+        ({"authenticate": "ada"}, r"authenticate='ada': legal is a function of a Hello"),
+        ({"options": {}}, r"options=\{\}: legal is GatewayOptions\(…\)"),
+    ],
+)
+async def test_what_cannot_be_served_is_refused_before_it_listens(
+    arguments: dict[str, Any], message: str
+) -> None:
+    async with trouper.open_runtime(jobs=[]) as runtime:
+        legal: dict[str, Any] = {"port": 0, "authenticate": lambda hello: "ada"}
+        with pytest.raises(GatewayError, match=message):
+            await trouper.serve(runtime, **{**legal, **arguments})
