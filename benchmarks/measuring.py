@@ -18,8 +18,8 @@ from benchmarks.processor import Others, own_s
 
 OURS = "trouper"
 """The name of our own contender in every measure."""
-UNEQUAL = 0.02
-"""Contenders whose parts of what was to be done differ by more than this did not do the same."""
+UNLIKE = 0.05
+"""Contenders did not do the same if what is to be alike differs by more than this part of it."""
 
 
 @attrs.frozen
@@ -28,8 +28,6 @@ class Taken:
 
     value: float
     facts: Mapping[str, float]
-    done: float = 1.0
-    """The part that was done of what was to be done: of two who did not do the same, a ratio says little."""
     quiet: float | None = None
     """Which part of the processors others left to it, if it knows better than whoever takes it."""
 
@@ -75,6 +73,8 @@ class Measure:
     of_costs: bool = False
     """Bytes or processor time for each, the fewer the better; else a rate, the higher the better."""
     rounds_at_most: int = 1000
+    alike: Sequence[str] = ()
+    """Facts that are to be the same of two, or they did not do the same and their ratio says little."""
 
 
 @attrs.frozen
@@ -101,8 +101,6 @@ class Series:
     busy: list[float] = attrs.field(factory=list)
     """Of each round of a rate: in which part of the time it had a processor. Of costs: which part of the
     processors others left to it. Far below 1, others were at work here. Empty: it cannot be told."""
-    done: list[float] = attrs.field(factory=list)
-    """Of each round: the part that was done of what was to be done."""
     rounds: list[Mapping[str, float]] = attrs.field(factory=list)
     """The facts of each round."""
 
@@ -130,8 +128,8 @@ class Verdict:
     target: Target
     value: float
     """In the direction of the target's words: of ours, or ours divided by theirs."""
-    shares: tuple[float, float] | None = None
-    """What ours and they did of what was to be done, if that is not the same."""
+    unlike: Mapping[str, tuple[float, float]]
+    """As ``Result.unlike``, for a target that compares."""
 
     @property
     def met(self) -> bool:
@@ -154,10 +152,11 @@ class Result:
         one = self.series[name]
         return one.values if fact is None else [facts[fact] for facts in one.rounds]
 
-    def unequal(self, name: str) -> tuple[float, float] | None:
-        """What ours and ``name`` did of what was to be done, unless it is the same."""
-        ours, theirs = median(self.series[OURS].done), median(self.series[name].done)
-        return (ours, theirs) if abs(ours - theirs) > UNEQUAL else None
+    def unlike(self, name: str) -> dict[str, tuple[float, float]]:
+        """What was to be alike and is not: of ours and of ``name``."""
+        ours, theirs = self.series[OURS].facts, self.series[name].facts
+        pairs = {fact: (ours[fact], theirs[fact]) for fact in self.measure.alike}
+        return {fact: pair for fact, pair in pairs.items() if max(pair) - min(pair) > UNLIKE * max(pair)}
 
     def verdicts(self) -> list[Verdict]:
         """Each target that can be judged: its peer may not be installed."""
@@ -169,9 +168,9 @@ class Result:
 
     def _judged(self, target: Target) -> Verdict:
         if target.versus is not None:
-            return Verdict(target, self.ratio(target.versus, target.fact), self.unequal(target.versus))
+            return Verdict(target, self.ratio(target.versus, target.fact), self.unlike(target.versus))
         ours = self.series[OURS]
-        return Verdict(target, ours.median if target.fact is None else ours.facts[target.fact])
+        return Verdict(target, ours.median if target.fact is None else ours.facts[target.fact], {})
 
 
 def run_measure(
@@ -206,7 +205,6 @@ def _take(measure: Measure, contender: Contender, times: int, series: Series) ->
         return
     taken = value if isinstance(value, Taken) else Taken(value, {})
     series.values.append(taken.value if measure.of_costs else times / taken.value)
-    series.done.append(taken.done)
     series.rounds.append(taken.facts)
     if not measure.of_costs:
         series.busy.append(min(1.0, cpu / wall))

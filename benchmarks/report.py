@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
-from typing import Any, Final
+from typing import Any
 
 from benchmarks.measuring import OURS, Result, Series, Suite, Verdict
 
@@ -13,7 +13,6 @@ QUIET = 0.9
 """Below this share of the processor, in the median of the rounds, the machine was not ours alone."""
 
 WIDTH = 110
-_INDENT: Final[Any] = {"initial_indent": "    ", "subsequent_indent": "      "}
 
 
 def table(results: Sequence[Result]) -> str:
@@ -23,7 +22,7 @@ def table(results: Sequence[Result]) -> str:
 
 def _block(result: Result) -> str:
     measure = result.measure
-    lines = [f"{measure.name} ({measure.unit})", *textwrap.wrap(measure.note, WIDTH, **_INDENT)]
+    lines = [f"{measure.name} ({measure.unit})", *_note(measure.note)]
     per_cpu = "" if measure.of_costs else "by CPU time"
     if not result.series:
         return "\n".join([*lines, "    cannot be told here"])
@@ -33,11 +32,9 @@ def _block(result: Result) -> str:
         span = f"{_number(min(series.values))} … {_number(max(series.values))}"
         lone = "" if measure.of_costs else _number(series.per_processor_second)
         lines.append(f"    {name:<32}{_number(series.median):>12}  {span:<24}{ratio:>10}{lone:>14}".rstrip())
-        if ratio and (unequal := _unequal(result.unequal(name))):
-            lines.append(f"        beware of the ratio: {unequal}")
-        if series.facts:
-            facts = ", ".join(f"{fact} {_number(n)}" for fact, n in series.facts.items())
-            lines += textwrap.wrap(facts, WIDTH, initial_indent=" " * 8, subsequent_indent=" " * 8)
+        if ratio and (warning := _warning(result.unlike(name))):
+            lines.append(f"        beware of the ratio: {warning}")
+        lines += _wrapped([f"{fact} {_number(number)}" for fact, number in series.facts.items()], 8, 8)
     lines += [f"    target: {_verdict(verdict)}" for verdict in result.verdicts()]
     return "\n".join([*lines, *_noise(result)])
 
@@ -49,20 +46,31 @@ def _noise(result: Result) -> list[str]:
         share = median(share for busy in shares.values() for share in busy)
         what = f"had a processor for {share:.0%} of the time only (threads that wait, or others)"
         return [f"    noisy: {what}"] if share < QUIET else []
-    noisy = [f"{1 - median(busy):.0%} ({name})" for name, busy in shares.items() if median(busy) < QUIET]
-    text = f"noisy: others had a processor meanwhile for {', '.join(noisy)}"
-    return textwrap.wrap(text, WIDTH, **_INDENT) if noisy else []
+    noisy = [f"for {1 - median(busy):.0%} ({name})" for name, busy in shares.items() if median(busy) < QUIET]
+    return _wrapped(["noisy: others had a processor meanwhile", *noisy]) if noisy else []
+
+
+def _note(note: str) -> list[str]:
+    return textwrap.wrap(note, WIDTH, initial_indent="    ", subsequent_indent="    ")
+
+
+def _wrapped(parts: Sequence[str], first: int = 4, then: int = 6) -> list[str]:
+    """Parts with commas between them as indented lines, none broken within."""
+    text = ", ".join(part.replace(" ", "\xa0") for part in parts)
+    lines = textwrap.wrap(text, WIDTH, initial_indent=" " * first, subsequent_indent=" " * then)
+    return [line.replace("\xa0", " ") for line in lines]
 
 
 def _verdict(verdict: Verdict) -> str:
     unit = "" if verdict.target.versus is None else " ×"
     text = f"{verdict.target.text}: {_number(verdict.value)}{unit}: {'met' if verdict.met else 'MISSED'}"
-    return f"{text}, but {unequal}" if (unequal := _unequal(verdict.shares)) else text
+    return f"{text}, but beware: {warning}" if (warning := _warning(verdict.unlike)) else text
 
 
-def _unequal(shares: tuple[float, float] | None) -> str | None:
+def _warning(unlike: Mapping[str, tuple[float, float]]) -> str | None:
     """What is to be known of a ratio between two who did not do the same."""
-    return shares and f"of what was to be done ours did {shares[0]:.0%} and they {shares[1]:.0%}"
+    pairs = (f"{fact}: ours {_number(ours)}, it {_number(theirs)}" for fact, (ours, theirs) in unlike.items())
+    return ", ".join(pairs) or None
 
 
 def _number(value: float) -> str:
@@ -92,7 +100,7 @@ def _measure(result: Result) -> dict[str, Any]:
                 "target": verdict.target.text,
                 "value": _short(verdict.value),
                 "met": verdict.met,
-                "warning": _unequal(verdict.shares),
+                "warning": _warning(verdict.unlike),
             }
             for verdict in result.verdicts()
         ],
@@ -107,10 +115,9 @@ def _series(result: Result, series: Series) -> dict[str, Any]:
         "low": _short(min(series.values)),
         "high": _short(max(series.values)),
         "ours_divided_by_it": _short(result.ratio(series.name)) if compared else None,
-        "warning": _unequal(result.unequal(series.name)) if compared else None,
+        "warning": _warning(result.unlike(series.name)) if compared else None,
         "by_processor_time": None if result.measure.of_costs else _short(series.per_processor_second),
         "share_of_processor": [_short(share) for share in series.busy],
-        "share_done": [_short(share) for share in series.done],
         "rounds": [_short(value) for value in series.values],
         "facts": {fact: _short(number) for fact, number in series.facts.items()},
     }

@@ -59,7 +59,10 @@ def _measure(
         )
         for server in servers
     ]
-    return Measure(name, unit, times, contenders, targets, note, of_costs=True, rounds_at_most=rounds)
+    alike = figures.ALIKE if take in (figures.tokens, figures.fan_out) else ()
+    return Measure(
+        name, unit, times, contenders, targets, note, of_costs=True, rounds_at_most=rounds, alike=alike
+    )
 
 
 def _streams(count: int, source: str) -> Measure:

@@ -14,8 +14,13 @@ def steady(name: str, seconds_each: float) -> Contender:
     return Contender(name, lambda times: times * seconds_each)
 
 
-def measured(*contenders: Contender, targets: tuple[Target, ...] = (), of_costs: bool = False) -> Result:
-    measure = Measure("thing", "things/s", 100, contenders, targets, of_costs=of_costs)
+def measured(
+    *contenders: Contender,
+    targets: tuple[Target, ...] = (),
+    of_costs: bool = False,
+    alike: tuple[str, ...] = (),
+) -> Result:
+    measure = Measure("thing", "things/s", 100, contenders, targets, of_costs=of_costs, alike=alike)
     return run_measure(measure, rounds=3, scale=1.0)
 
 
@@ -64,18 +69,18 @@ def test_a_fact_is_judged_against_the_same_fact_of_the_peer() -> None:
 
 def test_a_ratio_between_two_who_did_not_do_the_same_carries_a_warning() -> None:
     target = Target("at most 1 × peer", at_most=1, versus="peer")
-    ours, peer = cost(OURS, 1.0, done=0.36), cost("peer", 2.0, done=0.98)
-    result = measured(ours, peer, cost("like ours", 2.0, done=0.35), targets=(target,), of_costs=True)
-    warning = "of what was to be done ours did 36% and they 98%"
-    assert f"beware of the ratio: {warning}" in table([result])
-    assert f"at most 1 × peer: 0.50 ×: met, but {warning}" in table([result])
-    assert [row["warning"] for row in written(result)["contenders"]] == [None, warning, None]
-    assert written(result)["targets"][0]["warning"] == warning
+    ours, peer = cost(OURS, 1.0, facts={"done %": 36.0}), cost("peer", 2.0, facts={"done %": 98.0})
+    like_ours = cost("like ours", 2.0, facts={"done %": 35.0})
+    result = measured(ours, peer, like_ours, targets=(target,), of_costs=True, alike=("done %",))
+    assert "beware of the ratio: done %: ours 36, it 98" in table([result])
+    assert "at most 1 × peer: 0.50 ×: met, but beware: done %: ours 36, it 98" in table([result])
+    assert [row["warning"] for row in written(result)["contenders"]] == [None, "done %: ours 36, it 98", None]
+    assert written(result)["targets"][0]["warning"] == "done %: ours 36, it 98"
 
 
 def test_costs_that_were_taken_beside_others_are_called_noisy() -> None:
     result = measured(cost(OURS, 1.0, quiet=0.95), cost("peer", 1.0, quiet=0.6), of_costs=True)
-    assert "noisy: others had a processor meanwhile for 40% (peer)" in table([result])
+    assert "noisy: others had a processor meanwhile, for 40% (peer)" in table([result])
     assert [row["share_of_processor"] for row in written(result)["contenders"]] == [[0.95] * 3, [0.6] * 3]
     assert "noisy" not in table([measured(cost(OURS, 1.0, quiet=0.95), of_costs=True)])
 
@@ -87,7 +92,7 @@ def test_costs_whose_contender_cannot_tell_are_judged_by_the_kernel(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0}, raising=False)
     result = measured(Contender(OURS, lambda _: 1.0), of_costs=True)
     assert result.series[OURS].busy == [0.75] * 3
-    assert f"noisy: others had a processor meanwhile for 25% ({OURS})" in table([result])
+    assert f"noisy: others had a processor meanwhile, for 25% ({OURS})" in table([result])
     monkeypatch.setattr("benchmarks.measuring.Others.share", lambda _: None)
     assert measured(Contender(OURS, lambda _: 1.0), of_costs=True).series[OURS].busy == []
 
