@@ -40,7 +40,8 @@ The files of the domain:
 * ``outputs``     where the outputs stand that run here or that somebody watches
 * ``feed_pages``  a large piece of the feed, cut to fit messages
 * ``feed``        a user's latest changes, for sessions that are a little behind
-* ``channel_items``, ``attachment``, ``channel``   what one session is due: cursors, never a queue of output
+* ``channel_items``, ``attachment``, ``channel_feed``, ``channel``   what one session is due: cursors, never
+  a queue of output
 * ``subscribers``, ``notifier``    the open channels of a user, and the actor that serves them
 * ``output_pieces``  what an output iterator yields, here and in the clients
 """

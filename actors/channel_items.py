@@ -61,6 +61,12 @@ class OutputItem:
     sent: int
     encoded: list[bytes] = attrs.field(factory=list, eq=False, repr=False)
     """Shared by the sessions that are given the same range: whoever encodes it first leaves that here."""
+    message: bytes | None = attrs.field(default=None, eq=False, repr=False)
+    """The same of a message of nothing but this, which those share that have been sent as much."""
+
+    def for_sent(self, sent: int) -> OutputItem:
+        """The same range for a session that has been sent ``sent`` bytes with it."""
+        return OutputItem(self.job_id, self.attempt, self.start, self.end, self.parts, sent, self.encoded)
 
 
 @attrs.frozen

@@ -14,7 +14,7 @@ from typing import Protocol
 import attrs
 
 from trouper.actors.attempt import Progress
-from trouper.actors.channel_items import Part
+from trouper.actors.channel_items import OutputItem, Part
 from trouper.actors.pace import Pace
 from trouper.store.output_log import OutputLog
 from trouper.store.protocol import CommitNotice, OutputRange
@@ -36,23 +36,34 @@ class Watcher(Protocol):
 class Piece:
     """Neighbouring entries of a log, as one frame holds them."""
 
+    job_id: str
     attempt: int
     start: int
     end: int
     parts: list[Part]
     size: int
     """Payload, in bytes of UTF-8."""
-    encoded: list[bytes] = attrs.field(factory=list)
-    """See ``OutputItem``."""
+    _item: OutputItem | None = None
+
+    def item(self, sent: int) -> OutputItem:
+        """What a session is given with which it has been sent ``sent`` bytes. Who has been sent as much is
+        given the same one, so what is made of it is made once."""
+        item = self._item
+        if item is None:
+            item = OutputItem(self.job_id, self.attempt, self.start, self.end, self.parts, sent)
+            self._item = item
+        elif item.sent != sent:
+            item = self._item = item.for_sent(sent)
+        return item
 
     @staticmethod
-    def of(attempt: int, start: int, entries: list[Entry], budget: int) -> Piece:
+    def of(job_id: str, attempt: int, start: int, entries: list[Entry], budget: int) -> Piece:
         """As many of ``entries`` as fit into ``budget`` bytes, at least one."""
         try:
             text = "".join(entries)  # type: ignore[arg-type]  # an event is no text, and says so
-            size = len(text.encode())
+            size = len(text) if text.isascii() else len(text.encode())
             if size <= budget:
-                return Piece(attempt, start, start + len(entries), [text], size)
+                return Piece(job_id, attempt, start, start + len(entries), [text], size)
         except TypeError:
             pass
         parts: list[Part] = []
@@ -73,7 +84,7 @@ class Piece:
             parts.append(entry)
         if texts:
             parts.append("".join(texts))
-        return Piece(attempt, start, start + taken, parts, size)
+        return Piece(job_id, attempt, start, start + taken, parts, size)
 
 
 class OutputHead:
@@ -96,6 +107,8 @@ class OutputHead:
         self.log: OutputLog | None = None
         self.progress: Progress | None = None
         self.watchers: dict[Watcher, None] = {}
+        self.quiet: dict[Watcher, None] = {}
+        """Those that are to be told when it grows. The others look by themselves."""
         self._pages: OrderedDict[int, list[Entry]] = OrderedDict()
         self._pages_max = pages_max
         self._wanted: int | None = None
@@ -141,9 +154,16 @@ class OutputHead:
             self._pages.clear()
 
     def mark_watchers(self) -> None:
-        if self.watchers:
-            for watcher in list(self.watchers):
-                watcher.output_changed(self.job_id)
+        """Tell all of them: something changed that they do not look for by themselves."""
+        self.quiet.clear()
+        for watcher in list(self.watchers):
+            watcher.output_changed(self.job_id)
+
+    def mark_quiet(self) -> None:
+        """Tell those that it has grown."""
+        quiet, self.quiet = self.quiet, {}
+        for watcher in quiet:
+            watcher.output_changed(self.job_id)
 
     # --- reading ---
 
@@ -159,9 +179,14 @@ class OutputHead:
                 return page[start - page_start : start - page_start + limit]
         return None
 
-    def piece(self, start: int, end: int, budget: int) -> Piece | None:
-        """Committed entries from ``start``, at most to ``end`` and of ``budget`` bytes, at least one; None:
-        not in memory. All sessions at one cursor are given the same one, made once."""
+    def piece(self, start: int, budget: int) -> Piece | None:
+        """Committed entries from ``start``, at most of ``budget`` bytes, at least one; None: not in memory.
+
+        If the latest savepoint is ahead, it ends there at the latest: no frame spans it (O3). All sessions
+        at one cursor are given the same one, made once.
+        """
+        savepoint = self.log.savepoint if self.log is not None else self.job.savepoint if self.job else 0
+        end = savepoint if start < savepoint < self.entries else self.entries
         last = self._piece
         if (
             last is not None
@@ -174,7 +199,7 @@ class OutputHead:
         entries = self.read(start, min(_READ_ENTRIES, end - start))
         if entries is None:
             return None
-        piece = Piece.of(self.attempt, start, entries, budget)
+        piece = Piece.of(self.job_id, self.attempt, start, entries, budget)
         self._piece = piece if len(self.watchers) > 1 else None
         return piece
 
@@ -252,11 +277,18 @@ class Outputs:
         for job in notice.jobs:
             if (head := heads.get(job.id)) is not None:
                 head.row_changed(job)
-                if job.id not in notice.outputs:
-                    head.mark_watchers()
         for job_id, (attempt, entries) in notice.outputs.items():
             if (head := heads.get(job_id)) is not None:
-                head.grew(attempt, entries)
+                if attempt == head.attempt:  # the hot path: nobody is called who looks by himself
+                    if entries > head.entries:
+                        head.entries = entries
+                    if head.quiet:
+                        head.mark_quiet()
+                else:
+                    head.grew(attempt, entries)
+                    head.mark_watchers()
+        for job in notice.jobs:
+            if (head := heads.get(job.id)) is not None:
                 head.mark_watchers()
 
     # --- the job actor's side ---
@@ -295,6 +327,7 @@ class Outputs:
         head = self._heads.get(job_id)
         if head is not None:
             head.watchers.pop(watcher, None)
+            head.quiet.pop(watcher, None)
             if head.waits:  # who was to serve that may be gone with this reader: the next one asks
                 head.page_failed()
                 for other in head.watchers:

@@ -15,6 +15,7 @@ cancelled or fails with bytes pending, the stream is somewhere inside a frame: t
 from __future__ import annotations
 
 import os
+import struct
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -25,6 +26,7 @@ import trio
 from trouper.transport.codes import CloseCode, close_reason
 
 _TEXT, _CLOSE, _PONG = 0x81, 0x88, 0x8A  # first bytes: FIN and opcode
+_header16 = struct.Struct(">BBH").pack
 _TOO_BIG = (1009).to_bytes(2, "big")
 _LINGER_S = 0.25
 """For what a peer still sends after our last frame: a socket closed over unread bytes is reset, and then
@@ -46,7 +48,7 @@ def _header(first: int, length: int) -> bytes:
     if length < 126:
         return bytes((first, length))
     if length < 65536:
-        return bytes((first, 126)) + length.to_bytes(2, "big")
+        return _header16(first, 126, length)
     return bytes((first, 127)) + length.to_bytes(8, "big")
 
 
@@ -135,7 +137,7 @@ class Outbox:
     def offer(self, frame: bytes) -> bool:
         """Send ``frame``, at once or when the stream takes it. False: it was refused, the outbox is closed
         (or not idle, which its user should have asked). Idle afterwards: all of it was sent."""
-        if self._closing or self._ended or not self.idle:
+        if self._closing or self._ended or self._queue or self._under_way:
             return False
         self._send(frame)
         return True

@@ -14,7 +14,7 @@ from typing import Protocol
 import attrs
 
 from trouper.actors.channel import TooManyAttached
-from trouper.actors.channel_items import ChannelItem, EndItem, OutputItem
+from trouper.actors.channel_items import ChannelItem
 from trouper.transport import messages
 from trouper.transport.codec import decode_client, encode_item, join_items
 from trouper.transport.codes import CloseCode, ErrorCode, close_reason
@@ -31,6 +31,8 @@ class Channel(Protocol):
 
     on_ready: Callable[[], None] | None
     awaits_page: bool
+    more: bool
+    sent: int
 
     def attach(self, job_id: str, attempt: int, n: int) -> None: ...
     def detach(self, job_id: str) -> None: ...
@@ -104,9 +106,13 @@ class Session:
         self._rate = DeliveryRate(min(ENTRY_BYTES, most), most)
         self._visible = True
         self._coalesce_ms: int | None = None
+        self.window_s: float | None = None
+        """For how long output may wait for more of it, in seconds; None: the gateway's tick."""
         self._attach_unanswered = False
         self._held_up = False
         """Output waited for an ack, which has come: it is owed now, as the rest of a message is."""
+        self._sent = 0
+        """Output that went into messages so far, in bytes of payload."""
         self._outgoing = Outgoing(on_fault)
         self._channel: Channel | None = None
         self._early: list[Item] = []
@@ -187,13 +193,29 @@ class Session:
         None if nothing is. At most what the peer takes in a second, between ``ENTRY_BYTES`` and
         ``max_message_bytes``, except that one whole item always fits.
         """
-        if self.state is not SessionState.OPEN:
+        channel = self._channel
+        if channel is None:
             return None
+        limit = self._rate.message_bytes
         parts: list[bytes] = []
+        if self._beat_due or self._replies:
+            limit -= self._take_owed(parts, limit)
+        due = channel.take(limit if limit > ENTRY_BYTES else ENTRY_BYTES)
+        if due:
+            self._attach_unanswered = self._held_up = False
+            if self._sent != channel.sent:
+                self._sent = channel.sent
+                self._rate.sent(channel.sent, self._now)
+            if len(due) == 1 and not parts:
+                return self._outgoing.alone(due[0], channel.detach)
+            parts.extend(self._outgoing.channel_items(due, channel.detach))
+        return join_items(parts) if parts else None
+
+    def _take_owed(self, parts: list[bytes], limit: int) -> int:
+        """Add the beat and replies to ``parts``; the bytes of the latter."""
         if self._beat_due:
             self._beat_due = False
             parts.append(_BEAT)
-        limit = self._rate.message_bytes
         size = 0
         while self._replies and (size == 0 or size + len(self._replies[0].encoded) <= limit):
             reply = self._replies.pop(0)
@@ -201,15 +223,12 @@ class Session:
             size += len(reply.encoded)
             self._refusal_bytes -= reply.refusal_bytes
         self._reply_bytes -= size
-        assert self._channel is not None
-        due = self._channel.take(max(limit - size, ENTRY_BYTES))
-        if due:
-            self._attach_unanswered = self._held_up = False
-        for item in due:
-            if isinstance(item, (OutputItem, EndItem)):  # a union costs six times as much
-                self._rate.sent(item.sent, self._now)
-        parts.extend(self._outgoing.channel_items(due, self._channel.detach))
-        return join_items(parts) if parts else None
+        return size
+
+    @property
+    def more(self) -> bool:
+        """Whether something is due now that was too much for the last message."""
+        return bool(self._replies) or (self._channel is not None and self._channel.more)
 
     @property
     def pending(self) -> bool:
@@ -233,10 +252,7 @@ class Session:
             return 0.0
         if channel is not None and channel.feed_pending:
             return None
-        asked = None if self._coalesce_ms is None else self._coalesce_ms / 1000
-        if self._visible:
-            return asked
-        return max(asked or 0.0, self._options.hidden_tick_s)
+        return self.window_s
 
     @property
     def owed(self) -> int:
@@ -265,6 +281,7 @@ class Session:
             if not isinstance(item, messages.Hello):
                 raise ProtocolBroken(_not_hello(item))
             self._visible, self._coalesce_ms = item.visible, item.coalesce_ms
+            self._set_window()
             self._move(SessionEvent.HELLO)
             actions.append(Authenticate(item))
         elif self.state is SessionState.OPENING:
@@ -317,8 +334,13 @@ class Session:
             case _:
                 raise ProtocolBroken(f"{item.t} is not for a client to send")
 
+    def _set_window(self) -> None:
+        asked = None if self._coalesce_ms is None else self._coalesce_ms / 1000
+        self.window_s = asked if self._visible else max(asked or 0.0, self._options.hidden_tick_s)
+
     def _hasten(self) -> None:
         """What waits for the end of a longer window need not."""
+        self._set_window()
         if self.pending:
             self._on_due()
 

@@ -4,25 +4,41 @@ What comes after silence is flushed at once; what follows goes once per window: 
 what the session asked for. The alternative, a timer for each session, costs a wake-up of 28 to 46 µs for
 each of them; here one wake-up serves all that are due, since windows are multiples of the tick on one
 grid. Sessions only *mark* themselves, so what changes in one step goes out in one message.
+
+Who was sent something is looked at again when its window ends, without having marked itself: what is written
+goes on being written, and to mark a session for each entry costs more than to look in vain once.
 """
 
 from __future__ import annotations
 
 import math
+import sys
 from typing import Protocol
 
 import attrs
 import trio
 
 _MEMBERS_PER_CHECKPOINT = 64
+_NOW = -1
+NEVER = sys.maxsize
 
 
 class Flushable(Protocol):
-    """A session as the ticker sees it."""
+    """A session as the ticker sees it, and what the ticker notes on it."""
+
+    due_tick: int
+    """The tick that it waits for, counted from the clock's zero; at first ``NEVER``."""
+    flushed_at: float
+    """When it was last sent something; at first minus infinity."""
 
     @property
     def coalesce_s(self) -> float | None:
-        """Its window in seconds, 0 for none; None: the gateway's tick."""
+        """For how many seconds what is due now may wait for more, 0: not at all; None: the gateway's tick."""
+        ...
+
+    @property
+    def window_s(self) -> float | None:
+        """The same of output that is still to come."""
         ...
 
     def flush(self) -> bool:
@@ -32,7 +48,8 @@ class Flushable(Protocol):
 
 @attrs.frozen
 class TickerStatistics:
-    """Flushes and ticks so far, sessions that wait now, and the present tick in seconds."""
+    """Flushes so far, ticks in which there were some, sessions that wait now, and the present tick in
+    seconds."""
 
     flushes: int
     ticks: int
@@ -49,11 +66,8 @@ class Ticker:
         self._max_s = max(tick_s, max_tick_s)
         self._tick_s = tick_s
         self._now: dict[Flushable, None] = {}
-        self._later: dict[Flushable, int] = {}
-        """Member → the tick that it waits for, counted in ``_base_s`` from the clock's zero."""
         self._waiting: dict[int, dict[Flushable, None]] = {}
-        """The same by tick: a few keys, since windows end together."""
-        self._flushed_at: dict[Flushable, float] = {}
+        """Who waits, by tick: a few keys, since windows end together."""
         self._wake = trio.Event()
         self._ticks = 0
         self._flushes = 0
@@ -62,47 +76,52 @@ class Ticker:
         """``member`` has something to send: now if it was silent for its window or is ``urgent`` (the
         rest of what did not fit into its last message), else when its window ends. Marked again, it
         goes at the earlier of the two times."""
-        if member in self._now:
+        if member.due_tick == _NOW:
             return
-        window = self._window(member)
+        window = self._stretched(member.coalesce_s)
         now = trio.current_time()
-        if not urgent and now - self._flushed_at.get(member, -math.inf) < window:
-            self._wait(member, window, now)
+        if not urgent and now - member.flushed_at < window:
+            tick = self._end_of(window, now)
+            if tick < member.due_tick:
+                self._leave(member)
+                if not self._waiting or tick < min(self._waiting):
+                    self._wake.set()
+                self._wait(member, tick)
             return
         self._leave(member)
-        self._now[member] = None
+        self._hurry(member)
         self._wake.set()
 
-    def _window(self, member: Flushable) -> float:
-        asked = member.coalesce_s
+    def _stretched(self, asked: float | None) -> float:
         if asked is None:
             return self._tick_s
         # When flushing takes its time, nobody is served more often than that allows.
         return max(asked, self._tick_s) if self._tick_s > self._base_s else asked
 
-    def _wait(self, member: Flushable, window: float, now: float) -> None:
+    def _end_of(self, window: float, now: float) -> int:
         ticks = max(1, math.ceil(window / self._base_s))
-        tick = (math.floor(now / self._base_s / ticks) + 1) * ticks
-        if tick >= self._later.get(member, math.inf):
-            return
-        self._leave(member)
-        if not self._waiting or tick < min(self._waiting):
-            self._wake.set()
-        self._later[member] = tick
+        return (math.floor(now / self._base_s / ticks) + 1) * ticks
+
+    def _wait(self, member: Flushable, tick: int) -> None:
+        member.due_tick = tick
         self._waiting.setdefault(tick, {})[member] = None
 
+    def _hurry(self, member: Flushable) -> None:
+        member.due_tick = _NOW
+        self._now[member] = None
+
     def _leave(self, member: Flushable) -> None:
-        tick = self._later.pop(member, None)
-        if tick is not None:
-            del self._waiting[tick][member]
-            if not self._waiting[tick]:
-                del self._waiting[tick]
+        waiting = self._waiting.get(member.due_tick)
+        if waiting is not None:  # else it waits for nothing, or its tick has come
+            waiting.pop(member, None)
+            if not waiting:
+                del self._waiting[member.due_tick]
+        member.due_tick = NEVER
 
     def forget(self, member: Flushable) -> None:
         """``member`` is at its end."""
         self._now.pop(member, None)
         self._leave(member)
-        self._flushed_at.pop(member, None)
 
     async def run(self) -> None:
         """Flush for ever. **Cancellation**: between two flushes; nothing is lost, nothing more goes."""
@@ -119,26 +138,43 @@ class Ticker:
         now = trio.current_time()
         due = [tick for tick in self._waiting if tick * self._base_s <= now]
         for tick in due:
-            members = self._waiting.pop(tick)
-            self._now.update(members)
-            for member in members:
-                del self._later[member]
-        self._ticks += bool(due)
+            self._now.update(self._waiting.pop(tick))
         return bool(due)
 
     async def _flush_all(self, *, tick: bool) -> None:
         started = trio.current_time()
         batch, self._now = self._now, {}
+        flushes = self._flushes
+        ends: dict[float | None, int] = {}
         for index, member in enumerate(batch, 1):
+            member.due_tick = NEVER
             if member.flush():
                 self._flushes += 1
-                self._flushed_at[member] = started
+                member.flushed_at = started
+                if member.due_tick == NEVER:
+                    self._look_again(member, started, ends)
             if index % _MEMBERS_PER_CHECKPOINT == 0:
                 await trio.lowlevel.checkpoint()
         took = trio.current_time() - started
-        # A few that go at once say little of what a tick costs: they stretch it, and never shorten it.
+        # Those that go at once, and looks in vain, say little of what a tick costs: they only stretch it.
+        tick = tick and self._flushes > flushes
+        self._ticks += tick
         self._tick_s = min(self._max_s, max(self._base_s if tick else self._tick_s, 4 * took))
         await trio.lowlevel.checkpoint()
 
+    def _look_again(self, member: Flushable, flushed_at: float, ends: dict[float | None, int]) -> None:
+        """``ends``: when the windows end of those that were flushed with it."""
+        asked = member.window_s
+        tick = ends.get(asked)
+        if tick is None:
+            window = self._stretched(asked)
+            # One that is shorter than the tick cannot wait for the next one of the grid.
+            tick = ends[asked] = _NOW if window < self._base_s else self._end_of(window, flushed_at)
+        if tick == _NOW:
+            self._hurry(member)
+        else:
+            self._wait(member, tick)
+
     def statistics(self) -> TickerStatistics:
-        return TickerStatistics(self._flushes, self._ticks, len(self._now) + len(self._later), self._tick_s)
+        waiting = len(self._now) + sum(map(len, self._waiting.values()))
+        return TickerStatistics(self._flushes, self._ticks, waiting, self._tick_s)

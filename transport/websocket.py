@@ -9,6 +9,7 @@ their order.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
@@ -31,7 +32,7 @@ from trouper.transport.ports import GatewayRuntime, SessionChannel
 from trouper.transport.session import Action, CarryOut, Close, Session
 from trouper.transport.session import Authenticate as AuthenticateAction
 from trouper.transport.session_state import SessionState
-from trouper.transport.ticker import Ticker
+from trouper.transport.ticker import NEVER, Ticker
 
 try:
     import trio_websocket
@@ -79,7 +80,7 @@ class WebSocketConnection:
     __slots__ = (
         *("_ports", "_request", "_session", "_outbox", "_stream", "_websocket", "_nursery", "_life"),
         *("_closing", "_ended", "_alarm", "_beat_at", "_hello", "_user", "_commands", "_working"),
-        *("_replies_taken", "_backlog", "__weakref__"),
+        *("_replies_taken", "_backlog", "due_tick", "flushed_at", "__weakref__"),
     )
 
     def __init__(
@@ -112,6 +113,8 @@ class WebSocketConnection:
         self._replies_taken: trio.Event | None = None
         """There while commands wait for it."""
         self._backlog = False
+        self.due_tick = NEVER
+        self.flushed_at = -math.inf
 
     async def run(self) -> None:
         """Serve the connection from the upgrade to its end, after which the stream is of no use.
@@ -316,31 +319,37 @@ class WebSocketConnection:
         self._ports.ticker.mark(self)
 
     def _idle(self) -> None:
-        if self._session.pending:
-            self._ports.ticker.mark(self, urgent=self._backlog)
+        # Even if nothing is due: of output that goes on growing nobody tells until it was looked for in vain.
+        self._ports.ticker.mark(self, urgent=self._backlog)
 
     @property
     def coalesce_s(self) -> float | None:
         """For the ticker: how long what is due may wait for more."""
         return self._session.coalesce_s
 
+    @property
+    def window_s(self) -> float | None:
+        """For the ticker: how long output that is still to come may."""
+        return self._session.window_s
+
     def flush(self) -> bool:
         """For the ticker: send one message if one is due and the one before it is gone.
 
         So a slow peer costs its one message here, and its cursors in the channel.
         """
-        if not self._outbox.idle:
+        outbox, session = self._outbox, self._session
+        if not outbox.idle:
             return False  # ``_idle`` marks it again
         try:
-            message = self._session.take_message()
+            message = session.take_message()
             if message is None:
                 return False
-            self._backlog = self._session.pending
+            self._backlog = session.more
             if self._replies_taken is not None:
                 self._replies_taken.set()
                 self._replies_taken = None
-            offered = self._outbox.offer(text_frame(message))
-            if self._backlog and self._outbox.idle:
+            offered = outbox.offer(text_frame(message))
+            if self._backlog and outbox.idle:
                 self._ports.ticker.mark(self, urgent=True)  # else the drain tells when it has sent all
             return offered
         except Exception as error:

@@ -40,14 +40,21 @@ class World:
         self.others: dict[str, OutputHead] = {}
         self.job = Job(id="j", user="ada", name="reply", feed_seq=1)
 
-    def channel(self, user: str = "ada", *, visible: bool = True) -> SubscriberChannel:
+    def channel(
+        self,
+        user: str = "ada",
+        *,
+        visible: bool = True,
+        wants_feed: bool = False,
+        cursor: tuple[str, int] | None = None,
+    ) -> SubscriberChannel:
         return SubscriberChannel(
             f"s-{user}",
             user,
             epoch="e",
-            cursor=None,
+            cursor=cursor,
             visible=visible,
-            wants_feed=False,
+            wants_feed=wants_feed,
             outputs=self.outputs,
             owner=self.owner,
             limits=self.limits,

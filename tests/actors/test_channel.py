@@ -265,10 +265,7 @@ def job_at(seq: int, id: str = "j") -> Job:
 
 def feed_channel(cursor: tuple[str, int] | None) -> tuple[SubscriberChannel, Owner]:
     world = World()
-    channel = world.channel()
-    channel.wants_feed = True
-    channel.cursor = cursor
-    return channel, world.owner
+    return world.channel(wants_feed=True, cursor=cursor), world.owner
 
 
 @pytest.mark.clause("N3")
@@ -280,6 +277,7 @@ def test_a_session_gets_its_snapshot_and_then_each_change_from_its_cursor() -> N
     assert channel.take(1) == [FeedSnapshot("e", Snapshot(5, (), (), Counts()))]
     window.merge(Changes(5, 6, (job_at(6),), (), Counts(1, 1)))
     window.merge(Changes(6, 7, (job_at(7),), (), Counts(2, 2)))
+    channel.feed_changed()
     assert channel.take(1) == [FeedChanges("e", Changes(5, 7, (job_at(7),), (), Counts(2, 2)))]
     assert channel.take(1) == []
 
@@ -361,6 +359,7 @@ def test_an_answer_for_a_cursor_that_was_given_up_meanwhile_is_asked_for_again()
     channel, owner = feed_channel(("e", 3))
     window = FeedWindow(10)
     window.start(7, Counts())
+    channel.feed_opened(window, None, ("e", 3))
     channel.resync(("e", 5))
     channel.feed_opened(window, FeedChanges("e", Changes(3, 7, (), (), Counts())), ("e", 3))
     assert channel.take(1) == []

@@ -40,9 +40,10 @@ class FakeChannel:
         self.due: list[ChannelItem] = []
         self.taken: list[int] = []
         self.awaits_page = False
+        self.more = False
+        self.sent = 0
         self._attachments = attachments
         self._attached: set[str] = set()
-        self._sent = 0
         self._broken = False
 
     def give(self, *items: ChannelItem) -> None:
@@ -65,8 +66,8 @@ class FakeChannel:
         self.calls.append(("detach", job_id))
 
     def ack(self, sent: int, feed: int) -> None:
-        if sent > self._sent:
-            raise ValueError(f"ack of sent={sent}: legal are 0 to {self._sent}")
+        if sent > self.sent:
+            raise ValueError(f"ack of sent={sent}: legal are 0 to {self.sent}")
         self.calls.append(("ack", sent, feed))
 
     def set_visible(self, visible: bool) -> None:
@@ -95,8 +96,9 @@ class FakeChannel:
             if size and size + payload > max_bytes:
                 break
             size += payload
-            self._sent += payload
+            self.sent += payload
             items.append(self.due.pop(0))
+        self.more = bool(self.due)
         return items
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -10,22 +11,39 @@ import trio.lowlevel
 from trio.testing import MockClock
 
 from trouper.transport.alarms import Alarms
-from trouper.transport.ticker import Flushable, Ticker
+from trouper.transport.ticker import NEVER, Ticker
 
 TICK = 0.025
 
 
 class Member:
-    """Sends whenever it is asked, and notes when; ``takes`` is how long a flush lasts."""
+    """Sends what is due, and notes when."""
 
     def __init__(self, coalesce_s: float | None = None) -> None:
         self.at: list[float] = []
-        self.silent = False
-        self.coalesce_s = coalesce_s
+        self.looks: list[float] = []
+        self.due = False
+        self.due_tick = NEVER
+        self.flushed_at = -math.inf
+        self.asked = coalesce_s
+
+    @property
+    def coalesce_s(self) -> float | None:
+        return self.asked
+
+    @property
+    def window_s(self) -> float | None:
+        return self.asked
+
+    def mark(self, ticker: Ticker, *, urgent: bool = False) -> None:
+        self.due = True
+        ticker.mark(self, urgent=urgent)
 
     def flush(self) -> bool:
-        if self.silent:
+        self.looks.append(trio.current_time())
+        if not self.due:
             return False
+        self.due = False
         self.at.append(trio.current_time())
         return True
 
@@ -45,14 +63,14 @@ async def test_the_first_after_silence_goes_at_once_then_once_per_tick(autojump_
         await trio.sleep(0.010)
         began = trio.current_time()
         for _ in range(50):  # something is due every 2 ms, for 100 ms
-            ticker.mark(member)
+            member.mark(ticker)
             await trio.sleep(0.002)
         await trio.sleep(1)
         assert member.at[0] == began
         assert 4 <= len(member.at) - 1 <= 5
         gaps = [after - before for before, after in zip(member.at[1:], member.at[2:], strict=False)]
         assert gaps == pytest.approx([TICK] * len(gaps))
-        ticker.mark(member)
+        member.mark(ticker)
         await trio.lowlevel.checkpoint()
         await trio.lowlevel.checkpoint()
         assert member.at[-1] == trio.current_time()  # silence again: at once
@@ -67,15 +85,49 @@ async def test_sessions_that_are_busy_go_in_the_same_tick(autojump_clock: MockCl
 
     async def script() -> None:
         for index, member in enumerate(members):
-            ticker.mark(member)
+            member.mark(ticker)
             if index % 20 == 0:
                 await trio.sleep(0.001)
         await trio.sleep(0.001)
         for member in members:
-            ticker.mark(member)
+            member.mark(ticker)
         await trio.sleep(1)
         assert len({member.at[1] for member in members}) == 1
         assert ticker.statistics().ticks == 1
+
+    await running(ticker, script)
+
+
+@pytest.mark.clause("O5")
+@pytest.mark.parametrize(("asked", "after_s"), [(None, 0.015), (0.1, 0.09), (0.0, 0.0)])
+async def test_who_was_sent_something_is_looked_at_once_more_when_its_window_ends(
+    autojump_clock: MockClock, asked: float | None, after_s: float
+) -> None:
+    ticker, member = Ticker(TICK, 0.1), Member(asked)
+
+    async def script() -> None:
+        await trio.sleep(0.01 - trio.current_time() % 0.1)
+        member.mark(ticker)
+        await trio.sleep(1)
+        assert len(member.at) == 1
+        assert member.looks == [member.at[0], pytest.approx(member.at[0] + after_s)]
+        assert ticker.statistics().waiting == 0
+
+    await running(ticker, script)
+
+
+@pytest.mark.clause("O5")
+async def test_who_grows_without_a_word_is_sent_it_once_per_tick(autojump_clock: MockClock) -> None:
+    ticker, member = Ticker(TICK, 0.1), Member()
+
+    async def script() -> None:
+        member.mark(ticker)
+        for _ in range(50):  # something comes every 2 ms, for 100 ms, and nobody says so
+            await trio.sleep(0.002)
+            member.due = True
+        assert 4 <= len(member.at) <= 5
+        await trio.sleep(1)
+        assert len(member.looks) == len(member.at) + 1
 
     await running(ticker, script)
 
@@ -85,7 +137,7 @@ async def test_what_changes_in_one_step_goes_in_one_flush(autojump_clock: MockCl
 
     async def script() -> None:
         for _ in range(10):
-            ticker.mark(member)
+            member.mark(ticker)
         await trio.sleep(1)
         assert len(member.at) == 1
 
@@ -96,10 +148,10 @@ async def test_the_rest_of_a_full_message_does_not_wait_for_the_tick(autojump_cl
     ticker, member = Ticker(TICK, 0.1), Member()
 
     async def script() -> None:
-        ticker.mark(member)
+        member.mark(ticker)
         await trio.sleep(0.001)
-        ticker.mark(member)
-        ticker.mark(member, urgent=True)
+        member.mark(ticker)
+        member.mark(ticker, urgent=True)
         await trio.sleep(1)
         assert len(member.at) == 2
         assert member.at[1] - member.at[0] == pytest.approx(0.001)
@@ -113,8 +165,8 @@ async def test_a_member_that_is_forgotten_is_not_flushed_and_leaves_nothing(
     ticker, member, other = Ticker(TICK, 0.1), Member(), Member()
 
     async def script() -> None:
-        ticker.mark(other)
-        ticker.mark(member)
+        other.mark(ticker)
+        member.mark(ticker)
         ticker.forget(member)
         await trio.sleep(1)
         assert not member.at
@@ -128,30 +180,28 @@ async def test_a_flush_that_had_nothing_to_send_starts_no_tick(autojump_clock: M
     ticker, member = Ticker(TICK, 0.1), Member()
 
     async def script() -> None:
-        member.silent = True
         ticker.mark(member)
         await trio.sleep(0.001)
-        member.silent = False
         marked = trio.current_time()
-        ticker.mark(member)
+        member.mark(ticker)
         await trio.sleep(1)
         assert member.at == [marked]
 
     await running(ticker, script)
 
 
-class Slow:
+class Slow(Member):
     """A flush that takes its time, on the virtual clock."""
 
-    coalesce_s: float | None = None
-
     def __init__(self, clock: MockClock, takes_s: float) -> None:
+        super().__init__()
         self._clock = clock
         self._takes_s = takes_s
 
     def flush(self) -> bool:
-        self._clock.jump(self._takes_s)
-        return True
+        if self.due:
+            self._clock.jump(self._takes_s)
+        return super().flush()
 
 
 @pytest.mark.parametrize(("takes_s", "tick_s"), [(0.001, TICK), (0.015, 0.06), (0.5, 0.1)])
@@ -159,10 +209,10 @@ async def test_a_tick_is_stretched_when_flushing_takes_more_than_a_quarter(
     mock_clock: MockClock, takes_s: float, tick_s: float
 ) -> None:
     ticker = Ticker(TICK, 0.1)
-    slow: Flushable = Slow(mock_clock, takes_s)
+    slow = Slow(mock_clock, takes_s)
 
     async def script() -> None:
-        ticker.mark(slow)
+        slow.mark(ticker)
         await trio.testing.wait_all_tasks_blocked()
         assert ticker.statistics().tick_s == pytest.approx(tick_s)
 
@@ -179,8 +229,8 @@ async def test_a_member_that_asked_for_a_window_of_its_own_gets_it(
     async def script() -> None:
         began = trio.current_time()
         for _ in range(50):  # something is due every 10 ms, for half a second
-            ticker.mark(member)
-            ticker.mark(other)
+            member.mark(ticker)
+            other.mark(ticker)
             await trio.sleep(0.010)
         await trio.sleep(1)
         assert member.at[0] == began
@@ -197,12 +247,12 @@ async def test_a_window_that_is_made_shorter_ends_what_waits_sooner(autojump_clo
 
     async def script() -> None:
         began = trio.current_time()
-        ticker.mark(member)
+        member.mark(ticker)
         await trio.sleep(0.001)
-        ticker.mark(member)
+        member.mark(ticker)
         await trio.sleep(0.001)
-        member.coalesce_s = None
-        ticker.mark(member)
+        member.asked = None
+        member.mark(ticker)
         await trio.sleep(1)
         assert len(member.at) == 2
         assert member.at[1] - began <= TICK
@@ -214,10 +264,10 @@ async def test_a_stretched_tick_holds_for_who_asked_for_none_too(mock_clock: Moc
     ticker, slow, eager = Ticker(TICK, 0.1), Slow(mock_clock, 0.05), Member(0.0)
 
     async def script() -> None:
-        ticker.mark(slow)
-        ticker.mark(eager)
+        slow.mark(ticker)
+        eager.mark(ticker)
         await trio.testing.wait_all_tasks_blocked()
-        ticker.mark(eager)
+        eager.mark(ticker)
         await trio.testing.wait_all_tasks_blocked()
         assert len(eager.at) == 1
         mock_clock.jump(0.1)
