@@ -226,7 +226,8 @@ class Attempt:
         moment = now()  # once: reading the clock is a good part of what a write costs
         if entries:
             self._entry_at = moment
-        while self.log.pending_bytes > limits.pending_bytes:
+        log = self.log
+        while log.bytes_total - log.committed_bytes > limits.pending_bytes:
             with self._waiting_for_store():
                 await self._room.park()
             moment = now()

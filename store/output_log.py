@@ -12,12 +12,13 @@ the committed tail in between. ``OutputLog`` is the ``OutputSource`` that the st
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import attrs
 
-from trouper.store.protocol import Append, Appended, AppendFailed, Refused, named_tuple
+from trouper.store.protocol import Append, Appended, AppendFailed, Refused
 from trouper.store.records import Entry, Job, entry_bytes
 
 if TYPE_CHECKING:
@@ -112,6 +113,33 @@ class OutputLog:
     refusal to look at). ``tail_bytes_max`` bounds what is kept in memory of the committed part.
     """
 
+    __slots__ = (
+        "_hash",
+        "_hashed",
+        "_in_flight",
+        "_in_flight_end",
+        "_marks",
+        "_on_change",
+        "_on_dirty",
+        "_pending",
+        "_request",
+        "_tail",
+        "_tail_bytes_max",
+        "_tail_start",
+        "_tail_start_bytes",
+        "_tidy_at",
+        "_used_ms",
+        "attempt",
+        "bytes_total",
+        "committed",
+        "committed_bytes",
+        "failure",
+        "fence",
+        "job_id",
+        "refusal",
+        "savepoint",
+    )
+
     def __init__(
         self,
         job: Job,
@@ -126,8 +154,6 @@ class OutputLog:
         self.attempt = job.attempt
         self.fence = job.fence
         self.savepoint = job.savepoint
-        self.entries = job.entries
-        self.committed = job.entries
         self.refusal: Refused | None = None
         self.failure: str | None = None
         """The store's last error, None since an append went through."""
@@ -136,30 +162,43 @@ class OutputLog:
         self._on_change = on_change
         self._used_ms = used_ms
         self._tail_bytes_max = tail_bytes_max
+        # Two lists that change places: with a new one for each append, Python's garbage collector has
+        # one more thing to look at for every streaming job in every commit.
         self._pending: list[Entry] = []
-        self._in_flight: tuple[Entry, ...] = ()
-        self._in_flight_bytes = 0
-        self.pending_bytes = 0
+        self._in_flight: list[Entry] = []
+        self._request = Append(job.id, job.fence, 0, self._in_flight, 0)
+        self.committed = job.entries
+        # Payload, counted from entry 0: what was kept of earlier attempts is part of it.
         self.bytes_total = prefix.payload_bytes
-        """The payload of all entries, those that were kept of earlier attempts included."""
+        """Of all entries."""
+        self.committed_bytes = self._in_flight_end = self.bytes_total
+        """Of those that are committed."""
         self._tail: list[Entry] = []
-        self._tail_start = job.entries
-        self._tail_bytes = 0
-        self._unhashed_bytes = 0
-        self._hashed = job.entries
-        """Entries that the hash is over; those of the tail beyond follow several at a time."""
+        self._tail_start = self._hashed = job.entries
+        """Of the tail, what comes from ``_hashed`` on is not in the hash yet."""
+        self._tail_start_bytes = self.bytes_total
+        self._marks: deque[tuple[int, int]] = deque()
+        """(entries, payload) wherever the tail was hashed up to: there it may be cut."""
+        self._tidy_at = self._next_tidy()
+
+    @property
+    def entries(self) -> int:
+        """How many there are, those not committed included."""
+        return self.committed + len(self._in_flight) + len(self._pending)
+
+    @property
+    def pending_bytes(self) -> int:
+        """The payload of what is not committed."""
+        return self.bytes_total - self.committed_bytes
 
     # --- the job's side ---
 
     def append(self, entry: Entry) -> None:
         """Add an entry, which the caller has checked (``split_text``; an event's size)."""
-        size = len(entry) if isinstance(entry, str) and entry.isascii() else entry_bytes(entry)
-        first = not self._pending
-        self._pending.append(entry)
-        self.entries += 1
-        self.pending_bytes += size
-        self.bytes_total += size
-        if first:  # else the store was told, and has not asked since
+        pending = self._pending
+        pending.append(entry)
+        self.bytes_total += len(entry) if type(entry) is str and entry.isascii() else entry_bytes(entry)
+        if len(pending) == 1:  # else the store was told, and has not asked since
             self._on_dirty(self)
 
     def sha256(self) -> str:
@@ -173,49 +212,62 @@ class OutputLog:
     # --- the store's side (OutputSource) ---
 
     def take(self) -> Append | None:
-        if self.refusal is not None or self._in_flight or not self._pending:
+        pending, request = self._pending, self._request
+        if not pending or self._in_flight or self.refusal is not None:
             return None
-        taken = self._in_flight = tuple(self._pending)
-        self._in_flight_bytes = self.pending_bytes
-        self._pending.clear()
-        return named_tuple(Append, (self.job_id, self.fence, self.committed, taken, self._used_ms()))
+        self._pending, self._in_flight = self._in_flight, pending
+        self._in_flight_end = self.bytes_total
+        request.start = self.committed
+        request.entries = pending
+        request.used_ms = self._used_ms()
+        return request
 
     def settled(self, result: Appended | Refused | AppendFailed) -> None:
-        taken, self._in_flight = self._in_flight, ()
+        taken = self._in_flight
         if isinstance(result, Appended):
-            size = self._in_flight_bytes
             self.failure = None
             self.committed += len(taken)
-            self.pending_bytes -= size
             self._tail += taken
-            self._tail_bytes += size
-            self._unhashed_bytes += size
-            # The hash costs as much for a word as for a page: it is taken of several commits at once.
-            if self._unhashed_bytes >= _HASH_BYTES:
-                self._hash_committed()
-            # Trim at twice the bound, down to the bound: one list move for many commits.
-            if self._tail_bytes > 2 * self._tail_bytes_max:
-                self._trim()
+            taken.clear()
+            self.committed_bytes = self._in_flight_end
+            if self.committed_bytes >= self._tidy_at:
+                self._tidy()
         elif isinstance(result, AppendFailed):
             self.failure = result.error
             self._pending[:0] = taken
+            taken.clear()
         else:
             self.refusal = result
         self._on_change()
 
+    def _tidy(self) -> None:
+        """Hash what was committed and bound the tail. Not at each commit: the hash costs as much for a word
+        as for a page, and to cut a list is to move all of it."""
+        self._hash_committed()
+        self._marks.append((self.committed, self.committed_bytes))
+        if self.committed_bytes - self._tail_start_bytes > 2 * self._tail_bytes_max:
+            self._trim()
+        self._tidy_at = self._next_tidy()
+
+    def _next_tidy(self) -> int:
+        full = self._tail_start_bytes + 2 * self._tail_bytes_max + 1
+        return min(self.committed_bytes + _HASH_BYTES, full)
+
     def _hash_committed(self) -> None:
         if self._hashed < self.committed:
             self._hash.extend(self._tail[self._hashed - self._tail_start :])
-            self._hashed, self._unhashed_bytes = self.committed, 0
+            self._hashed = self.committed
 
     def _trim(self) -> None:
-        self._hash_committed()
-        drop = 0
-        while self._tail_bytes > self._tail_bytes_max:
-            self._tail_bytes -= entry_bytes(self._tail[drop])
-            drop += 1
-        del self._tail[:drop]
-        self._tail_start += drop
+        """Let go of the oldest of the tail, down to about the bound."""
+        start, enough = self._tail_start, self.committed_bytes - self._tail_bytes_max
+        while self._marks and self._marks[0][1] <= enough:
+            self._tail_start, self._tail_start_bytes = self._marks.popleft()
+        if self.committed_bytes - self._tail_start_bytes > 2 * self._tail_bytes_max:  # much came at once
+            while self._tail_start_bytes < enough:
+                self._tail_start_bytes += entry_bytes(self._tail[self._tail_start - start])
+                self._tail_start += 1
+        del self._tail[: self._tail_start - start]
 
     # --- the readers' side ---
 
@@ -231,6 +283,7 @@ class OutputLog:
         return self._tail_start, list(self._tail)
 
     def statistics(self) -> OutputLogStatistics:
+        tail_bytes = self.committed_bytes - self._tail_start_bytes
         return OutputLogStatistics(
-            self.entries, self.committed, self.pending_bytes, self._tail_bytes, self.bytes_total
+            self.entries, self.committed, self.pending_bytes, tail_bytes, self.bytes_total
         )

@@ -10,7 +10,7 @@ goes by id and key.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import attrs
@@ -134,24 +134,32 @@ class Refused:
 
 
 named_tuple = tuple.__new__
-"""Makes a named tuple of all its fields: for those of which every commit needs one for each streaming job.
-(What ``NamedTuple`` writes itself takes three times as long.)"""
+"""Makes a named tuple of all its fields: for those of which every commit needs one. (What ``NamedTuple``
+writes itself takes three times as long.)"""
 
 
-class Append(NamedTuple):
-    """Entries ``start … start+len(entries)`` of an attempt's log. (A tuple, as its answer: there is one for
-    every streaming job in every commit, and it takes a quarter of the time to make.)"""
+@attrs.define
+class Append:
+    """Entries ``start … start+len(entries)`` of an attempt's log.
+
+    It belongs to its source, with its entries, and may be used again as soon as the source was told what
+    became of it: who commits later than that copies what it needs. (Every commit has one for each streaming
+    job. A new object for each, and what Python's garbage collector does with it, cost more than the append.)
+    """
 
     job_id: str
     fence: int
     start: int
-    entries: tuple[Entry, ...]
+    entries: Sequence[Entry]
     used_ms: int
 
 
-class Appended(NamedTuple):
-    entries: int
-    """The committed length of the log."""
+@attrs.frozen
+class Appended:
+    """All of the append is in the log."""
+
+
+APPENDED = Appended()
 
 
 @attrs.frozen

@@ -8,7 +8,7 @@ everybody in it is told that the store is unavailable.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,7 @@ class Batch:
     """What each of ``sources`` gave."""
     operations: list[Operation] = attrs.field(factory=list)
     reads: list[Operation] = attrs.field(factory=list)
-    settled: list[Appended | Refused | AppendFailed] = attrs.field(factory=list)
+    settled: Sequence[Appended | Refused | AppendFailed] = ()
     """One for each of ``appends``."""
     changed: Changed = attrs.field(factory=Changed)
     committed: bool = False
@@ -130,16 +130,18 @@ class SqliteEngine:
 
     def _append(self, batch: Batch) -> bool:
         """Judge and gather the appends; whether any was accepted. Their statements are ``flush``'s."""
-        outputs, settled = batch.changed.outputs, batch.settled
-        for request in batch.appends:
+        outputs = batch.changed.outputs
+
+        def judge(request: Append) -> Appended | Refused:
             try:
-                result = append(self._tables, request, outputs)
+                return append(self._tables, request, outputs)
             except Exception as error:
                 if self._failed_as_a_whole(error):
                     raise
                 # To offer it again would meet the same (its log is damaged): this attempt is over.
-                result = Refused(RefusalReason.POISONED, detail=f"{type(error).__name__}: {error}")
-            settled.append(result)
+                return Refused(RefusalReason.POISONED, detail=f"{type(error).__name__}: {error}")
+
+        batch.settled = self._log.append_all(batch.appends, outputs, judge)
         self.counters["appends"] += len(batch.appends)
         return bool(outputs)
 
@@ -174,8 +176,7 @@ class SqliteEngine:
         self.counters["failed_commits"] += 1
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
-        self._log.roll_back()
-        self._log.committed()
+        self._log.failed()
         batch.failure = f"nothing was committed: {type(error).__name__}: {error}"
         batch.changed = Changed()
         batch.settled = [AppendFailed(batch.failure) for _ in batch.appends]

@@ -21,9 +21,10 @@ import orjson
 from trouper.store.errors import StoreCorrupt
 from trouper.store.options import StoreOptions
 from trouper.store.output_log import OutputHash
+from trouper.store.protocol import APPENDED, Append, Appended, Refused
 from trouper.store.records import Entry, Job, entry_bytes
 from trouper.store.sqlite_rows import WHOLE_MAX
-from trouper.store.tables import Head, decode_entries, encode_entries
+from trouper.store.tables import Head, decode_entries, encode_entries, payload_of
 
 
 @attrs.define(eq=False)
@@ -44,18 +45,27 @@ _AROUND_ENTRY = 3  # quotes and a comma
 _Item = tuple[int, int, int, int, Sequence[Entry]]
 """What a journal row holds of one append: jobs.ord, attempt, start, used_ms, entries."""
 
-_Growth = tuple[LogHead, _Item, int, int]
-"""An append of this commit: what goes into the journal, and with the size that it added and the running time
-before it all that is needed to take it back."""
 
+@attrs.define
+class _Grown:
+    """The appends of one commit, in columns: to make an object for each would cost as much as they do."""
 
-def _shrink(head: LogHead, item: _Item, size: int, used_ms: int) -> None:
-    """Take an append back."""
-    start, entries = item[2], item[4]
-    del head.tail[len(head.tail) - len(entries) :]
-    head.tail_bytes -= size
-    head.entries = start
-    head.used_ms = used_ms
+    heads: list[LogHead] = attrs.field(factory=list)
+    items: list[_Item] = attrs.field(factory=list)
+    used_ms: list[int] = attrs.field(factory=list)
+    """The running time of each head before."""
+    full: list[LogHead] = attrs.field(factory=list)
+    """Heads with enough for a block."""
+
+    def take_back(self) -> list[LogHead]:
+        """Have every head as it was; which they are."""
+        for head, item, used_ms in reversed(list(zip(self.heads, self.items, self.used_ms, strict=True))):
+            start, entries = item[2], item[4]
+            del head.tail[len(head.tail) - len(entries) :]
+            head.tail_bytes -= payload_of(entries) + _AROUND_ENTRY * len(entries)
+            head.entries = start
+            head.used_ms = used_ms
+        return self.heads
 
 
 class SqliteLog:
@@ -69,7 +79,11 @@ class SqliteLog:
         """Heads with a tail, in the order of ``first_seq``."""
         self._seq = 0
         self._oldest = 1
-        self._undo: list[Callable[[], None] | _Growth] = []
+        self._grown = _Grown()
+        """What this commit appends, before all else that it does."""
+        self._undo: list[Callable[[], None]] = []
+        self._folding = False
+        """Whether this commit has put something into blocks."""
         self.blocks_written = 0
         self.head = self._heads.get
 
@@ -79,22 +93,28 @@ class SqliteLog:
         """A place to roll back to."""
         return len(self._undo)
 
-    def roll_back(self, mark: int = 0) -> None:
+    def roll_back(self, mark: int) -> None:
         """Undo what was done in memory since ``mark``."""
         while len(self._undo) > mark:
-            step = self._undo.pop()
-            if callable(step):
-                step()
-            else:
-                _shrink(*step)
+            self._undo.pop()()
         # Put in order again, once, whatever was undone.
         unfolded = [head for head in self._heads.values() if head.tail]
         unfolded.sort(key=lambda head: head.first_seq)
         self._unfolded = {head.job_id: head for head in unfolded}
 
+    def failed(self) -> None:
+        """Nothing of this commit is durable: undo all of it."""
+        self.roll_back(0)
+        for head in self._grown.take_back():
+            if not head.tail:
+                self._unfolded.pop(head.job_id, None)
+        self.committed()
+
     def committed(self) -> None:
         """The transaction is durable: there is no way back."""
         self._undo.clear()
+        self._grown = _Grown()
+        self._folding = False
 
     # --- heads ---
 
@@ -132,27 +152,59 @@ class SqliteLog:
 
     def append(self, head: LogHead, entries: Sequence[Entry], payload: int, used_ms: int, /) -> None:
         """Add entries to a tail, and to the journal row of this commit."""
-        start, tail = head.entries, head.tail
-        size = payload + _AROUND_ENTRY * len(entries)
-        self._undo.append((head, (head.ord, head.attempt, start, used_ms, entries), size, head.used_ms))
+        start, tail, grown = head.entries, head.tail, self._grown
+        grown.heads.append(head)
+        grown.items.append((head.ord, head.attempt, start, used_ms, entries))
+        grown.used_ms.append(head.used_ms)
         if not tail:
             head.first_seq = self._seq + 1
             self._unfolded[head.job_id] = head
-        tail.extend(entries)
-        head.tail_bytes += size
+        tail += entries
+        head.tail_bytes += payload + _AROUND_ENTRY * len(entries)
+        if head.tail_bytes >= self._options.block_bytes:
+            grown.full.append(head)
         head.entries = start + len(entries)
         head.used_ms = used_ms
+
+    def append_all(
+        self,
+        requests: Sequence[Append],
+        outputs: dict[str, tuple[int, int]],
+        judge: Callable[[Append], Appended | Refused],
+    ) -> list[Appended | Refused]:
+        """Append as nearly all do: texts, by the attempt that runs, at the end of its log. What is anything
+        else is for ``judge`` (``transactions.append``) to say."""
+        heads, append = self._heads, self.append
+        settled: list[Appended | Refused] = []
+        for request in requests:
+            job_id, entries, used_ms = request.job_id, request.entries, request.used_ms
+            head = heads.get(job_id)
+            if head is None or head.fence != request.fence or head.entries != request.start or not entries:
+                settled.append(judge(request))
+                continue
+            try:
+                text = "".join(entries)  # type: ignore[arg-type]  # an event is no text, and says so
+                payload = len(text) if text.isascii() else len(text.encode())
+            except (TypeError, UnicodeEncodeError):
+                settled.append(judge(request))
+                continue
+            append(head, entries, payload, used_ms if used_ms > head.used_ms else head.used_ms)
+            outputs[job_id] = (head.attempt, head.entries)
+            settled.append(APPENDED)
+        return settled
 
     # --- the end of a commit ---
 
     def flush(self) -> None:
         """Write this commit's journal row, and fold what has become enough or old."""
-        grown = [step for step in self._undo if isinstance(step, tuple)]
-        for head, *_ in grown:
-            if head.tail_bytes >= self._options.block_bytes:
-                self._fold(head)
+        grown = self._grown
+        for head in grown.full:
+            self._fold(head)
+        items = grown.items
+        if self._folding:
+            both = zip(grown.heads, items, strict=True)
+            items = [item for head, item in both if head.folded <= item[2]]
         # All in one call: for each job by itself the encoding costs more than the entries.
-        items = [item for head, item, _, _ in grown if head.folded <= item[2]]
         seq = self._seq
         if items:
             seq += 1
@@ -185,6 +237,7 @@ class SqliteLog:
     def _fold(self, head: LogHead) -> None:
         if not head.tail:
             return
+        self._folding = True
         self._undo.append(partial(self._unfold, head, head.folded, head.tail, head.tail_bytes))
         body = encode_entries(head.tail)
         if not self._grow_last_block(head, body):

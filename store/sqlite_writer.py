@@ -11,6 +11,7 @@ So a commit, which costs an fsync, is shared by all that came up while the last 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -53,6 +54,8 @@ class GroupCommit:
         self._wake = trio.Event()
         self._watch = WallWatch(seams, options.clock_jump_s)
         self._output_due_at = -1.0
+        self._silent = False
+        """Whether output that comes now wakes the task: it sleeps, and not just until the next tick."""
         self._retry_s = 0.0
         self._closed = False
         self._faults: list[Exception] = []
@@ -62,7 +65,7 @@ class GroupCommit:
     def dirty(self, source: OutputSource) -> None:
         if self._closed:
             return
-        if not self._dirty:
+        if self._silent:
             self._wake.set()
         self._dirty[source] = None
 
@@ -128,14 +131,17 @@ class GroupCommit:
     async def _until_due(self) -> None:
         await trio.lowlevel.checkpoint()
         while not (self._operations or self._reads):
-            delay = float("inf")
-            if self._dirty:
-                delay = self._output_due_at - trio.current_time()
-                if delay <= 0:
+            # A tick is slept through whether there is output yet or not: so it wakes up once, not twice.
+            delay = self._output_due_at - trio.current_time()
+            if delay <= 0:
+                if self._dirty:
                     return
+                delay = math.inf
+            self._silent = delay == math.inf
             self._wake = trio.Event()
             with trio.move_on_after(delay):
                 await self._wake.wait()
+            self._silent = False
 
     def _build(self) -> Batch:
         batch = Batch(self._watch.read(), self._watch.jumped_s)
@@ -151,6 +157,7 @@ class GroupCommit:
 
     def _take(self, batch: Batch) -> None:
         dirty, self._dirty = self._dirty, {}
+        sources, appends = batch.sources, batch.appends
         for source in dirty:
             try:
                 request = source.take()
@@ -158,9 +165,9 @@ class GroupCommit:
                 self._faults.append(fault)
                 continue
             if request is not None:
-                batch.sources.append(source)
-                batch.appends.append(request)
-        if batch.appends:
+                sources.append(source)
+                appends.append(request)
+        if appends:
             self._output_due_at = trio.current_time() + self._options.commit_tick_s
 
     async def _commit(self, batch: Batch) -> None:
@@ -183,10 +190,9 @@ class GroupCommit:
         self._back_off(batch)
         if batch.committed:
             self._watch.jumped_s -= batch.jumped_s
+        if batch.failure is not None and not self._closed:  # who failed at the very end is not asked again
+            self._dirty |= dict.fromkeys(batch.sources)
         for source, result in zip(batch.sources, batch.settled, strict=True):
-            # Who failed at the very end is not asked again.
-            if isinstance(result, AppendFailed) and not self._closed:
-                self._dirty[source] = None
             try:
                 source.settled(result)
             except Exception as fault:

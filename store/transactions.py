@@ -16,6 +16,7 @@ from trouper.store import asking, rules, waiting
 from trouper.store.errors import DataRefused, StoreCorrupt
 from trouper.store.lifecycle import JobEvent
 from trouper.store.protocol import (
+    APPENDED,
     Append,
     Appended,
     Claims,
@@ -30,7 +31,6 @@ from trouper.store.protocol import (
     Refused,
     Saved,
     Savepoint,
-    named_tuple,
 )
 from trouper.store.records import Counts, Job, JobState, Notification
 from trouper.store.tables import FIRST_TURN, Candidate, Head, Tables, payload_of
@@ -161,10 +161,10 @@ def append(tables: Tables, request: Append, outputs: dict[str, tuple[int, int]])
     A repetition after an unknown outcome starts before the end of the log: what is there already is
     compared and passed over.
     """
-    job_id, fence, start, entries, used_ms = request
-    head = tables.head(job_id)
-    if head is None or head.fence != fence:
+    head = tables.head(request.job_id)
+    if head is None or head.fence != request.fence:
         return Refused(RefusalReason.FENCED, detail="this attempt is over")
+    start, entries, used_ms = request.start, request.entries, request.used_ms
     try:
         payload = payload_of(entries)
     except TypeError as error:
@@ -177,8 +177,8 @@ def append(tables: Tables, request: Append, outputs: dict[str, tuple[int, int]])
         payload = payload_of(entries)
     if entries:
         tables.append(head, entries, payload, used_ms if used_ms > head.used_ms else head.used_ms)
-        outputs[job_id] = (head.attempt, head.entries)
-    return named_tuple(Appended, (head.entries,))
+        outputs[head.job_id] = (head.attempt, head.entries)
+    return APPENDED
 
 
 def _repeats(tables: Tables, head: Head, request: Append, known: int) -> bool:

@@ -118,9 +118,10 @@ class Writer:
         self._settled.unpark_all()
 
     async def write(self, times: int) -> None:
+        log = self.log
         for number in range(times):
-            self.log.append(ENTRY)
-            while self.log.pending_bytes > LIMITS.pending_bytes:
+            log.append(ENTRY)
+            while log.bytes_total - log.committed_bytes > LIMITS.pending_bytes:
                 await self._settled.park()
             if number % LIMITS.writes_per_checkpoint == 0:
                 await trio.lowlevel.checkpoint()

@@ -48,7 +48,7 @@ GISTS: dict[type, Callable[[Any], object]] = {
         told.next_due_at,
         told.queued,
     ),
-    Appended: lambda told: ("appended", told.entries),
+    Appended: lambda told: "appended",
     Refused: lambda told: (str(told.reason), told.entries),
     Finished: lambda told: ("finished", told.job.state),
     Saved: lambda told: "saved",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from trouper.store.contract.world import Source, World, clause, options
-from trouper.store.protocol import Append, Appended, CommitNotice, EndingKind, RefusalReason, Refused
+from trouper.store.protocol import APPENDED, Append, CommitNotice, EndingKind, RefusalReason, Refused
 from trouper.store.records import Entry
 
 
@@ -16,7 +16,7 @@ async def test_a_source_is_told_before_the_listeners_and_both_before_who_waits(w
     order: list[str] = []
 
     def listener(notice: CommitNotice) -> None:
-        assert source.results == [Appended(2)]
+        assert source.results == [APPENDED]
         order.append(f"notice {dict(notice.outputs)}")
 
     world.store.listen(listener)
@@ -76,8 +76,8 @@ async def test_an_append_that_leaves_a_gap_is_refused_with_the_length(world: Wor
 async def test_an_append_repeated_after_an_unknown_outcome_adds_only_what_is_new(world: World) -> None:
     job = await world.start("j1")
     await world.write(job, "a", ("e", "1"))
-    assert await Source(world.store, job).commit("a", ("e", "1"), "new") == Appended(3)
-    assert await Source(world.store, job).commit("a", ("e", "1"), "new") == Appended(3)
+    assert await Source(world.store, job).commit("a", ("e", "1"), "new") == APPENDED
+    assert await Source(world.store, job).commit("a", ("e", "1"), "new") == APPENDED
     assert await world.log("j1") == ("a", ("e", "1"), "new")
 
 
@@ -96,7 +96,7 @@ async def test_a_poisoned_append_fails_alone_and_says_which_entry(world: World, 
     sick, well = await world.start("j1"), await world.start("j2")
     bad, good = Source(world.store, sick), Source(world.store, well)
     bad.write("fine", poison)
-    assert await good.commit("fine") == Appended(1)
+    assert await good.commit("fine") == APPENDED
     (answer,) = bad.results
     assert isinstance(answer, Refused)
     assert answer.reason is RefusalReason.POISONED

@@ -12,6 +12,7 @@ import trio
 from trouper.store.options import StoreOptions
 from trouper.store.output_log import OutputHash
 from trouper.store.protocol import (
+    APPENDED,
     Admission,
     Admitted,
     Append,
@@ -154,7 +155,7 @@ class World:
         head = await self.store.output_head(job.id)
         assert head is not None
         source = Source(self.store, job, start=head.entries)
-        assert await source.commit(*entries) == Appended(head.entries + len(entries))
+        assert await source.commit(*entries) == APPENDED
         return source
 
     async def savepoint(self, job: Job, entries: int, saved: str = "{}", heard: int = 0) -> object:
@@ -220,7 +221,7 @@ class Source:
     def settled(self, result: Appended | Refused | AppendFailed) -> None:
         taken, self.in_flight = self.in_flight, ()
         if isinstance(result, Appended):
-            self.start = result.entries
+            self.start += len(taken)
         elif isinstance(result, AppendFailed):
             self.pending[:0] = taken
         self.results.append(result)

@@ -94,3 +94,25 @@ def harm(path: Path, statement: str, *parameters: Any) -> None:
     """Carry out ``statement`` on the database at ``path``, behind the store's back."""
     with closing(database(path)) as connection:
         assert connection.execute(statement, parameters).rowcount > 0
+
+
+async def opened(folder: Path, nursery: trio.Nursery, **seams: Any) -> World:
+    """A world on SQLite whose calls run inline."""
+    options = seams.pop("options", PROMPT_OPTIONS)
+    world = World("sqlite", folder, nursery, options=options, **{"open_thread": InlineThread, **seams})
+    await world.open()
+    return world
+
+
+class Fault:
+    """Raises at a site, as often as it was told to."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self.at: dict[str, int] = {}
+
+    def __call__(self, site: str) -> None:
+        self.seen.append(site)
+        if self.at.get(site, 0) > 0:
+            self.at[site] -= 1
+            raise OSError("the disk is on fire")

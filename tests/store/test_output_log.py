@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trouper.store.output_log import ENTRY_BYTES_MAX, OutputHash, OutputLog, split_text
-from trouper.store.protocol import Append, Appended, AppendFailed, RefusalReason, Refused
+from trouper.store.protocol import APPENDED, Append, AppendFailed, RefusalReason, Refused
 from trouper.store.records import Entry, Job, entry_bytes
 
 
@@ -48,11 +48,11 @@ def test_a_lone_surrogate_is_refused_naming_its_place() -> None:
 def test_readers_find_only_what_was_settled() -> None:
     log, _ = make_log()
     log.append("a")
-    assert log.take() == Append("j", 7, 3, ("a",), 42)
+    assert log.take() == Append("j", 7, 3, ["a"], 42)
     log.append("b")
     assert log.take() is None  # one append is under way at a time
     assert (log.entries, log.committed, log.read(3, 9)) == (5, 3, [])
-    log.settled(Appended(4))
+    log.settled(APPENDED)
     assert (log.committed, log.read(3, 9), log.pending_bytes) == (4, ["a"], 1)
 
 
@@ -63,7 +63,7 @@ def test_what_could_not_be_committed_is_offered_again_in_order() -> None:
     log.append("b")
     log.settled(AppendFailed("disk full"))
     assert log.failure == "disk full"
-    assert log.take() == Append("j", 7, 3, ("a", "b"), 42)
+    assert log.take() == Append("j", 7, 3, ["a", "b"], 42)
 
 
 def test_after_a_refusal_nothing_more_is_offered() -> None:
@@ -82,11 +82,37 @@ def test_the_tail_in_memory_is_bounded_and_older_entries_are_not_invented() -> N
     for number in range(100):
         log.append(f"{number:010}")
         log.take()
-        log.settled(Appended(log.entries))
+        log.settled(APPENDED)
     assert log.statistics().tail_bytes <= 200
     start, entries = log.tail()
     assert entries == [f"{n:010}" for n in range(start - 3, 100)]
     assert log.read(start - 1, 1) is None
+
+
+@pytest.mark.clause("E2")
+def test_of_much_that_came_at_once_the_end_stays_in_memory() -> None:
+    log, _ = make_log(tail_bytes_max=20_000)
+    for entries in ([f"{n:010}" for n in range(100)], [f"{n:010}" for n in range(100, 10_000)]):
+        for entry in entries:
+            log.append(entry)
+        log.take()
+        log.settled(APPENDED)
+    start, tail = log.tail()
+    assert (start - 3, len(tail)) == (8_000, 2_000)
+    assert tail == [f"{n:010}" for n in range(8_000, 10_000)]
+    assert log.statistics().tail_bytes == 20_000
+    assert log.sha256() == hashlib.sha256("".join(f"{n:010}" for n in range(10_000)).encode()).hexdigest()
+
+
+def test_an_append_is_left_as_it_is_until_it_is_settled() -> None:
+    log, _ = make_log()
+    log.append("a")
+    request = log.take()
+    assert request is not None
+    log.append("b")
+    assert (request.start, request.entries) == (3, ["a"])
+    log.settled(APPENDED)
+    assert log.take() == Append("j", 7, 4, ["b"], 42)
 
 
 @pytest.mark.clause("O6")
@@ -111,7 +137,7 @@ def test_the_hash_is_over_all_entries_wherever_they_are_on_their_way(tail_bytes_
         if number % 3 == 0:
             log.take()
         if number % 3 == 2:
-            log.settled(AppendFailed("disk full") if number % 2 else Appended(0))
+            log.settled(AppendFailed("disk full") if number % 2 else APPENDED)
         assert log.sha256() == expected.hexdigest()
         assert log.bytes_total == expected.payload_bytes
 

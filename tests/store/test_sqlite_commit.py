@@ -12,40 +12,19 @@ import trio.testing
 
 from tests.store.support import (
     PROMPT_OPTIONS,
+    Fault,
     GateThread,
-    InlineThread,
     Source,
     World,
     admission,
     database,
     look,
+    opened,
 )
 from trouper.store.errors import DataRefused, StoreUnavailable
 from trouper.store.options import StoreOptions
-from trouper.store.protocol import Appended, AppendFailed, CommitNotice, Finished
+from trouper.store.protocol import APPENDED, AppendFailed, CommitNotice, Finished
 from trouper.store.records import JobState
-
-
-async def opened(folder: Path, nursery: trio.Nursery, **seams: Any) -> World:
-    options = seams.pop("options", PROMPT_OPTIONS)
-    world = World("sqlite", folder, nursery, options=options, **{"open_thread": InlineThread, **seams})
-    await world.open()
-    return world
-
-
-class Fault:
-    """Raises at a site, as often as it was told to."""
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-        self.at: dict[str, int] = {}
-
-    def __call__(self, site: str) -> None:
-        self.seen.append(site)
-        if self.at.get(site, 0) > 0:
-            self.at[site] -= 1
-            raise OSError("the disk is on fire")
-
 
 # --- one commit for all -------------------------------------------------------------------------
 
@@ -58,7 +37,7 @@ async def test_all_dirty_sources_share_one_commit(tmp_path: Path, nursery: trio.
         source.write("a", "b")
     await sources[-1].commit("c")
     assert sqlite.store.statistics()["output_commits"] == before + 1
-    assert all(source.results == [Appended(source.start)] for source in sources)
+    assert all(source.results == [APPENDED] for source in sources)
     assert len(sqlite.notices[-1].outputs) == 50
     assert len(look(sqlite.path, "SELECT * FROM journal")) == 1
 
@@ -87,7 +66,7 @@ async def test_output_goes_at_once_after_a_silence_and_then_once_per_tick(
     for _ in range(2):
         await trio.sleep(10)
         before = trio.current_time()
-        assert await source.commit("first") == Appended(source.start)
+        assert await source.commit("first") == APPENDED
         assert trio.current_time() == before, "the first after a silence does not wait"
         commits = world.store.statistics()["output_commits"]
         for _ in range(100):
@@ -115,7 +94,7 @@ async def test_closing_commits_what_is_pending(tmp_path: Path, nursery: trio.Nur
     await source.commit("first")
     source.write("last")
     await world.close()
-    assert source.results[-1] == Appended(2)
+    assert source.results[-1] == APPENDED
     assert [body for (body,) in look(world.path, "SELECT body FROM journal ORDER BY seq")][-1] == (
         b'[[1,1,1,1,["last"]]]'
     )

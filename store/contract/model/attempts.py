@@ -21,7 +21,7 @@ class Attempts(Rows):
         if request.entries[known:]:
             row.log += request.entries[known:]
             row.used_ms = max(row.used_ms, request.used_ms)
-        return "appended", len(row.log)
+        return "appended"
 
     def savepoint(self, request: Savepoint) -> object:
         row = self.held_by(request.job_id, request.fence)
