@@ -216,9 +216,10 @@ class Connection:
         self.server = SimulatedStream(self, line, down, up)
 
     def cut(self) -> None:
-        """Nothing more is sent. What is under way still arrives, then both ends are told."""
+        """Nothing more is sent. What is under way still arrives, then both ends are told. (Nothing of this
+        gets through a black hole.)"""
         for way in self._ways:
-            way.cut = True
+            way.cut = not way.hole
             way.changed.unpark_all()
 
     def swallow(self) -> None:
@@ -303,6 +304,17 @@ class Network:
             raise OSError(errno.EADDRINUSE, "somebody listens on this network already")
         self.listener = _Listener(self)
         return [self.listener]
+
+    def cut_all(self) -> None:
+        """Every connection is cut."""
+        for connection in self.connections:
+            connection.cut()
+
+    def unplug(self) -> None:
+        """The server's process is gone: every connection is cut, and nobody listens from now on. What is
+        left of it (a simulated process goes on until it is cancelled) reaches nobody."""
+        self.listener = None
+        self.cut_all()
 
     async def dial(self) -> trio.abc.Stream:
         """For ``trouper.connect(dial=…)``. Raises ``OSError`` while nobody listens.

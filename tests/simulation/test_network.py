@@ -82,6 +82,7 @@ async def test_in_a_black_hole_nothing_arrives_and_nobody_is_told(autojump_clock
             await wait()
         assert scope.cancelled_caught
     await client.aclose()
+    network.connections[0].cut()
     with trio.move_on_after(1000) as scope:
         await server.receive_some()
     assert scope.cancelled_caught, "the other end is half-open now"
@@ -113,6 +114,19 @@ async def test_who_dials_where_nobody_listens_is_refused() -> None:
         await listener.accept()
     await waiting.aclose()
     assert network.connections == []
+
+
+async def test_a_server_that_is_unplugged_is_left_by_all_and_another_can_listen() -> None:
+    network, client, server = await pair()
+    network.unplug()
+    with pytest.raises(trio.BrokenResourceError):
+        await client.receive_some()
+    with pytest.raises(OSError, match="nobody listens"):
+        await network.dial()
+    [another] = await network.listen()
+    await network.dial()
+    assert isinstance(await another.accept(), SimulatedStream)
+    await server.aclose()
 
 
 @pytest.mark.parametrize(
