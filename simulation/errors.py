@@ -7,7 +7,7 @@ TrouperError
 ├── BadPlan             a plan, or a recorded schedule, that is none
 ├── BadTrio             the installed trio lacks a private name that the simulation needs
 ├── Deadlock            nothing can run and nothing is waited for that will come by itself
-├── NotSimulated        a task waits for a socket, a process or a thread: those are outside
+├── NotSimulated        a task waits for a socket, a process or a thread, or a thread came in
 ├── StepLimit           more steps than the run was given: as a rule a livelock
 ├── ReplayDiverged      the program did something else than when the schedule was recorded
 └── InstrumentLost      what watches the run is not there any more, so nothing was checked
@@ -40,7 +40,7 @@ class Deadlock(TrouperError):
 
 
 class NotSimulated(TrouperError):
-    """The text has the task, what it waits for, and where."""
+    """The text has the task, what it waits for, and where; or the thread."""
 
 
 class StepLimit(TrouperError):

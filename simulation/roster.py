@@ -12,7 +12,8 @@ from trio.lowlevel import Task
 TREE_MAX: Final = 200
 """Bound of the tasks that a tree shows."""
 
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
+"""What a ``repr`` holds that differs from run to run."""
 
 
 class Roster(trio.abc.Instrument):
@@ -70,7 +71,7 @@ class Roster(trio.abc.Instrument):
         return self._known.get(task) or self._add(task)
 
     def _add(self, task: Task) -> tuple[int, str]:
-        entry = self._known[task] = (self._next, _ADDRESS.sub("", task.name))
+        entry = self._known[task] = (self._next, ADDRESS.sub("", task.name))
         self._next += 1
         return entry
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -26,7 +27,7 @@ from trouper.simulation.errors import (
 from trouper.simulation.faults import SCENARIO, Fault, Plan
 from trouper.simulation.instruments import HOLDER, Injector, Trace, Watchdog
 from trouper.simulation.report import Report, failure_text
-from trouper.simulation.roster import Roster, is_system
+from trouper.simulation.roster import ADDRESS, Roster, is_system
 from trouper.simulation.schedules import Kind, Recorded, Recorder
 from trouper.simulation.world import World
 
@@ -74,6 +75,10 @@ class _Run:
         for fault in self._plan:
             if not isinstance(fault, Fault):
                 raise BadPlan(f"a plan has faults (Crash, Cancel, CancelAll, Hang, FailAt), not {fault!r}")
+        if ADDRESS.search(f"{seed!r} {seed}"):
+            raise BadPlan(
+                f"seed={seed!r}: legal is what has the same repr in each process, without an address"
+            )
         if steps_max < 1:
             raise BadPlan(f"steps_max={steps_max!r}: legal is a whole number from 1")
         self._seed = seed
@@ -89,6 +94,7 @@ class _Run:
         self._escaped = True
         self._left: tuple[str, ...] = ()
         self._lost: list[str] = []
+        self._intruder: NotSimulated | None = None
 
     def go(self) -> Report:
         if trio.lowlevel.in_trio_run():
@@ -96,7 +102,7 @@ class _Run:
         with trio_internals.ordered_by(self._order), _no_garbage_collection():
             error = self._run()
         report = self._report()
-        error = self._watchdog.verdict or self._lost_instrument() or error
+        error = self._intruder or self._watchdog.verdict or self._lost_instrument() or error
         if (failure := self._diverged(error) or error) is not None:
             name = getattr(self._scenario, "__qualname__", repr(self._scenario))
             text = failure_text(failure, report, name, self._watchdog.tail or self._trace.tail())
@@ -141,7 +147,7 @@ class _Run:
         self._watchdog.begin(task)
         began = {other for other in self._roster.alive() if is_system(other)}
         try:
-            with self._root:
+            with trio_internals.closed_to_threads(self._from_a_thread), self._root:
                 self._result = await self._scenario(self._world)
                 self._escaped = False
         finally:
@@ -171,6 +177,13 @@ class _Run:
 
     def _call(self, site: str) -> None:
         self._injector.call(site)
+
+    def _from_a_thread(self) -> NotSimulated:
+        """Called in another thread: it comes when it likes, which no seed has again."""
+        self._intruder = NotSimulated(
+            f"thread {threading.current_thread().name!r} sent something into the run"
+        )
+        return NotSimulated(*self._intruder.args)
 
     def _lost_instrument(self) -> InstrumentLost | None:
         if not self._lost:

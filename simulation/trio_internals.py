@@ -9,6 +9,8 @@ names that changed. What each is for:
   ``_attempt_abort`` ends that wait with an exception: so it can be any exception.
 * ``Task._next_send`` is what a task that can run will find in the place of what it waited for.
   Whose function it is tells what the task waits for (``OUTSIDE``).
+* ``EntryQueue.run_sync_soon`` is what ``TrioToken.run_sync_soon`` and ``trio.from_thread`` come through: so
+  that other threads can be kept out.
 * ``Task._cancel_status`` leads to the scopes around a task: so that one task can be cancelled.
 """
 
@@ -30,7 +32,8 @@ from trouper.simulation.errors import BadTrio
 NAMES: Final = {
     "trio._core._run": ("_ALLOW_DETERMINISTIC_SCHEDULING", "_r", "GLOBAL_RUN_CONTEXT", "Task", "Runner"),
     "trio._core._run.Task": ("_abort_func", "_attempt_abort", "_cancel_status", "_next_send"),
-    "trio._core._run.Runner": ("runq",),
+    "trio._core._run.Runner": ("runq", "entry_queue"),
+    "trio._core._run.EntryQueue": ("run_sync_soon",),
     "trio._core._run.CancelStatus": ("_scope", "parent"),
     "trio._core._run.CancelScope": ("_cancel_status",),
 }
@@ -88,6 +91,26 @@ def ordered_by(order: Order) -> Iterator[None]:
         yield
     finally:
         names["_r"], names["_ALLOW_DETERMINISTIC_SCHEDULING"] = before
+
+
+@contextmanager
+def closed_to_threads(told: Callable[[], Exception]) -> Iterator[None]:
+    """Have whatever another thread sends into this run of trio raise what ``told`` gives, in that thread."""
+    context: Any = private.GLOBAL_RUN_CONTEXT
+    own, thread = context.runner.entry_queue, threading.get_ident()
+    queues: Any = vars(private)["EntryQueue"]
+    before = queues.run_sync_soon
+
+    def run_sync_soon(queue: Any, *args: Any, **options: Any) -> None:
+        if queue is own and threading.get_ident() != thread:
+            raise told()
+        before(queue, *args, **options)
+
+    queues.run_sync_soon = run_sync_soon
+    try:
+        yield
+    finally:
+        queues.run_sync_soon = before
 
 
 def put_back(tasks: Iterable[Task]) -> None:

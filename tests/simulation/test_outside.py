@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from trouper.simulation import (
+    BadPlan,
     NotSimulated,
     ReplayDiverged,
     SimulationFailed,
@@ -85,3 +86,32 @@ def test_a_program_whose_batches_have_the_same_sizes_is_not_taken_for_the_record
     with pytest.raises(SimulationFailed, match="the run took other steps than the recorded one") as failed:
         simulate(sleeps(2), seed=1, schedule=schedule)
     assert isinstance(failed.value.__cause__, ReplayDiverged)
+
+
+async def one_that_a_thread_wakes(_world: World) -> None:
+    heard: list[str] = []
+    token = trio.lowlevel.current_trio_token()
+
+    def send() -> None:
+        with pytest.raises(NotSimulated, match="thread 'stranger' sent something into the run"):
+            token.run_sync_soon(heard.append, "from outside")
+
+    stranger = threading.Thread(target=send, name="stranger")
+    stranger.start()
+    stranger.join()
+    token.run_sync_soon(heard.append, "from inside")
+    await trio.sleep(1)
+    assert heard == ["from inside"]
+
+
+def test_what_another_thread_sends_into_a_run_is_refused_there_and_fails_the_run() -> None:
+    with pytest.raises(SimulationFailed, match="thread 'stranger' sent something") as failed:
+        simulate(one_that_a_thread_wakes, seed=1)
+    assert isinstance(failed.value.__cause__, NotSimulated)
+    assert failed.value.report.virtual_s == 1
+
+
+def test_a_seed_that_no_other_process_has_again_is_refused() -> None:
+    for seed in (object(), [lambda: 1], one_that_a_thread_wakes):
+        with pytest.raises(BadPlan, match=r"seed=.* at 0x.*: legal is what has the same repr"):
+            simulate(one_that_a_thread_wakes, seed=seed)
