@@ -72,9 +72,21 @@ class Measure:
     note: str = ""
     of_costs: bool = False
     """Bytes or processor time for each, the fewer the better; else a rate, the higher the better."""
+    waits: bool = False
+    """A rate of who waits by himself, for a disk: its time without a processor is not all others' doing."""
     rounds_at_most: int = 1000
     alike: Sequence[str] = ()
     """Facts that are to be the same of two, or they did not do the same and their ratio says little."""
+
+    @property
+    def of_bytes(self) -> bool:
+        """Whether nothing that others do changes the figure."""
+        return self.unit.startswith("bytes")
+
+    @property
+    def keeps_busy(self) -> bool:
+        """Whether all time without a processor was others' doing."""
+        return not (self.of_costs or self.waits)
 
 
 @attrs.frozen
@@ -87,7 +99,7 @@ class Suite:
     prepare: Callable[[], str | None] = lambda: None
     """Called before a full run, to fetch what a peer needs; what to tell if that did not work."""
     other_versions: Callable[[], Mapping[str, str]] = dict
-    """Of peers that are no Python packages."""
+    """Of what else takes part and is no Python package."""
     profile: Callable[[float], str] | None = None
     """Where our own time goes, at this part of the size; None: each rate is taken under cProfile."""
 
@@ -99,8 +111,9 @@ class Series:
     name: str
     values: list[float] = attrs.field(factory=list)
     busy: list[float] = attrs.field(factory=list)
-    """Of each round of a rate: in which part of the time it had a processor. Of costs: which part of the
-    processors others left to it. Far below 1, others were at work here. Empty: it cannot be told."""
+    """Of each round: in which part of the time it had a processor. Of costs, and of who waits by himself:
+    which part of the processors others left to it. Far below 1, others were at work here. Empty: it
+    cannot be told, or does not matter."""
     rounds: list[Mapping[str, float]] = attrs.field(factory=list)
     """The facts of each round."""
 
@@ -155,7 +168,8 @@ class Result:
     def unlike(self, name: str) -> dict[str, tuple[float, float]]:
         """What was to be alike and is not: of ours and of ``name``."""
         ours, theirs = self.series[OURS].facts, self.series[name].facts
-        pairs = {fact: (ours[fact], theirs[fact]) for fact in self.measure.alike}
+        known = [fact for fact in self.measure.alike if fact in ours and fact in theirs]
+        pairs = {fact: (ours[fact], theirs[fact]) for fact in known}
         return {fact: pair for fact, pair in pairs.items() if max(pair) - min(pair) > UNLIKE * max(pair)}
 
     def verdicts(self) -> list[Verdict]:
@@ -206,7 +220,9 @@ def _take(measure: Measure, contender: Contender, times: int, series: Series) ->
     taken = value if isinstance(value, Taken) else Taken(value, {})
     series.values.append(taken.value if measure.of_costs else times / taken.value)
     series.rounds.append(taken.facts)
-    if not measure.of_costs:
+    if measure.of_bytes:
+        return
+    if measure.keeps_busy:
         series.busy.append(min(1.0, cpu / wall))
     elif taken.quiet is not None:
         series.busy.append(taken.quiet)

@@ -23,14 +23,14 @@ def table(results: Sequence[Result]) -> str:
 def _block(result: Result) -> str:
     measure = result.measure
     lines = [f"{measure.name} ({measure.unit})", *_note(measure.note)]
-    per_cpu = "" if measure.of_costs else "by CPU time"
+    per_cpu = "by CPU time" if measure.keeps_busy else ""
     if not result.series:
         return "\n".join([*lines, "    cannot be told here"])
     lines.append(f"    {'':<32}{'median':>12}  {'range':<24}{'ours / it':>10}{per_cpu:>14}".rstrip())
     for name, series in result.series.items():
         ratio = "" if name == OURS or OURS not in result.series else f"{result.ratio(name):.2f} ×"
         span = f"{_number(min(series.values))} … {_number(max(series.values))}"
-        lone = "" if measure.of_costs else _number(series.per_processor_second)
+        lone = _number(series.per_processor_second) if measure.keeps_busy else ""
         lines.append(f"    {name:<32}{_number(series.median):>12}  {span:<24}{ratio:>10}{lone:>14}".rstrip())
         if ratio and (warning := _warning(result.unlike(name))):
             lines.append(f"        beware of the ratio: {warning}")
@@ -42,7 +42,7 @@ def _block(result: Result) -> str:
 def _noise(result: Result) -> list[str]:
     """Who was disturbed. Of rates all rounds are taken together: some contenders wait by themselves."""
     shares = {name: series.busy for name, series in result.series.items() if series.busy}
-    if not result.measure.of_costs:
+    if result.measure.keeps_busy:
         share = median(share for busy in shares.values() for share in busy)
         what = f"had a processor for {share:.0%} of the time only (threads that wait, or others)"
         return [f"    noisy: {what}"] if share < QUIET else []
@@ -64,13 +64,13 @@ def _wrapped(parts: Sequence[str], first: int = 4, then: int = 6) -> list[str]:
 def _verdict(verdict: Verdict) -> str:
     unit = "" if verdict.target.versus is None else " ×"
     text = f"{verdict.target.text}: {_number(verdict.value)}{unit}: {'met' if verdict.met else 'MISSED'}"
-    return f"{text}, but beware: {warning}" if (warning := _warning(verdict.unlike)) else text
+    return f"{text}, but beware of the ratio (above)" if verdict.unlike else text
 
 
 def _warning(unlike: Mapping[str, tuple[float, float]]) -> str | None:
     """What is to be known of a ratio between two who did not do the same."""
-    pairs = (f"{fact}: ours {_number(ours)}, it {_number(theirs)}" for fact, (ours, theirs) in unlike.items())
-    return ", ".join(pairs) or None
+    pairs = (f"{fact} {_number(ours)} against {_number(theirs)}" for fact, (ours, theirs) in unlike.items())
+    return "; ".join(pairs) or None
 
 
 def _number(value: float) -> str:
@@ -116,7 +116,7 @@ def _series(result: Result, series: Series) -> dict[str, Any]:
         "high": _short(max(series.values)),
         "ours_divided_by_it": _short(result.ratio(series.name)) if compared else None,
         "warning": _warning(result.unlike(series.name)) if compared else None,
-        "by_processor_time": None if result.measure.of_costs else _short(series.per_processor_second),
+        "by_processor_time": _short(series.per_processor_second) if result.measure.keeps_busy else None,
         "share_of_processor": [_short(share) for share in series.busy],
         "rounds": [_short(value) for value in series.values],
         "facts": {fact: _short(number) for fact, number in series.facts.items()},

@@ -142,8 +142,8 @@ def idle(count: int, look: Callable[[], None]) -> None:
 
     async def main() -> None:
         tasks: list[asyncio.Task[None]] = []
-        for number in 20, count:
-            if number == count:
+        for turn, number in enumerate((20, count)):
+            if turn:
                 look()
             tasks += [asyncio.create_task(live(asyncio.Queue(CAPACITY))) for _ in range(number)]
             await asyncio.sleep(0.01)

@@ -202,8 +202,8 @@ def idle(count: int, look: Callable[[], None]) -> None:
     async def main() -> None:
         outboxes = []
         async with trio.open_nursery() as nursery:
-            for number in 20, count:
-                if number == count:
+            for turn, number in enumerate((20, count)):
+                if turn:
                     look()
                 for _ in range(number):
                     outbox, inbox = trio.open_memory_channel[Tick](CAPACITY)

@@ -142,8 +142,8 @@ def crash_and_restart(times: int) -> float:
 
 def idle(count: int, look: Callable[[], None]) -> None:
     """Threads that wait for their first message."""
-    for number in 20, count:
-        if number == count:
+    for turn, number in enumerate((20, count)):
+        if turn:
             look()
         for _ in range(number):
             Idler.start().ask(TICK)

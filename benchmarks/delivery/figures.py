@@ -73,7 +73,6 @@ def idle(server: Server, scenario: Scenario, count: int) -> Taken:
         return Taken(
             (run.resident() - before) / opened,
             {"sessions": opened, "µs to connect each": 1e6 * taken["cpu"] / opened},
-            quiet=_quiet(taken),
         )
 
 

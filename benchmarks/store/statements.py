@@ -16,26 +16,27 @@ from typing import Any
 import attrs
 import orjson
 
+from benchmarks.measuring import Taken
 from benchmarks.store import opened
 from benchmarks.store.writers import Work
 
 
-def replay(work: Work, times: int) -> float:
+def replay(work: Work, times: int) -> Taken:
     """Have ``work`` done once to learn its statements, then carry them out again on a new file.
 
-    Only the part that is measured is timed; what sets the stage comes first. The seconds are for
-    ``times``, though every writer does a whole number of them.
+    Only the part that is measured is timed; what sets the stage comes first.
     """
     with opened.recorded() as recording:
-        work.take(times, recording)
+        work.record(times, recording)
     with opened.folder() as path, closing(_connect(path)) as connection:
         opened.execute(connection, recording.statements[: recording.begun])
         measured = [
             _unencoded(*statement) for statement in recording.statements[recording.begun : recording.ended]
         ]
-        began = time.perf_counter()
+        began, cpu = time.perf_counter(), time.process_time()
         _execute(connection, measured)
-        return time.perf_counter() - began
+        took, cpu = time.perf_counter() - began, time.process_time() - cpu
+        return work.taken(times, took, cpu, recording.commits)
 
 
 @attrs.frozen

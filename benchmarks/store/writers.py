@@ -9,6 +9,7 @@ from functools import partial
 import attrs
 import trio
 
+from benchmarks.measuring import Taken
 from benchmarks.store import opened
 from benchmarks.store.opened import Recording
 from trouper.actors.options import JobLimits
@@ -19,7 +20,7 @@ from trouper.store.records import Job
 ENTRY = "some words of an answer, "
 """What a model sends at a time."""
 LIMITS = JobLimits()
-
+PROCESSOR, PER_COMMIT = "µs of processor each", "per commit"
 
 Prepare = Callable[[Store, int, int], Awaitable[list[Callable[[], Awaitable[None]]]]]
 """(store, writers, times) → what each writer does."""
@@ -27,29 +28,50 @@ Prepare = Callable[[Store, int, int], Awaitable[list[Callable[[], Awaitable[None
 
 @attrs.frozen
 class Work:
-    """What ``writers`` writers do together, ``times`` of it."""
+    """What ``writers`` writers do together."""
 
     prepare: Prepare
     writers: int
 
-    def take(self, times: int, recording: Recording | None = None) -> float:
-        """Seconds that it took. With a recording, its statements are told apart from the stage's."""
-        return trio.run(self._run, max(times, self.writers), recording)
+    def done(self, times: int) -> int:
+        """How much is done of so many: each writer does a whole number of them, and at least one."""
+        return self.writers * max(1, times // self.writers)
 
-    async def _run(self, times: int, recording: Recording | None) -> float:
+    def take(self, times: int) -> Taken:
+        """Seconds for so many."""
+        return trio.run(self._run, times, None)
+
+    def record(self, times: int, recording: Recording) -> None:
+        """Do the same to learn its statements, told apart from those that set the stage."""
+        trio.run(self._run, times, recording)
+
+    async def _run(self, times: int, recording: Recording | None) -> Taken:
+        commits = 0
+
+        def count(_notice: object) -> None:
+            nonlocal commits
+            commits += 1
+
         with opened.folder() as path:
             async with opened.open_store(path) as store:
-                writers = await self.prepare(store, self.writers, times)
+                writers = await self.prepare(store, self.writers, self.done(times))
+                store.listen(count)
                 if recording is not None:
                     recording.begin()
-                began = time.perf_counter()
+                began, cpu = time.perf_counter(), time.process_time()
                 async with trio.open_nursery() as nursery:
                     for write in writers:
                         nursery.start_soon(write)
-                took = time.perf_counter() - began
+                took, cpu = time.perf_counter() - began, time.process_time() - cpu
                 if recording is not None:
                     recording.end()
-                return took
+                return self.taken(times, took, cpu, commits)
+
+    def taken(self, times: int, took_s: float, cpu_s: float, commits: int) -> Taken:
+        """The figure and its facts, when all that is done of ``times`` took so long."""
+        done = self.done(times)
+        facts = {PROCESSOR: 1e6 * cpu_s / done, PER_COMMIT: done / max(1, commits)}
+        return Taken(took_s * times / done, facts)
 
 
 def _admission(writer: int, number: int) -> Admission:

@@ -72,10 +72,10 @@ def test_a_ratio_between_two_who_did_not_do_the_same_carries_a_warning() -> None
     ours, peer = cost(OURS, 1.0, facts={"done %": 36.0}), cost("peer", 2.0, facts={"done %": 98.0})
     like_ours = cost("like ours", 2.0, facts={"done %": 35.0})
     result = measured(ours, peer, like_ours, targets=(target,), of_costs=True, alike=("done %",))
-    assert "beware of the ratio: done %: ours 36, it 98" in table([result])
-    assert "at most 1 × peer: 0.50 ×: met, but beware: done %: ours 36, it 98" in table([result])
-    assert [row["warning"] for row in written(result)["contenders"]] == [None, "done %: ours 36, it 98", None]
-    assert written(result)["targets"][0]["warning"] == "done %: ours 36, it 98"
+    assert "beware of the ratio: done % 36 against 98" in table([result])
+    assert "at most 1 × peer: 0.50 ×: met, but beware of the ratio (above)" in table([result])
+    assert [row["warning"] for row in written(result)["contenders"]] == [None, "done % 36 against 98", None]
+    assert written(result)["targets"][0]["warning"] == "done % 36 against 98"
 
 
 def test_costs_that_were_taken_beside_others_are_called_noisy() -> None:
@@ -114,3 +114,19 @@ def test_contenders_take_turns_and_each_begins_a_round_in_turn() -> None:
 def test_who_cannot_tell_a_number_is_left_out_of_the_table() -> None:
     result = measured(steady(OURS, 0.001), Contender("mute", lambda _: None))
     assert "mute" not in table([result])
+
+
+def test_who_waits_for_a_disk_is_not_called_noisy_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.measuring.Others.share", lambda _: 0.02)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0}, raising=False)
+    measure = Measure("thing", "things/s", 100, [steady(OURS, 0.001)], waits=True)
+    result = run_measure(measure, rounds=3, scale=1.0)
+    assert result.series[OURS].busy == [0.98] * 3
+    assert "noisy" not in table([result])
+    assert "by CPU time" not in table([result]), "waiting is no lack of a processor"
+    assert written(result)["contenders"][0]["by_processor_time"] is None
+
+
+def test_bytes_are_the_same_whoever_else_is_at_work() -> None:
+    measure = Measure("thing", "bytes each", 100, [cost(OURS, 5.0, quiet=0.1)], of_costs=True)
+    assert "noisy" not in table([run_measure(measure, rounds=3, scale=1.0)])
