@@ -41,7 +41,7 @@ class Contender:
     """Do it that many times; gives the seconds it took, set-up and clean-up left out, or of a measure of
     costs the cost of each. ``None`` if that cannot be told here."""
     share: float = 1.0
-    """Of the measure's number of times: less for one that is slow."""
+    """Of the measure's number of times: less for one that is slow, more for one that is over at once."""
     available: Callable[[], bool] = lambda: True
     """Whether it can take part here; if not, it has no row."""
 

@@ -14,8 +14,10 @@ STATEMENTS = "the same statements, without trio"
 FDATASYNC = "bare fdatasync, one for all writers"
 SIZES = {1: 300, 20: 2_000, 200: 4_000}
 """Writers → how often in each round."""
-OUTPUT_SHARE = 100
-"""Of output so many times as much: it is cheaper by that."""
+OUTPUT_SHARE = 400
+"""Of output so many times as much: it is cheaper by that, and a round is to be longer than some ticks."""
+SYNCS = 1_000
+"""Of the bare disk, in each round."""
 
 
 def _measures(
@@ -25,7 +27,7 @@ def _measures(
         work = Work(prepare, count)
         contenders = [Contender(OURS, work.take), Contender(STATEMENTS, partial(statements.replay, work))]
         if each_waits:  # else the disk bounds nothing: one sync carries as much as there is
-            contenders.append(Contender(FDATASYNC, partial(disk.sync, count)))
+            contenders.append(Contender(FDATASYNC, partial(disk.sync, count), SYNCS * count / times))
         target = Target("at least half of the same statements", 0.5, versus=STATEMENTS)
         yield Measure(
             f"{name}, {count} writer{'s' if count > 1 else ''}",
