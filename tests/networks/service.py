@@ -71,7 +71,7 @@ class Service:
         self.reports: list[trouper.Report] = []
         """Of whoever lived when it was told."""
         self._logs: dict[str, list[list[Entry]]] = {}
-        self._jobs = list(jobs)
+        self.jobs = list(jobs)
         self._tables = MemoryTables()
         self._life: Life | None = None
 
@@ -98,7 +98,7 @@ class Service:
             async with (
                 trouper.open_runtime(
                     lambda _seams, _options: life.store,
-                    jobs=self._jobs,
+                    jobs=self.jobs,
                     options=OPTIONS,
                     seams=self.world.seams,
                     on_report=report,

@@ -21,7 +21,7 @@ PATIENCE_S = 600.0
 async def storm(world: World) -> Counter[str]:
     """Two devices of ada, one of bob, in bad weather."""
     service = Service(world, [])
-    service._jobs.append(tale_of(service))
+    service.jobs.append(tale_of(service))
     devices = [
         Device(service, "ada", "phone", jobs=3, expected=4),
         Device(service, "ada", "laptop", jobs=1, expected=4),
