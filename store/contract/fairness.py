@@ -72,6 +72,13 @@ async def test_who_was_never_served_comes_before_who_was_and_in_the_order_of_wai
     assert await started(world, 9) == ["z1", "b1", "a2"]
 
 
+async def test_the_order_of_those_who_were_never_served_outlives_a_restart(world: World) -> None:
+    await world.admit("z1", user="zoe")
+    await world.admit("b1", user="bob")
+    await world.restart()
+    assert await started(world, 9) == ["z1", "b1"]
+
+
 async def test_a_cancelled_wait_is_forgotten(world: World) -> None:
     await world.admit("b1", user="bob")
     await world.admit("z1", user="zoe")

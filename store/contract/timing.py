@@ -166,9 +166,11 @@ async def test_each_commit_of_an_attempt_writes_its_running_time(world: World) -
     used.append((await world.row("j1")).used_ms)
     await world.store.notify(notice_of(job, "k", used_ms=30))
     used.append((await world.row("j1")).used_ms)
+    await world.savepoint(job, 1, used_ms=35)
+    used.append((await world.row("j1")).used_ms)
     source.used_ms = 40
     await source.commit("b")
     used.append((await world.row("j1")).used_ms)
     await world.restart()
     used.append((await world.row("j1")).used_ms)
-    assert used == [1, 20, 30, 40, 40]
+    assert used == [1, 20, 30, 35, 40, 40]

@@ -158,8 +158,10 @@ class World:
         assert await source.commit(*entries) == APPENDED
         return source
 
-    async def savepoint(self, job: Job, entries: int, saved: str = "{}", heard: int = 0) -> object:
-        return await self.store.savepoint(Savepoint(job.id, job.fence, entries, saved, 0, heard))
+    async def savepoint(
+        self, job: Job, entries: int, saved: str = "{}", heard: int = 0, used_ms: int = 0
+    ) -> object:
+        return await self.store.savepoint(Savepoint(job.id, job.fence, entries, saved, used_ms, heard))
 
     async def end(self, job: Job, kind: EndingKind = EndingKind.RETURNED, **fields: Any) -> Job:
         """Finish a running job with the log that it has."""

@@ -132,6 +132,20 @@ async def test_a_poisoned_operation_fails_alone_in_its_batch(tmp_path: Path, nur
     assert [job.id for job in await world.store.jobs("ada")][::-1][1:] in (["j1", "j2"], ["j2", "j1"])
 
 
+@pytest.mark.clause("E1", "J4")
+async def test_what_a_poisoned_operation_wrote_before_it_failed_is_taken_back(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    world = await opened(tmp_path, nursery)
+    waiting = await world.admit("j1", thread="t")
+    with pytest.raises(DataRefused):  # it ends what waits in the thread, and cannot be inserted then
+        await world.admit("j2", thread="t", on_busy="interrupt", at=1 << 80)
+    assert await world.row("j1") == waiting
+    assert await world.store.job("j2") is None
+    assert [job.id for job in (await world.store.claim(2)).started] == ["j1"]
+    assert world.store.statistics()["poisoned"] == 1
+
+
 @pytest.mark.clause("E1")
 async def test_a_failed_commit_tells_its_waiters_and_sources_and_the_output_goes_later(
     tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock

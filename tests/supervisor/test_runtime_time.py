@@ -330,3 +330,53 @@ async def test_the_statistics_show_how_many_jobs_wait_of_how_many_may(opened: Op
             await runtime.submit(forever.call(), user="ada")
         await trio.testing.wait_all_tasks_blocked()
         assert runtime.statistics()["queued"] == {"now": 2, "max": 50}
+
+
+# --- what comes first, and what is counted ---
+
+
+@pytest.mark.parametrize(("cancel_after_s", "state"), [(9, trouper.JobState.CANCELLED), (11, TIMED_OUT)])
+async def test_the_first_reason_to_stop_is_the_reason_whatever_comes_while_the_job_cleans_up(
+    opened: Open, autojump_clock: MockClock, cancel_after_s: float, state: trouper.JobState
+) -> None:
+    @trouper.job(timeout=10)
+    async def tidy(ctx: trouper.JobContext) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(3)
+
+    async with opened(tidy, seams=slow_seams()) as runtime:
+        job = await runtime.submit(tidy.call(), user="ada")
+        await trio.sleep(cancel_after_s)
+        assert (await runtime.cancel(job.id)).answer is trouper.CancelAnswer.ACCEPTED
+        ended = await runtime.wait(job.id)
+        assert (ended.state, ended.reason) == (state, {TIMED_OUT: "timeout"}.get(state, "user"))
+        assert trio.current_time() == pytest.approx(min(cancel_after_s, 10) + 3, abs=0.5)
+
+
+@pytest.mark.parametrize("commit", ["write", "savepoint", "notify", "unsafe"])
+async def test_each_commit_of_an_attempt_tells_how_long_it_has_run_so_that_a_death_forgets_no_more(
+    opened: Open, autojump_clock: MockClock, commit: str
+) -> None:
+    @trouper.job(timeout=1_000)
+    async def long(ctx: trouper.JobContext) -> None:
+        await trio.sleep(60)
+        if commit == "write":
+            await ctx.write("so far")
+        elif commit == "savepoint":
+            await ctx.savepoint("here")
+        elif commit == "notify":
+            await ctx.notify(key="k", title="half-way")
+        else:
+            async with ctx.unsafe("charge"):
+                await trio.sleep_forever()
+        await trio.sleep_forever()
+
+    async with opened(long, seams=slow_seams()) as runtime:
+        job = await runtime.submit(long.call(), user="ada")
+        await trio.sleep(100)
+        row = await runtime.job(job.id)
+        assert row is not None
+        assert 60_000 <= row.used_ms < 62_000
