@@ -11,7 +11,7 @@ Reading order:
 * ``output_log``  a running attempt's output: uncommitted, committed, its tail (no ``await``)
 * ``completions`` what is still to be done for an ended job, and its rows in memory; ``signals`` messages
   to a job, ``questions`` what it asks a person, likewise
-* ``people``      what people ask besides submitting: cancel, notify, mark
+* ``admissions``  what a submit asks and meets; ``people`` what people ask besides: cancel, notify, mark
 * ``protocol``    the ``Store`` that every engine implements, its requests and results
 * ``leases``      whose what runs is: boots, and what several nodes on one store need; ``nodes`` which boots
   are live, and what jobs each can run

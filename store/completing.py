@@ -5,16 +5,19 @@ from __future__ import annotations
 import attrs
 
 from trouper.store import rules
-from trouper.store.completions import Completion, CompletionClaims, SettleCompletion, TryEnd
+from trouper.store.completions import Completion, CompletionClaims, CompletionRows, SettleCompletion, TryEnd
+from trouper.store.leases import Begun
 from trouper.store.transaction import Transaction
 
 
-def claim(tx: Transaction, limit: int, *, fresh: bool) -> CompletionClaims:
+def claim(tx: Transaction, limit: int, begun: Begun | None) -> CompletionClaims:
     """Count a try of each that is due, before its hook runs."""
     rows, live = tx.tables.completions, tx.tables.nodes.live
     if not live(tx.boot):
         return CompletionClaims((), None, rows.dead_count(), tx.now)
-    rows.unclaim(lambda boot: not live(boot) or (fresh and boot == tx.boot))
+    if begun is not None:
+        _give_back(rows, begun)
+    rows.unclaim(lambda boot: not live(boot))
     started = []
     for row in rows.due(tx.now, limit):
         job = tx.tables.job(row.job)
@@ -27,6 +30,17 @@ def claim(tx: Transaction, limit: int, *, fresh: bool) -> CompletionClaims:
     return CompletionClaims(tuple(started), rows.next_due_at(tx.now), rows.dead_count(), tx.now)
 
 
+def _give_back(rows: CompletionRows, begun: Begun) -> None:
+    for boot in begun.boots:
+        for row in rows.claimed(boot):
+            if (row.job, row.tries) not in begun.of:
+                rows.put(_released(row))
+
+
+def _released(row: Completion) -> Completion:
+    return attrs.evolve(row, claimed_at=None, claimed_by=None, run_at=0.0, tries=max(0, row.tries - 1))
+
+
 def settle(tx: Transaction, request: SettleCompletion) -> Completion | None:
     rows = tx.tables.completions
     row = rows.get(request.job_id)
@@ -36,7 +50,7 @@ def settle(tx: Transaction, request: SettleCompletion) -> Completion | None:
     if row.claimed_at is None or row.tries != request.tries:
         return row
     if request.end is TryEnd.RELEASED:
-        row = attrs.evolve(row, claimed_at=None, claimed_by=None, run_at=0.0, tries=row.tries - 1)
+        row = _released(row)
     else:
         after_s = request.retry_after_s
         row = attrs.evolve(

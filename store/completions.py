@@ -14,6 +14,7 @@ from typing import Protocol
 
 import attrs
 
+from trouper.store.leases import Begun
 from trouper.store.records import Job
 
 
@@ -74,11 +75,11 @@ class SettleCompletion:
 class CompletionStore(Protocol):
     """The part of ``Store`` for completions."""
 
-    async def claim_completions(self, limit: int, *, fresh: bool = False) -> CompletionClaims:
+    async def claim_completions(self, limit: int, *, begun: Begun | None = None) -> CompletionClaims:
         """Claim up to ``limit`` rows that are due, in the order of their time. What was claimed and not
-        settled under a boot that is not live any more is due again. ``fresh``: the caller runs nothing of
-        what was claimed before under its boot: it is new, or was not told of what it claimed. That is due
-        again too. A dead boot claims nothing."""
+        settled under a boot that is not live any more is due again. ``begun``: an earlier claim was not
+        answered; what of it was never begun is due again, and that try does not count. A dead boot claims
+        nothing."""
         ...
 
     async def settle_completion(self, request: SettleCompletion) -> Completion | None:
@@ -105,6 +106,10 @@ class CompletionRows(Protocol):
     def remove(self, job_id: str) -> None: ...
     def unclaim(self, gone: Callable[[int | None], bool]) -> None:
         """Let wait again what was claimed under boots that are ``gone``."""
+        ...
+
+    def claimed(self, boot: int) -> list[Completion]:
+        """Those that are claimed under ``boot``."""
         ...
 
     def due(self, now: float, limit: int) -> list[Completion]:
@@ -145,6 +150,9 @@ class MemoryCompletions:
         for row in list(self._rows.values()):
             if row.claimed_at is not None and gone(row.claimed_by):
                 self.put(attrs.evolve(row, claimed_at=None, claimed_by=None, run_at=0.0))
+
+    def claimed(self, boot: int) -> list[Completion]:
+        return [row for row in self._rows.values() if row.claimed_by == boot and row.claimed_at is not None]
 
     def _waiting(self) -> list[Completion]:
         return [row for row in self._rows.values() if row.claimed_at is None and row.dead_at is None]

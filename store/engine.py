@@ -11,7 +11,7 @@ import trio
 
 from trouper.store import admitting, asking, completing, queries, signalling, transactions
 from trouper.store.completions import Completion, CompletionClaims, SettleCompletion
-from trouper.store.leases import Lease, Renewed
+from trouper.store.leases import Begun, Lease, Renewed
 from trouper.store.nodes import check_names
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import (
@@ -111,9 +111,16 @@ class EngineStore(abc.ABC):
     async def admit(self, admission: Admission) -> Admitted | Conflict | ThreadBusy | QueueFull:
         return await self._transact(partial(admitting.admit, admission=admission), site="admit")
 
-    async def claim(self, limit: int, per_user: int | None = None, *, names: Names = ANY_NAME) -> Claims:
+    async def claim(
+        self,
+        limit: int,
+        per_user: int | None = None,
+        *,
+        names: Names = ANY_NAME,
+        begun: Begun | None = None,
+    ) -> Claims:
         check_names(names, self._options)
-        call = partial(transactions.claim, limit=limit, per_user=per_user, names=names)
+        call = partial(transactions.claim, limit=limit, per_user=per_user, names=names, begun=begun)
         return await self._transact(call, site="claim")
 
     async def savepoint(self, request: Savepoint) -> Saved | Refused:
@@ -162,8 +169,8 @@ class EngineStore(abc.ABC):
     async def answer(self, request: GiveAnswer) -> AnswerOutcome:
         return await self._transact(partial(asking.answer, request=request))
 
-    async def claim_completions(self, limit: int, *, fresh: bool = False) -> CompletionClaims:
-        return await self._transact(lambda tx: completing.claim(tx, limit, fresh=fresh))
+    async def claim_completions(self, limit: int, *, begun: Begun | None = None) -> CompletionClaims:
+        return await self._transact(lambda tx: completing.claim(tx, limit, begun))
 
     async def settle_completion(self, request: SettleCompletion) -> Completion | None:
         return await self._transact(partial(completing.settle, request=request))
@@ -234,7 +241,7 @@ class EngineStore(abc.ABC):
         )
 
     async def running(self) -> tuple[Job, ...]:
-        return await self._query(lambda tables: tuple(tables.running(self.boot)))
+        return await self._query(lambda tables: tuple(each.job for each in tables.running(self.boot)))
 
     async def active_counts(self) -> Mapping[JobState, int]:
         return await self._query(

@@ -1,7 +1,9 @@
-"""Whose what runs is: the boots of a store, and their leases where several nodes share one."""
+"""Whose what runs is: the boots of a store, their leases where several nodes share one, and what of all that
+was ever begun."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 import attrs
@@ -26,6 +28,18 @@ class Lease:
     margin_s: float = attrs.field(default=10.0, validator=_below_seconds)
     """How long before that end the node stops its attempts by itself: what clocks may drift apart
     within a lease, and what a task may take from its cancellation to its last call."""
+
+
+@attrs.frozen
+class Begun:
+    """What a process has begun of all that it claimed: told with its next claim if one was not answered,
+    which may have been committed all the same. What else the store has as claimed under the process's boots
+    was never begun, and is given back as if it had not been claimed: it cost no attempt and no try."""
+
+    boots: Collection[int]
+    """The boots under which the process has claimed since it was last sure of it."""
+    of: Collection[tuple[str, int]]
+    """(job id, attempt) of what runs, or try of a hook, so far as its end was not recorded yet."""
 
 
 @attrs.frozen

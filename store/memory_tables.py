@@ -353,11 +353,11 @@ class MemoryTables(MemoryBeside):
         changed = [rows[id] for id in self._changed(user, "notifications", seq)]
         return sorted(changed, key=lambda row: (row.feed_seq, place[row.id]))[:limit]
 
-    def running(self, boot: int) -> list[Job]:
+    def running(self, boot: int) -> list[Candidate]:
         return [
-            self._present(job)
-            for job in self._active_jobs()
-            if job.state is JobState.RUNNING and job.boot == boot
+            Candidate(self._present(each.job), each.place)
+            for each in self._candidates()
+            if each.job.state is JobState.RUNNING and each.job.boot == boot
         ]
 
     def count_state(self, state: JobState) -> int:

@@ -11,20 +11,26 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import attrs
 import trio
 
+from trouper.store.admissions import Admission as Admission
+from trouper.store.admissions import Admitted as Admitted
+from trouper.store.admissions import Conflict as Conflict
+from trouper.store.admissions import OnBusy as OnBusy
+from trouper.store.admissions import QueueFull as QueueFull
+from trouper.store.admissions import ThreadBusy as ThreadBusy
 from trouper.store.completions import CompletionStore
-from trouper.store.leases import LeasedStore
+from trouper.store.leases import Begun, LeasedStore
 from trouper.store.people import CancelAnswer as CancelAnswer
 from trouper.store.people import CancelResult as CancelResult
 from trouper.store.people import Mark as Mark
 from trouper.store.people import Notified as Notified
 from trouper.store.people import Notify as Notify
 from trouper.store.questions import Ask, QuestionStore
-from trouper.store.records import Counts, Entry, Job, JobOptions, JobState, Notification, ThreadSummary
+from trouper.store.records import Counts, Entry, Job, JobState, Notification, ThreadSummary
 from trouper.store.signals import SignalStore
 from trouper.store.usage import StoreUsage
 from trouper.store.views import ANY_NAME as ANY_NAME
@@ -35,64 +41,6 @@ from trouper.store.views import OutputRange as OutputRange
 from trouper.store.views import QueuePlaces as QueuePlaces
 from trouper.store.views import QueueStore
 from trouper.store.views import Snapshot as Snapshot
-
-# --- submitting ---------------------------------------------------------------------------------
-
-OnBusy = Literal["enqueue", "reject", "interrupt", "rollback"]
-"""When the thread has active jobs: wait behind them; be refused; have them end ``cancelled``
-(``superseded``) and start when the last has ended; or that, and their output and notifications go."""
-
-
-@attrs.frozen(kw_only=True)
-class Admission:
-    """A job to be admitted. ``id`` is made by the caller, so that a repetition is recognised."""
-
-    id: str
-    user: str
-    name: str
-    arguments: str
-    fingerprint: str
-    thread: str | None = None
-    idempotency_key: str | None = None
-    options: JobOptions = JobOptions()
-    on_busy: OnBusy = "enqueue"
-    at: float | None = None
-    """Not to run before this time by the wall clock."""
-    delay_s: float = 0.0
-    """Not to run before so many seconds have passed."""
-    max_queued: int = 10_000
-    """The most queued rows, over all users."""
-    max_queued_per_user: int = 1_000
-    """The most queued rows of this user."""
-
-
-@attrs.frozen
-class Admitted:
-    job: Job
-    created: bool
-    """False: the key was used before, with the same content; ``job`` is that one, ended or not."""
-
-
-@attrs.frozen
-class Conflict:
-    """The idempotency key was used with other content."""
-
-    job_id: str
-
-
-@attrs.frozen
-class ThreadBusy:
-    """``on_busy="reject"`` and the thread has an active job."""
-
-    job_id: str
-
-
-@attrs.frozen
-class QueueFull:
-    limit: int
-    of_user: bool = False
-    """The limit is that of one user; else it is that of all together."""
-
 
 # --- running ------------------------------------------------------------------------------------
 
@@ -294,7 +242,14 @@ class Store(LeasedStore, CompletionStore, SignalStore, QuestionStore, QueueStore
         ...
 
     async def admit(self, admission: Admission) -> Admitted | Conflict | ThreadBusy | QueueFull: ...
-    async def claim(self, limit: int, per_user: int | None = None, *, names: Names = ANY_NAME) -> Claims:
+    async def claim(
+        self,
+        limit: int,
+        per_user: int | None = None,
+        *,
+        names: Names = ANY_NAME,
+        begun: Begun | None = None,
+    ) -> Claims:
         """Claim up to ``limit`` rows to run: orphans of dead boots first, then of the users with
         fewer than ``per_user`` running rows the one served longest ago, and of that one the oldest
         due row whose thread is free; and so on. Rows that are only to be ended do not count, and are
@@ -303,7 +258,10 @@ class Store(LeasedStore, CompletionStore, SignalStore, QuestionStore, QueueStore
         The claim registers ``names`` as what this node can run, in the place of what it registered before,
         for as long as its boot is live. A row that is of no live node's names waits, with the reason
         ``unknown_job``, and ends ``lost``; what a dead node left running and this one cannot run goes back
-        into the queue. Raises ``DataRefused`` for more than ``job_names_max`` names."""
+        into the queue. Raises ``DataRefused`` for more than ``job_names_max`` names.
+
+        ``begun``: an earlier claim was not answered. What of it was never begun is *released*, due at once,
+        and may be claimed by this one: it used no attempt."""
         ...
 
     def dirty(self, source: OutputSource) -> None:

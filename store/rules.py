@@ -160,6 +160,12 @@ def put_back_row(job: Job, verdict: Wait, now: float) -> Job:
     return queued_row(row, 0.0, now)
 
 
+def unbegun_row(job: Job, now: float) -> Job:
+    """The row of a claim of which its process was not told, so that nothing ran: due as before it."""
+    row = attrs.evolve(job, state=after(job.state, JobEvent.RELEASE), reason="released", boot=None)
+    return queued_row(row, 0.0, now)
+
+
 def lost_row(job: Job, reason: str, *, now: float, entries: int, sha256: str) -> Job:
     """A running job that ends with what is left of its output."""
     return attrs.evolve(

@@ -52,6 +52,10 @@ class SqliteCompletions:
                     (boot,),
                 )
 
+    def claimed(self, boot: int) -> list[Completion]:
+        where = "WHERE claimed_at IS NOT NULL AND claimed_by = ? AND typeof(job) = 'text' ORDER BY ord"
+        return self._select(where, (boot,))
+
     def due(self, now: float, limit: int) -> list[Completion]:
         # What is no time (text, the infinite) is above all that is one, and is not to wait for.
         where = f"WHERE {_WAITS} AND (run_at <= ?1 OR run_at > 1e12) ORDER BY run_at, ord LIMIT ?2"

@@ -91,6 +91,11 @@ NEXT_ORPHAN = (
     " AND boot IS NOT ? AND ord > ? ORDER BY ord LIMIT 1"
 )
 
+RUNNING = (
+    f"SELECT ord, {JOB_COLUMNS} FROM jobs INDEXED BY jobs_running WHERE state = 'running' AND boot = ?"
+    " ORDER BY ord"
+)
+
 # What the places in the queue are told from.
 WAITING_USERS = (
     "SELECT user, (SELECT COUNT(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_waiting"

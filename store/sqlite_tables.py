@@ -28,6 +28,7 @@ from trouper.store.sqlite_queue import (
     NEXT_ORPHAN,
     NEXT_TIMES,
     NEXT_UNKNOWN,
+    RUNNING,
     UNMARKED,
     WAITING_USERS,
 )
@@ -369,9 +370,8 @@ class SqliteTables(SqliteBeside):
         where = f"WHERE user = ? AND feed_seq > ? ORDER BY feed_seq, ord LIMIT {limit:d}"
         return self._notifications(where, (user, seq))
 
-    def running(self, boot: int) -> list[Job]:
-        where = "INDEXED BY jobs_running WHERE state = 'running' AND boot = ? ORDER BY ord"
-        return self._jobs(where, (boot,))
+    def running(self, boot: int) -> list[Candidate]:
+        return [self._candidate(row) for row in self._db.execute(RUNNING, (boot,)).fetchall()]
 
     def count_state(self, state: JobState) -> int:
         (count,) = self._db.execute(_COUNT[state]).fetchone()

@@ -14,6 +14,7 @@ import attrs
 
 from trouper.store import asking, rules, waiting
 from trouper.store.errors import DataRefused, StoreCorrupt
+from trouper.store.leases import Begun
 from trouper.store.lifecycle import JobEvent
 from trouper.store.protocol import (
     APPENDED,
@@ -44,9 +45,13 @@ AT_A_TIME = 500
 any more, and that it tells that it is again."""
 
 
-def claim(tx: Transaction, limit: int, per_user: int | None, names: Names) -> Claims:
+def claim(
+    tx: Transaction, limit: int, per_user: int | None, names: Names, begun: Begun | None = None
+) -> Claims:
     """Orphans first, then what is due, in turn by user (J4); what is only to be ended does not count."""
     tx.tables.nodes.register(tx.boot, names.known)
+    if begun is not None:
+        _give_back(tx, begun)
     anywhere = Names(tx.tables.nodes.known(), names.unknown_job_s)
     started: list[Job] = []
     _mark_unknown(tx, anywhere)
@@ -67,6 +72,19 @@ def claim(tx: Transaction, limit: int, per_user: int | None, names: Names) -> Cl
         next_due_at = None
     queued = tx.tables.count_state(JobState.QUEUED)
     return Claims(tuple(started), tuple(ended), next_due_at, tx.now, queued)
+
+
+def _give_back(tx: Transaction, begun: Begun) -> None:
+    """Before orphans are looked for: what was never begun is none, though its boot may be dead."""
+    for boot in begun.boots:
+        for candidate in tx.tables.running(boot):
+            if (candidate.job.id, candidate.job.attempt) not in begun.of:
+                tx.alone(candidate, _unbegin)
+
+
+def _unbegin(tx: Transaction, job: Job) -> Job:
+    tx.tables.settle_log(job)
+    return tx.update_job(rules.unbegun_row(job, tx.now))
 
 
 def _mark_unknown(tx: Transaction, anywhere: Names) -> None:

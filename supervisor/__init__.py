@@ -21,7 +21,8 @@ The files of the domain:
 
 * ``options``     every bound of a runtime; ``refusals`` why a submit was not accepted
 * ``admission``, ``expiry``, ``reading``  jobs come in, fall due, and are read
-* ``lease``       the node's lease on a store that several nodes share
+* ``lease``       the node's lease on a store that several nodes share; ``begun`` what was begun of what it
+  claimed
 * ``steering``    what people send to a job that is under way
 * ``completions``  what is done for a job that has ended; ``waiters`` who waits for that end
 * ``queue_board`` the places of waiting jobs, told to their users' sessions; ``audience`` these sessions, and

@@ -27,6 +27,7 @@ from trouper.store.records import Job, JobOptions
 from trouper.store.rules import UNDECODABLE, backoff_s
 from trouper.store.seams import Seams
 from trouper.supervisor.actor_child import actor_child
+from trouper.supervisor.begun import Begun
 from trouper.supervisor.child_spec import ChildSpec
 from trouper.supervisor.options import RuntimeOptions
 
@@ -50,6 +51,9 @@ class CompletionsPorts:
     reporter: Reporter
     stopping: Callable[[], bool]
     """Whether the runtime is being stopped: then no further hook is begun."""
+    begun: Begun = attrs.field(factory=Begun)
+    unsettled: dict[str, SettleCompletion] = attrs.field(factory=dict)
+    """Of the tries that were begun: how they ended, as far as that is known; until the store has heard it."""
     counters: dict[str, int] = attrs.field(
         factory=lambda: dict.fromkeys(("running", "done", "failed", "given_up", "dead"), 0)
     )
@@ -68,12 +72,12 @@ class Completions(Actor[HooksDue]):
     def __init__(self, ports: CompletionsPorts) -> None:
         self._ports = ports
         self._running: set[str] = set()
-        self._unsure = True
-        """Whether the store may have rows that were claimed for hooks that do not run."""
         self._timer = trio.CancelScope()
 
     async def started(self) -> None:
         self._ports.counters["running"] = 0
+        for settle in list(self._ports.unsettled.values()):  # of an incarnation before
+            self.context.nursery.start_soon(self._settle, settle)
         self.context.nursery.start_soon(self._sweep_forever)
         self.context.ref.tell(HooksDue())
 
@@ -83,21 +87,18 @@ class Completions(Actor[HooksDue]):
         try:
             await self._claim()
         except StoreUnavailable:
-            self._unsure = True  # the claim may have been committed all the same
             self._wake_after(_STORE_RETRY_S)
 
     async def _claim(self) -> None:
         room = self._ports.options.max_hooks - len(self._running)
         if room <= 0:
             return  # the end of one wakes this again
-        # What runs is claimed, too, so claims are given back only when nothing does. (To hold all others up
-        # until then was rejected: a hook may take a minute, or never end.)
-        fresh = self._unsure and not self._running
-        claims = await self._ports.store.claim_completions(room, fresh=fresh)
-        self._unsure = self._unsure and not fresh
+        with self._ports.begun.claiming(self._ports.store.boot) as begun:
+            claims = await self._ports.store.claim_completions(room, begun=begun)
         self._ports.counters["dead"] = claims.dead
         for row, job in claims.started:
             self._running.add(row.job)
+            self._ports.begun.begin(row.job, row.tries)
             self.context.nursery.start_soon(self._carry_out, row, job)
         self._ports.counters["running"] = len(self._running)
         if claims.next_due_at is not None:
@@ -121,24 +122,29 @@ class Completions(Actor[HooksDue]):
     # --- one hook ---
 
     async def _carry_out(self, row: Completion, job: Job) -> None:
-        settle = SettleCompletion(job_id=row.job, tries=row.tries, end=TryEnd.RELEASED)
-        settled = False
+        unsettled = self._ports.unsettled
+        unsettled[row.job] = SettleCompletion(job_id=row.job, tries=row.tries, end=TryEnd.RELEASED)
         try:
-            settle = self._judge(row, job, await self._try(row, job))
-            await patiently(lambda: self._ports.store.settle_completion(settle))
-            settled = True
+            unsettled[row.job] = self._judge(row, job, await self._try(row, job))
+            await self._settle(unsettled[row.job])
         finally:
-            if not settled:
+            if row.job in unsettled:
                 # The runtime stops. If the store does not hear of it, the next start takes it for a try.
                 with trio.move_on_after(_GIVE_BACK_S, shield=True):
-                    await patiently(lambda: self._ports.store.settle_completion(settle))
-                    settled = True
-            if not settled:
+                    await self._settle(unsettled[row.job])
+            if row.job in unsettled:
                 what = f"the end of a run of the hook of {job.name!r} was not recorded, or that is not known"
                 self._report(ReportKind.UNRECORDED, row, f"{what}: the next start counts it as a try", "")
             self._running.discard(row.job)
             self._ports.counters["running"] = len(self._running)
         self.context.ref.tell(HooksDue())
+
+    async def _settle(self, settle: SettleCompletion) -> None:
+        """Tell the store how a try ended, until it has heard it."""
+        await patiently(lambda: self._ports.store.settle_completion(settle))
+        if self._ports.unsettled.get(settle.job_id) is settle:  # else a later try is under way
+            del self._ports.unsettled[settle.job_id]
+            self._ports.begun.over(settle.job_id)
 
     def _hook(self, job: Job) -> EndedHook | None:
         spec = self._ports.specs.get(job.name)

@@ -13,19 +13,21 @@ from typing import Any
 import attrs
 import trio
 
-from trouper.actors.actor import Actor
+from trouper.actors.actor import Actor, StopReason
 from trouper.actors.patience import hash_log
 from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver
 from trouper.store.errors import StoreCorrupt, StoreUnavailable
-from trouper.store.protocol import EndingKind, Finish, Names, Store
+from trouper.store.protocol import Claims, EndingKind, Finish, Names, Store
 from trouper.store.records import Job, JobState
 from trouper.store.seams import Seams
 from trouper.store.usage import StoreUsage
+from trouper.supervisor.begun import Begun
 from trouper.supervisor.errors import StartFailed
 from trouper.supervisor.options import RuntimeOptions
 from trouper.supervisor.usage import LARGEST_USERS
 
 _STORE_RETRY_S = 1.0
+_GIVE_BACK_S = 1.0  # for telling the store, while the runtime stops, that nothing of a claim was begun
 
 
 @attrs.frozen
@@ -58,6 +60,8 @@ class ExpiryPorts:
     options: RuntimeOptions
     running: Mapping[str, Any]
     """Job id → actor, of the attempts that run here."""
+    begun: Begun
+    """Those whose actor was started, until their end is recorded."""
     stopping: Callable[[], bool]
     """Whether the runtime is being stopped: then nothing is claimed."""
     wake_notifiers: Callable[[], None]
@@ -104,12 +108,7 @@ class Expiry(Actor[ExpiryMessage]):
     async def _claim(self) -> None:
         if self._ports.stopping():
             return
-        options = self._ports.options
-        claims = await self._ports.store.claim(
-            self._ports.room(),
-            options.max_running_per_user,
-            names=Names(self._ports.names, options.unknown_job_s),
-        )
+        claims = await self._claim_up_to(self._ports.room())
         self._ports.counted(claims.queued)
         # All of them are known before the first is waited for: a cancel must find every one.
         starts = [self._ports.enter(job) for job in claims.started]
@@ -125,6 +124,27 @@ class Expiry(Actor[ExpiryMessage]):
             delay_s = max(0.0, claims.next_due_at - claims.now)
             self._timer = trio.CancelScope()
             self.context.nursery.start_soon(self._wake, self._timer, delay_s)
+
+    async def _claim_up_to(self, limit: int) -> Claims:
+        store, options = self._ports.store, self._ports.options
+        names = Names(self._ports.names, options.unknown_job_s)
+        with self._ports.begun.claiming(store.boot) as begun:
+            return await store.claim(limit, options.max_running_per_user, names=names, begun=begun)
+
+    async def stopped(self, reason: StopReason) -> None:
+        """What may have been claimed without an answer is given back: nothing of it will run here."""
+        if reason is StopReason.CRASHED or not (self._ports.stopping() and self._ports.begun.unsure):
+            return
+        try:
+            with trio.move_on_after(_GIVE_BACK_S, shield=True):
+                await self._claim_up_to(0)
+        except StoreUnavailable:
+            pass
+        if self._ports.begun.unsure:
+            what = "a claim was not answered: of what it may have claimed, the next start counts an attempt"
+            at = self._ports.seams.wall()
+            report = Report(ReportKind.UNRECORDED, "runtime/core", "expiry", 0, what, "", at)
+            deliver(self._ports.reporter, report)
 
     def _report_start(self, job: Job, error: Exception) -> None:
         if isinstance(error, StartFailed):  # its supervisor has reported it
@@ -151,9 +171,12 @@ class Expiry(Actor[ExpiryMessage]):
             self.context.ref.tell(Due())
             self._ports.wake_notifiers()  # one that was in quarantine may be started again now
             try:
-                for job in await self._ports.store.running():
+                rows = await self._ports.store.running()
+                self._ports.begun.keep({*self._ports.running, *(job.id for job in rows)})
+                for job in rows:
                     if job.id not in self._ports.running:
-                        self.context.ref.tell(ActorGone(job.id))
+                        begun = (job.id, job.attempt) in self._ports.begun
+                        self.context.ref.tell(ActorGone(job.id, started=begun))
                     elif job.cancel_requested:
                         self._ports.look(job)  # should the word of it have been lost
                 self._ports.used(await self._ports.store.usage(LARGEST_USERS))
@@ -164,7 +187,10 @@ class Expiry(Actor[ExpiryMessage]):
         """Finish an attempt whose actor died of a bug of ours without recording an end (J6)."""
         store = self._ports.store
         head = await store.output_head(job_id)
-        if head is None or head.job.state is not JobState.RUNNING or job_id in self._ports.running:
+        if job_id in self._ports.running:
+            return
+        if head is None or head.job.state is not JobState.RUNNING:
+            self._ports.begun.over(job_id)
             return
         if head.job.boot != store.boot:  # another node's by now, or nobody's: a claim has it
             return
@@ -172,6 +198,7 @@ class Expiry(Actor[ExpiryMessage]):
             sha256 = (await hash_log(store, job_id, head.entries)).hexdigest()
         except StoreCorrupt:
             await store.lose(job_id, head.job.fence, "undecodable")
+            self._ports.begun.over(job_id)
             return
         crashed = kind is EndingKind.CRASHED
         await store.finish(
@@ -182,10 +209,9 @@ class Expiry(Actor[ExpiryMessage]):
                 entries=head.entries,
                 sha256=sha256,
                 used_ms=head.job.used_ms,
-                error="the attempt's actor ended without recording how"
-                if kind is EndingKind.CRASHED
-                else None,
+                error="the attempt's actor ended without recording how" if crashed else None,
                 reason="actor_died" if crashed else "released",
                 jitter=self._ports.seams.random.random(),
             )
         )
+        self._ports.begun.over(job_id)

@@ -40,6 +40,7 @@ from trouper.store.urls import StoreFactory, create_store
 from trouper.store.usage import StoreUsage
 from trouper.supervisor.actor_child import actor_child
 from trouper.supervisor.audience import Audience
+from trouper.supervisor.begun import Begun
 from trouper.supervisor.child_spec import ChildContext, ChildSpec, Restart
 from trouper.supervisor.completions import CompletionsPorts, HooksDue, completions_child
 from trouper.supervisor.dynamic import ChildExit, DynamicSupervisor
@@ -78,6 +79,7 @@ class RuntimeTree:
         self.ready = False
         self.running: dict[str, ActorRef[JobMessage]] = {}
         """Job id → actor, of the attempts that run here."""
+        self.begun = Begun()
         self.store: Store = create_store(url, seams, store_options)
         self.store.listen(self._committed)
         self.audience = Audience(self.store, options, seams, reporter)
@@ -221,6 +223,7 @@ class RuntimeTree:
             seams=self.seams,
             options=self.options,
             running=self.running,
+            begun=self.begun,
             stopping=lambda: self.stopping,
             wake_notifiers=self.audience.wake_notifiers,
             room=self._room,
@@ -258,9 +261,12 @@ class RuntimeTree:
         self.running[job.id] = ref
 
         async def start() -> None:
+            self.begun.begin(job.id, job.attempt)
             try:
                 await self.jobs.start_child(spec)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, Exception):  # else nobody knows whether it begins
+                    self.begun.over(job.id)
                 if self.running.get(job.id) is ref:
                     del self.running[job.id]
                     self._check_idle()

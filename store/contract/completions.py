@@ -8,6 +8,7 @@ import pytest
 
 from trouper.store.completions import Completion, SettleCompletion, TryEnd
 from trouper.store.contract.world import World, options
+from trouper.store.leases import Begun
 from trouper.store.protocol import EndingKind
 from trouper.store.records import JobState
 
@@ -16,9 +17,11 @@ CLAUSES = ("N1",)
 HOOKED = options(on_ended=True)
 
 
-async def claim(world: World, *, limit: int = 9, fresh: bool = False) -> list[tuple[str, int, JobState]]:
+async def claim(
+    world: World, *, limit: int = 9, begun: Begun | None = None
+) -> list[tuple[str, int, JobState]]:
     """(job, try, state of the job) of what is claimed."""
-    claims = await world.store.claim_completions(limit, fresh=fresh)
+    claims = await world.store.claim_completions(limit, begun=begun)
     return [(row.job, row.tries, job.state) for row, job in claims.started]
 
 
@@ -92,7 +95,7 @@ async def test_one_that_is_given_up_is_shown_and_runs_again_only_when_asked_for(
     for id, tries, _ in await claim(world):
         await settle(world, id, tries, TryEnd.FAILED, error=f"{id}!")
     await world.restart()
-    assert await claim(world, fresh=True) == []
+    assert await claim(world) == []
     assert (await world.store.claim_completions(9)).dead == 3
     dead = await world.store.dead_completions()
     assert [(row.job, row.error, row.dead_at) for row in dead] == [
@@ -110,13 +113,28 @@ async def test_what_was_claimed_by_one_that_is_gone_is_claimed_anew_and_counted(
     await ended(world, "j1")
     await claim(world)
     assert await claim(world) == []
-    assert await claim(world, fresh=True) == [("j1", 2, JobState.COMPLETED)], "by one of this boot"
     await world.restart()
-    assert await claim(world) == [("j1", 3, JobState.COMPLETED)], "by one of a boot before"
-    row = await settle(world, "j1", 2, TryEnd.FAILED, error="of the try before")
-    assert row == Completion(job="j1", tries=3, claimed_at=1000.0, claimed_by=world.store.boot)
-    assert await settle(world, "j1", 3, TryEnd.RELEASED) == Completion(job="j1", tries=2)
-    assert await claim(world) == [("j1", 3, JobState.COMPLETED)]
+    assert await claim(world) == [("j1", 2, JobState.COMPLETED)], "by one of a boot before"
+    row = await settle(world, "j1", 1, TryEnd.FAILED, error="of the try before")
+    assert row == Completion(job="j1", tries=2, claimed_at=1000.0, claimed_by=world.store.boot)
+    assert await settle(world, "j1", 2, TryEnd.RELEASED) == Completion(job="j1", tries=1)
+    assert await claim(world) == [("j1", 2, JobState.COMPLETED)]
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_try_that_was_claimed_without_an_answer_is_claimed_anew_and_not_counted(
+    world: World, restarts: bool
+) -> None:
+    await ended(world, "j1", "j2")
+    boots = [world.store.boot]
+    assert [id for id, _, _ in await claim(world, limit=1)] == ["j1"]
+    assert [id for id, _, _ in await claim(world)] == ["j2"], "of which the caller hears nothing"
+    if restarts:
+        await world.restart()
+        boots.append(world.store.boot)
+    runs = [("j1", 2, JobState.COMPLETED)] if restarts else []
+    assert await claim(world, begun=Begun(boots, [("j1", 1)])) == [*runs, ("j2", 1, JobState.COMPLETED)]
+    assert await claim(world, begun=Begun(boots, [("j1", 1 + restarts), ("j2", 1)])) == []
 
 
 async def test_the_rows_are_written_by_the_same_commit_as_the_end(world: World) -> None:

@@ -80,8 +80,11 @@ def gist(answer: object) -> object:
 
 def seen(job: Job | Row) -> tuple[object, ...]:
     """What is compared of a job, of the store's row and of the model's."""
-    asking = open_question(job.asking).get("key") if isinstance(job, Job) else job.asking
-    return *(getattr(job, column) for column in SEEN), asking
+    columns = (getattr(job, column) for column in SEEN)
+    if isinstance(job, Row):
+        return *columns, job.asking, job.asking_until
+    question = open_question(job.asking)
+    return *columns, question.get("key"), question.get("expires_at")
 
 
 def times(job: Job | Row) -> tuple[object, ...]:

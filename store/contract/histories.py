@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from trouper.store.completions import SettleCompletion, TryEnd
 from trouper.store.contract.world import PROMPT_OPTIONS, Source, World, admission, notice_of, options
 from trouper.store.errors import StoreError
+from trouper.store.leases import Begun
 from trouper.store.protocol import Append, EndingKind, Finish, Names, Savepoint
 from trouper.store.questions import Ask, GiveAnswer
 from trouper.store.records import Job
@@ -46,6 +47,8 @@ ENTRIES = st.lists(
 ).map(tuple)
 
 KNOWN = ("report", "other")
+BEGUN = ("all", "some", "none")
+"""What was begun of what is claimed, as one says whose last claim was not answered."""
 ASKS = [Ask(key="k", question="?", schema="{}", timeout_s=timeout_s) for timeout_s in (1.5, None)]
 
 ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
@@ -64,6 +67,7 @@ ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
         st.integers(0, 3),
         st.sampled_from([None, 1, 2]),
         st.sampled_from([KNOWN, KNOWN, ("report",), ("other",)]),
+        st.sampled_from([None, None, None, *BEGUN]),
     ),
     "append": (PICK, ENTRIES, st.sampled_from([0, 0, 0, 0, -1, 1]), SMALL),
     "savepoint": (PICK, st.sampled_from([0, 0, 0, 1]), st.text(max_size=3), SMALL),
@@ -81,7 +85,12 @@ ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "lose": (PICK,),
     "answer": (PICK, st.sampled_from(['"a"', '"a"', '"b"']), ANYBODY, st.sampled_from([True, True, False])),
     "signal": (PICK, st.sampled_from(["m", "n", "o"]), st.sampled_from(["1", "1", "2"]), ANYBODY),
-    "hook": (SMALL, st.booleans(), st.sampled_from([None, *TryEnd]), st.sampled_from([None, 2.0])),
+    "hook": (
+        SMALL,
+        st.sampled_from([None, *BEGUN]),
+        st.sampled_from([None, *TryEnd]),
+        st.sampled_from([None, 2.0]),
+    ),
     "retry": (PICK,),
     "wait": (st.sampled_from([1, 2, 5]),),
     "jump": (st.sampled_from([-100, -7, 1, 6, 100]),),
@@ -113,6 +122,9 @@ class Play:
     world: World
     jobs: list[str] = attrs.field(factory=list)
     attempts: list[Job] = attrs.field(factory=list)
+    tries: list[tuple[str, int]] = attrs.field(factory=list)
+    boots: list[int] = attrs.field(factory=list)
+    """Those before the present one."""
 
     async def carry_out(self, method: str, *values: Any, **named: Any) -> Any:
         """Have the store do something: here it can be compared."""
@@ -164,8 +176,16 @@ class Play:
             ),
         )
 
-    async def claim(self, limit: int, per_user: int | None, names: tuple[str, ...] | None) -> object:
-        claims = await self.carry_out("claim", limit, per_user, names=Names(names, 3.0))
+    def begun(self, which: str | None, of: list[tuple[str, int]]) -> Begun | None:
+        """Of what was claimed all, every other or none was begun."""
+        step = {"all": of, "some": of[::2], "none": []}
+        return None if which is None else Begun((*self.boots, self.world.store.boot), step[which])
+
+    async def claim(
+        self, limit: int, per_user: int | None, names: tuple[str, ...] | None, which: str | None = None
+    ) -> object:
+        begun = self.begun(which, [(job.id, job.attempt) for job in self.attempts])
+        claims = await self.carry_out("claim", limit, per_user, names=Names(names, 3.0), begun=begun)
         self.attempts += claims.started
         return claims
 
@@ -243,9 +263,10 @@ class Play:
         message = SignalRow(job=job_id, id=id, body=body, sender=user)
         return await self.carry_out("signal", message, user)
 
-    async def hook(self, limit: int, fresh: bool, end: TryEnd | None, after_s: float | None) -> object:
+    async def hook(self, limit: int, which: str | None, end: TryEnd | None, after_s: float | None) -> object:
         """Claim hooks, and tell how all but the first went."""
-        claims = await self.carry_out("claim_completions", limit, fresh=fresh)
+        claims = await self.carry_out("claim_completions", limit, begun=self.begun(which, self.tries))
+        self.tries += [(row.job, row.tries) for row, _ in claims.started]
         for row, _ in claims.started[1:] if end is None else claims.started:
             tried = SettleCompletion(
                 job_id=row.job,
@@ -285,6 +306,7 @@ class Play:
         self.world.wall.jump(by_s)
 
     async def restart(self) -> tuple[int, str]:
+        self.boots.append(self.world.store.boot)
         await self.world.restart()
         return self.world.store.boot, self.world.store.epoch
 

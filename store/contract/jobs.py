@@ -6,6 +6,7 @@ import pytest
 
 from trouper.store.contract.world import Source, World, admission, clause, options, sha256
 from trouper.store.errors import DataRefused, StoreUnavailable
+from trouper.store.leases import Begun
 from trouper.store.protocol import (
     Admitted,
     Conflict,
@@ -149,6 +150,40 @@ async def test_orphans_of_another_boot_come_first_and_are_claimed_anew(world: Wo
     (job,) = claims.started
     assert (job.id, job.attempt, job.fence, job.attempts_used) == ("j1", 2, 2, 1)
     assert job.boot == world.store.boot
+
+
+@clause("E1", "J5")
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_what_was_claimed_without_an_answer_runs_again_and_used_no_attempt(
+    world: World, restarts: bool
+) -> None:
+    job = await world.start("begun")
+    await world.write(job, "its own")
+    await world.start("unheard")
+    boots = [world.store.boot]
+    if restarts:
+        await world.restart()
+        boots.append(world.store.boot)
+    claims = await world.store.claim(9, begun=Begun(boots, [("begun", 1)]))
+    assert [(each.id, each.attempt, each.attempts_used) for each in claims.started] == [("unheard", 2, 0)]
+    ends = [("begun", JobState.LOST)] if restarts else []
+    assert [(each.id, each.state) for each in claims.ended] == ends
+    assert (await world.store.claim(9, begun=Begun(boots, [("begun", 1), ("unheard", 2)]))).started == ()
+    assert await world.log("begun") == ("its own",)
+
+
+@clause("J2")
+async def test_what_was_claimed_without_an_answer_and_cancelled_since_ends_without_running(
+    world: World,
+) -> None:
+    job = await world.start("j1", thread="t")
+    await world.store.cancel("j1", None)
+    claims = await world.store.claim(0, begun=Begun([world.store.boot], []))
+    row = await world.row("j1")
+    assert (claims.started, row.state, row.reason) == ((), JobState.QUEUED, "released")
+    assert isinstance(await world.store.finish(await world.finish_of(job)), Finished), "by that very attempt"
+    assert [each.id for each in (await world.store.claim(1)).ended] == ["j1"]
+    assert (await world.row("j1")).state is JobState.CANCELLED
 
 
 @clause("J2")

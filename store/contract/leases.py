@@ -12,7 +12,7 @@ import pytest
 from trouper.store.completions import TryEnd
 from trouper.store.contract.completions import claim, ended, settle
 from trouper.store.contract.world import Source, World, clause, notice_of, options
-from trouper.store.leases import Lease, Renewed
+from trouper.store.leases import Begun, Lease, Renewed
 from trouper.store.protocol import EndingKind, RefusalReason, Refused
 from trouper.store.records import Job, JobState
 
@@ -175,11 +175,30 @@ async def test_limits_and_threads_are_over_all_nodes(nodes: Nodes) -> None:
     assert (await nodes.b.store.active_counts())[JobState.RUNNING] == 2
 
 
+async def test_what_a_live_node_claimed_unheard_is_given_back_by_that_node_alone(nodes: Nodes) -> None:
+    boot = nodes.a.store.boot
+    await nodes.a.start("j1")
+    assert (await nodes.b.store.claim(9, begun=Begun([nodes.b.store.boot], []))).started == ()
+    (again,) = (await nodes.a.store.claim(9, begun=Begun([boot], []))).started
+    assert (again.attempt, again.attempts_used) == (2, 0)
+    assert (await nodes.b.store.claim(9)).started == ()
+
+
+async def test_what_a_dead_boot_of_a_node_claimed_unheard_used_no_attempt(nodes: Nodes) -> None:
+    old = nodes.a.store.boot
+    await nodes.a.start("j1")
+    await nodes.a.store.renew(anew=True)
+    boots = [old, nodes.a.store.boot]
+    (again,) = (await nodes.a.store.claim(9, begun=Begun(boots, []))).started
+    assert (again.attempt, again.attempts_used) == (2, 0)
+
+
 @clause("N1")
 async def test_a_node_that_starts_leaves_the_hooks_that_a_live_one_runs(nodes: Nodes) -> None:
     await ended(nodes.a, "j1")
-    assert await claim(nodes.a, fresh=True) == [("j1", 1, JobState.COMPLETED)]
-    assert await claim(nodes.b, fresh=True) == []
+    assert await claim(nodes.a) == [("j1", 1, JobState.COMPLETED)]
+    assert await claim(nodes.b) == []
+    assert await claim(nodes.b, begun=Begun([nodes.b.store.boot], [])) == []
     assert await settle(nodes.a, "j1", 1, TryEnd.DONE) is None
 
 
@@ -188,7 +207,7 @@ async def test_the_hooks_that_a_dead_node_ran_are_anothers_and_it_claims_none(no
     await ended(nodes.a, "j0")
     await claim(nodes.a)
     await dead(nodes)
-    assert await claim(nodes.a, fresh=True) == []
+    assert await claim(nodes.a) == []
     assert await claim(nodes.b) == [("j0", 2, JobState.COMPLETED)]
     await nodes.a.store.renew()
-    assert await claim(nodes.a, fresh=True) == []
+    assert await claim(nodes.a) == []

@@ -94,7 +94,7 @@ ONE_OWNER: dict[str, Break] = {
     "of a user only what runs is shown": (
         MemoryTables,
         "usage",
-        lambda self, now, users: usage_of(self.running(1), (), users),
+        lambda self, now, users: usage_of((each.job for each in self.running(1)), (), users),
         "usage.test_the_users_with_the_most_active_jobs_are_told_the_largest_first",
     ),
     "a read position is lost": (
@@ -126,6 +126,18 @@ ONE_OWNER: dict[str, Break] = {
         "asked",
         lambda tx, job, request: None,
         "questions.test_the_question_is_in_the_feed_and_in_the_inbox",
+    ),
+    "what was claimed unheard runs for ever": (
+        transactions,
+        "_give_back",
+        lambda tx, begun: None,
+        "jobs.test_what_was_claimed_without_an_answer_runs_again_and_used_no_attempt",
+    ),
+    "a try that was claimed unheard counts": (
+        completing,
+        "_released",
+        lambda row: attrs.evolve(row, claimed_at=None, claimed_by=None, run_at=0.0),
+        "completions.test_a_try_that_was_claimed_without_an_answer_is_claimed_anew_and_not_counted",
     ),
     "an end leaves no completion": (
         MemoryCompletions,

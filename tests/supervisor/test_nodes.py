@@ -317,10 +317,10 @@ async def test_a_hook_is_tried_again_by_the_store_s_clock_whatever_its_node_s_sh
         claims = [0]
         claim = a.store.claim_completions
 
-        async def counted(limit: int, *, fresh: bool = False) -> Any:
+        async def counted(limit: int, **begun: Any) -> Any:
             claims[0] += 1
             assert claims[0] < 100, "it asks again and again"
-            return await claim(limit, fresh=fresh)
+            return await claim(limit, **begun)
 
         monkeypatch.setattr(a.store, "claim_completions", counted)
         job = await a.runtime.submit(work.call(), user="ada")

@@ -95,6 +95,7 @@ class Attempts(Rows):
         ask = request.question
         if request.kind == "asked" and ask is not None:
             row.asking = ask.key
+            row.asking_until = None if ask.timeout_s is None else self.clock() + ask.timeout_s
             self.questions.setdefault((row.id, ask.key), NO_ANSWER)
             self.notes.setdefault((row.id, "question", ask.key), Note(row.spec.user))
             return NEVER if ask.timeout_s is None else self.clock() + ask.timeout_s

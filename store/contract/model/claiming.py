@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from trouper.store.contract.model.rows import NEVER, Row, Rows
+from trouper.store.contract.model.rows import NEVER, Row, Rows, lost
+from trouper.store.leases import Begun
 from trouper.store.protocol import Names
 
 Ending = tuple[str, str]
@@ -10,7 +11,11 @@ Ending = tuple[str, str]
 
 
 class Claiming(Rows):
-    def claim(self, limit: int, per_user: int | None, *, names: Names) -> object:
+    def claim(self, limit: int, per_user: int | None, *, names: Names, begun: Begun | None = None) -> object:
+        for held in self.active():
+            if held.state == "running" and lost(begun, held.boot, held.id, held.attempt):
+                held.reason = "released"
+                self.wait(held, 0.0)
         self._tell_unknown(names)
         ended = [self._end_unrun(row, self._ending(row)) for row in self._overdue()]
         started: list[tuple[str, int]] = []

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from trouper.store.completions import SettleCompletion
-from trouper.store.contract.model.rows import Hook, Rows
+from trouper.store.contract.model.rows import Hook, Rows, lost
+from trouper.store.leases import Begun
 
 
 class Hooks(Rows):
-    def claim_completions(self, limit: int, *, fresh: bool) -> object:
-        for hook in self.hooks.values():
-            if hook.claimed_by is not None and (fresh or hook.claimed_by != self.boot):  # by one that is gone
-                hook.claimed_by, hook.run_at = None, 0.0
+    def claim_completions(self, limit: int, *, begun: Begun | None = None) -> object:
+        for id, hook in self.hooks.items():
+            unbegun = hook.claimed_by is not None and lost(begun, hook.claimed_by, id, hook.tries)
+            if unbegun or hook.claimed_by not in (None, self.boot):  # by one that is gone
+                hook.claimed_by, hook.run_at, hook.tries = None, 0.0, hook.tries - unbegun
         waiting = [(hook.run_at, id, hook) for id, hook in self.hooks.items() if hook.waits]
         due = sorted((each for each in waiting if each[0] <= self.clock()), key=lambda each: each[0])
         for _, _, hook in due[:limit]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import attrs
 
+from trouper.store.leases import Begun
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import Admission
 from trouper.store.records import Entry
@@ -46,6 +47,8 @@ class Row:
     heard: int = 0
     asking: str | None = None
     """The key of its open question."""
+    asking_until: float | None = None
+    """The end that is shown with it."""
     keeps: tuple[int, ...] = ()
     result: str | None = None
     log: list[Entry] = attrs.field(factory=list)
@@ -82,6 +85,11 @@ class Hook:
     @property
     def waits(self) -> bool:
         return self.claimed_by is None and not self.dead
+
+
+def lost(begun: Begun | None, boot: int | None, id: str, number: int) -> bool:
+    """Whether what is claimed under ``boot`` was never begun by the process that claims now."""
+    return begun is not None and boot in begun.boots and (id, number) not in begun.of
 
 
 @attrs.define(slots=False)
@@ -135,7 +143,7 @@ class Rows:
         if row.asking is not None:
             note = self.notes[row.id, "question", row.asking]
             note.seen = note.read = True
-            row.asking = None
+            row.asking = row.asking_until = None
 
     def end(self, row: Row, state: str, reason: str | None) -> None:
         self.close_question(row)
@@ -167,6 +175,7 @@ class Rows:
                 row.run_at += by if row.run_at > 0 else 0.0
             row.expires_at = None if row.expires_at is None else row.expires_at + by
             row.unknown_until = None if row.unknown_until is None else row.unknown_until + by
+            row.asking_until = None if row.asking_until is None else row.asking_until + by_s
         for hook in self.hooks.values():
             hook.run_at += by_s if hook.waits and hook.run_at > 0 else 0.0
         self.tombstones = {key: end + by_s for key, end in self.tombstones.items()}
