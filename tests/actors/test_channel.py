@@ -17,24 +17,30 @@ from trouper.actors.channel_items import (
     FeedSnapshot,
     GoneItem,
     OutputItem,
+    Part,
     ProgressItem,
     RewindItem,
 )
 from trouper.actors.feed import FeedWindow
 from trouper.actors.options import ChannelLimits
 from trouper.store.protocol import Changes, OutputHead, OutputRange, Snapshot
-from trouper.store.records import Counts, Job, JobState, entry_bytes
+from trouper.store.records import Counts, Job, JobState
 
 
 @pytest.mark.clause("O2")
 def test_a_late_reader_gets_the_complete_gap_in_one_range() -> None:
     world = World()
     world.claim(0)
-    world.append("a", "b", ("source", "{}"), "c")
+    world.append("a", "b", "é", ("source", "{}"), "c", "d")
     channel = world.channel()
     channel.attach("j", 1, 1)
+    parts: list[Part] = ["bé", ("source", "{}"), "cd"]
     assert outputs_of(world.take(channel)) == [
-        OutputItem("j", 1, 1, 4, ["b", ("source", "{}"), "c"], entry_bytes("bc") + len("source{}"))
+        OutputItem("j", 1, 1, 6, parts, len("bé".encode()) + len("source{}") + len("cd"))
+    ]
+    world.append("e", "f")
+    assert [(item.start, item.end, item.parts) for item in outputs_of(world.take(channel))] == [
+        (6, 8, ["ef"])
     ]
 
 
@@ -59,8 +65,10 @@ def test_a_cursor_of_an_older_attempt_is_rewound_and_waits_for_the_new_attach() 
     world.claim(2)
     world.append("C", "D")
     assert world.take(channel) == [RewindItem("j", 2, 2)]
+    world.append("E")
+    assert world.take(channel) == []
     channel.attach("j", 2, 2)
-    assert [item.parts for item in outputs_of(world.take(channel))] == [["CD"]]
+    assert [item.parts for item in outputs_of(world.take(channel))] == [["CDE"]]
 
 
 @pytest.mark.clause("O3")
@@ -130,6 +138,11 @@ def test_a_session_that_does_not_ack_stops_at_its_window_and_goes_on_where_it_st
     channel.ack(1000, 0)
     more = outputs_of(world.take(channel))
     assert (more[0].start, more[-1].sent) == (got[-1].end, 2000)
+    channel.ack(1500, 0)  # of all so far, not of what came last
+    assert channel.statistics().in_flight_bytes == 500
+    assert outputs_of(world.take(channel))[-1].sent == 2500
+    channel.ack(1500, 0)
+    assert channel.statistics().in_flight_bytes == 1000
 
 
 @pytest.mark.clause("O4")
@@ -203,12 +216,14 @@ def test_the_output_of_another_user_is_gone_as_if_there_were_none() -> None:
 
 @pytest.mark.clause("E2")
 def test_a_session_may_attach_only_so_many_outputs() -> None:
-    world = World(ChannelLimits(attachments=1))
-    channel = world.channel()
-    channel.attach("j", 0, 0)
-    channel.attach("j", 0, 0)
-    with pytest.raises(TooManyAttached, match=r"^1 outputs are attached: legal are 1 \(attachments\)$"):
+    channel = World().channel()
+    for number in range(256):
+        channel.attach(f"j{number}", 0, 0)
+    channel.attach("j0", 0, 0)
+    with pytest.raises(TooManyAttached, match=r"^256 outputs are attached: legal are 256 \(attachments\)$"):
         channel.attach("k", 0, 0)
+    channel.detach("j7")
+    channel.attach("k", 0, 0)
 
 
 def test_the_last_progress_is_sent_at_attach_and_then_the_latest_only() -> None:
@@ -270,15 +285,22 @@ def feed_channel(cursor: tuple[str, int] | None) -> tuple[SubscriberChannel, Own
 
 @pytest.mark.clause("N3")
 def test_a_session_gets_its_snapshot_and_then_each_change_from_its_cursor() -> None:
+    """Whatever has changed since the snapshot was read comes behind it, and what is in it does not."""
     channel, _ = feed_channel(None)
     window = FeedWindow(10)
-    window.start(5, Counts())
+    window.start(3, Counts())
+    window.merge(Changes(3, 5, (job_at(5, "a"),), (), Counts()))
     channel.feed_opened(window, FeedSnapshot("e", Snapshot(5, (), (), Counts())), None)
-    assert channel.take(1) == [FeedSnapshot("e", Snapshot(5, (), (), Counts()))]
-    window.merge(Changes(5, 6, (job_at(6),), (), Counts(1, 1)))
-    window.merge(Changes(6, 7, (job_at(7),), (), Counts(2, 2)))
+    window.merge(Changes(5, 6, (job_at(6, "b"),), (), Counts(1, 1)))
+    assert channel.take(1) == [
+        FeedSnapshot("e", Snapshot(5, (), (), Counts())),
+        FeedChanges("e", Changes(5, 6, (job_at(6, "b"),), (), Counts(1, 1))),
+    ]
+    window.merge(Changes(6, 7, (job_at(7, "c"),), (), Counts(2, 2)))
+    window.merge(Changes(7, 9, (job_at(8, "d"), job_at(9, "b")), (), Counts(3, 3)))
     channel.feed_changed()
-    assert channel.take(1) == [FeedChanges("e", Changes(5, 7, (job_at(7),), (), Counts(2, 2)))]
+    rows = (job_at(7, "c"), job_at(8, "d"), job_at(9, "b"))
+    assert channel.take(1) == [FeedChanges("e", Changes(6, 9, rows, (), Counts(3, 3)))]
     assert channel.take(1) == []
 
 

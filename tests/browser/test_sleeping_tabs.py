@@ -98,9 +98,14 @@ def test_a_tab_that_was_hidden_offline_frozen_and_asleep_holds_all_of_its_job_in
                 missed = witness.output(job)["entries"]
             page.until_output(job, f"o.entries >= {missed}")
             assert page.state(job) == "running", f"the report was over before it could be looked at {way}"
-        witness.click("stop")
+        with frozen(browser, page):  # … and the end comes while it sees nothing
+            witness.click("stop")
+            witness.until_output(job, "o.status === 'ended'")
         for each in (page, witness):
             each.until_output(job, "o.status === 'ended'")
             assert each.output(job)["verified"] is True
+            assert each.until_state(job, "cancelled") == "cancelled"
+            each.until("return document.querySelector('[data-testid=output]').ariaBusy === 'false'")
+            assert not each.one("stop").is_displayed()
         assert page.output_hash(job) == witness.output_hash(job)
         assert page.output(job)["rewinds"] == witness.output(job)["rewinds"]

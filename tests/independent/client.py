@@ -60,8 +60,10 @@ class Output:
 
     def rewind(self, attempt: int, keep: int) -> Item | None:
         """4.2."""
-        if attempt < self.attempt and self.answered:
-            return None
+        if attempt < self.attempt:
+            if self.answered:
+                return None
+            keep = 0
         self.frames = [frame for frame in self.frames if frame[0] <= keep]
         if not self.frames:
             self.whole, self.frames = True, [(0, [])]

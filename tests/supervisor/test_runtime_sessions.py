@@ -10,6 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trouper
 from tests.supervisor.support import Feed, Open, echo, forever
+from trouper.actors.channel import SubscriberChannel
 from trouper.actors.channel_items import (
     ChannelItem,
     FeedChanges,
@@ -127,6 +128,42 @@ async def test_a_notifier_lives_only_while_its_user_has_sessions(opened: Open) -
             assert notifiers.statistics().children == 2
         await wait_all_tasks_blocked()
         assert notifiers.statistics().children == 0
+
+
+@pytest.mark.clause("N2", "N3")
+async def test_a_session_that_was_idle_or_away_for_an_hour_is_told_only_what_has_changed(
+    opened: Open, autojump_clock: MockClock
+) -> None:
+    async with opened(echo) as runtime:
+        async with runtime.open_session("ada") as channel:
+            [first] = await waited_for(channel)
+            assert isinstance(first, FeedSnapshot)
+            await trio.sleep(3600)
+            idle = await runtime.submit(echo.call(text="a"), user="ada")
+            await runtime.wait(idle.id)
+            held = await told(channel, first.snapshot.seq, idle.id)
+            epoch = channel.epoch
+        away = await runtime.submit(echo.call(text="b"), user="ada")
+        await runtime.wait(away.id)
+        await trio.sleep(3600)
+        async with runtime.open_session("ada", feed=(epoch, held)) as channel:
+            await told(channel, held, away.id)
+
+
+async def waited_for(channel: SubscriberChannel) -> list[ChannelItem]:
+    await wait_all_tasks_blocked()
+    return channel.take(1000)
+
+
+async def told(channel: SubscriberChannel, seq: int, job_id: str) -> int:
+    """From ``seq`` on nothing but changes of this job, to its end; the seq that is held then."""
+    items = await waited_for(channel)
+    changes = [item.changes for item in items if isinstance(item, FeedChanges)]
+    assert len(changes) == len(items) > 0, items
+    assert changes[0].prev == seq
+    assert {job.id for each in changes for job in each.jobs} == {job_id}
+    assert changes[-1].jobs[-1].state is trouper.JobState.COMPLETED
+    return changes[-1].seq
 
 
 @pytest.mark.clause("N2")

@@ -11,15 +11,15 @@ import copy
 from tests.traces.reading import Item, difference
 
 _FEED = frozenset({"snapshot", "feed"})
-_REPLIES = frozenset({"welcome", "reply", "error", "beat"})
+_REPLIES = frozenset({"welcome", "reply", "error"})
 
 
 def lane_of(item: Item) -> str:
     """Between replies, feed and output the page promises an order within a message only."""
     if item["t"] in _FEED:
         return "feed"
-    if item["t"] == "queue":
-        return "queue"
+    if item["t"] in ("queue", "beat"):
+        return str(item["t"])
     return "replies" if item["t"] in _REPLIES else f"output {item['job']}"
 
 
@@ -35,8 +35,8 @@ def _joined(before: Item, item: Item) -> Item | None:
             else:
                 parts.append(part)
         return {**item, "from": before["from"], "parts": parts}
-    if before["t"] == item["t"] == "queue":
-        return item  # the latest only
+    if before["t"] == item["t"] in ("queue", "beat"):
+        return item  # the latest only; how many beats there were is a matter of time
     if before["t"] == item["t"] == "feed" and before["seq"] == item["prev"]:
         rows = {}
         for kind in ("jobs", "notifications"):

@@ -102,7 +102,10 @@ class Play:
     def hears(self, items: list[Item]) -> None:
         assert self.judged.take() == [], "it said what the trace has not"
         ids = self.judged.ids
-        known = [{**item, "id": ids[item["id"]]} if item["t"] == "reply" else item for item in items]
+        known = [
+            {**item, "id": ids.get(item["id"], item["id"])} if item["t"] == "reply" else item
+            for item in items
+        ]
         next_seq = {"prev": self.judged.seq, "seq": self.judged.seq + 1}
         whole = [filled(item, next_seq) for item in known]
         why = self.judged.hear(orjson.loads(orjson.dumps(whole)))

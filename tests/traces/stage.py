@@ -17,6 +17,8 @@ import trio_websocket
 import trouper
 from tests.traces.hearing import Heard
 from tests.traces.reading import Item, Line, named
+from tests.traces.setups import FREE, SETUPS, Setup
+from trouper.transport.auth import Hello
 from trouper.transport.codes import SUBPROTOCOL
 
 PATIENCE_S = 20.0
@@ -82,15 +84,20 @@ async def _crash(ctx: trouper.JobContext) -> None:
     raise RuntimeError("as the trace has it")
 
 
+def known(hello: Hello) -> str | None:
+    return None if hello.token == "of nobody" else "ada"
+
+
 class Stage:
     """**Resources**: ``close`` ends the server and the connection."""
 
     runtime: trouper.Runtime
 
-    def __init__(self, directory: Path, *, one_place: bool) -> None:
+    def __init__(self, directory: Path, setup: Setup) -> None:
         self.names: dict[str, str] = {}
         self.heard = Heard()
-        self._one_place = one_place
+        self._setup = setup
+        self._filled = False
         self._database = directory / "first.db"
         self._next = directory / "second.db"
         self._life = AsyncExitStack()
@@ -98,7 +105,8 @@ class Stage:
         self._websocket: trio_websocket.WebSocketConnection | None = None
         played: dict[str, Callable[..., Awaitable[None]]] = {
             r"(j\d) is running": self._start,
-            r"a place is free: the job starts": self._free_place,
+            "|".join(SETUPS.keys() - {FREE}): self._nothing,
+            FREE: self._free_place,
             r'(the job|j\d) writes (".*")': self._writes,
             r"(j\d) emits (\w+) (.*)": self._emits,
             r"(j\d) saves": partial(self._steps, _save),
@@ -107,6 +115,12 @@ class Stage:
             r"(j\d) crashes": self._crashes,
             r"(the job|j\d) ends": self._ends,
             r"(j\d) is cancelled": self._wait,
+            r"(j\d) runs": self._runs,
+            r"a beat is due|nothing is said for silence_ms": self._nothing,
+            r"a message of (\d+) bytes is said": self._say_much,
+            r"the store is down": self._store_down,
+            r"the store is back": self._store_back,
+            r"the server stops": self._stop,
             r"the connection is cut": self._cut,
             r"the connection is cut; the server is killed in mid-job and starts again: .*": self._kill,
         }
@@ -119,16 +133,27 @@ class Stage:
             trouper.open_runtime(
                 f"sqlite:///{self._database}",
                 jobs=[hidden, echo],
-                options=trouper.RuntimeOptions(max_running=1 if self._one_place else 10),
+                options=self._setup.runtime,
+                store_options=self._setup.store,
                 on_report=lambda _: None,
             )
         )
         nursery = await self._life.enter_async_context(trio.open_nursery())
         self._life.callback(nursery.cancel_scope.cancel)
-        gateway = await nursery.start(
-            partial(trouper.serve, self.runtime, port=0, authenticate=lambda _: "ada")
-        )
-        self._port = gateway.port
+        self._serving = trio.CancelScope()
+        self._port = await nursery.start(self._serve)
+        if self._setup.full and not self._filled:
+            self._filled = True
+            job = await self.runtime.submit(hidden.call(), user="eve")
+            await self._attempt(job.id, 1)
+
+    async def _serve(self, *, task_status: trio.TaskStatus[int]) -> None:
+        with self._serving:
+            async with trio.open_nursery() as nursery:
+                serve = partial(
+                    trouper.serve, self.runtime, port=0, authenticate=known, options=self._setup.gateway
+                )
+                task_status.started((await nursery.start(serve)).port)
 
     async def close(self) -> None:
         await self._cut()
@@ -187,6 +212,28 @@ class Stage:
 
     async def _wait(self, who: str) -> None:
         await self.runtime.wait(self.names[who])
+
+    async def _runs(self, who: str) -> None:
+        await self._attempt(self.names[who], 1)
+
+    async def _nothing(self) -> None:
+        """What comes of it is heard."""
+
+    async def _say_much(self, size: str) -> None:
+        websocket = await self._connected()
+        await websocket.send_message("x" * int(size))
+
+    async def _store_down(self) -> None:
+        async def down(*args: object, **more: object) -> tuple[trouper.Job, ...]:
+            raise trouper.StoreUnavailable("the disk is full")
+
+        self.runtime.store.jobs = down  # type: ignore[method-assign]
+
+    async def _store_back(self) -> None:
+        del self.runtime.store.jobs
+
+    async def _stop(self) -> None:
+        self._serving.cancel()
 
     async def _free_place(self) -> None:
         CUES[0].place.set()

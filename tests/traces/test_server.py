@@ -9,6 +9,7 @@ import trio
 
 from tests.traces import stage as staging
 from tests.traces.reading import Trace, read_traces
+from tests.traces.setups import setup_of
 from tests.traces.stage import Cues, Stage
 
 OURS = [trace for trace in read_traces() if "server" in trace.judges]
@@ -17,14 +18,11 @@ OURS = [trace for trace in read_traces() if "server" in trace.judges]
 @pytest.mark.clause("J6", "N2", "N3", "N5", "O1", "O2", "O3", "O6", "E1")
 @pytest.mark.parametrize("trace", OURS, ids=lambda trace: trace.name)
 async def test_the_gateway_keeps_to_each_trace_of_the_protocol(trace: Trace, tmp_path: Path) -> None:
-    waits_for_a_place = any("a place is free" in line.text for line in trace.lines)
     staging.CUES[:] = [Cues()]
     with trio.fail_after(60):
-        stage = Stage(tmp_path, one_place=waits_for_a_place)
+        stage = Stage(tmp_path, setup_of(trace))
         await stage.open()
         try:
-            if waits_for_a_place:
-                await stage.runtime.submit(staging.hidden.call(), user="eve")
             for line in trace.lines:
                 match line.kind:
                     case "<":

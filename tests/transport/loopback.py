@@ -94,9 +94,9 @@ class Place:
             await client.send(text)
             return await client.answer(no_body=text.startswith("HEAD"))
 
-    async def get(self, path: str, **headers: str) -> Answer:
+    async def get(self, path: str, *, host: str = "here.test", **headers: str) -> Answer:
         lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-        return await self.ask(f"GET {path} HTTP/1.1\r\nHost: here.test\r\n{lines}\r\n")
+        return await self.ask(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n")
 
     async def post(self, path: str, body: str = "", **headers: str) -> Answer:
         lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())

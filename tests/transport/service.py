@@ -20,6 +20,9 @@ from trouper.transport.options import GatewayOptions
 
 PATIENCE_S = 60.0
 
+NO_BEATS = GatewayOptions(beat_s=600, silence_s=900)
+"""A beat flushes whatever is due: none comes to the help of what should have gone by itself."""
+
 
 class Gates(dict[str, trio.Event]):
     """Events that jobs wait for or set, by name."""
@@ -109,7 +112,7 @@ class Service:
 
 @asynccontextmanager
 async def open_service(
-    *jobs: Any, url: str = "memory:", options: GatewayOptions = GatewayOptions()
+    *jobs: Any, url: str = "memory:", options: GatewayOptions = NO_BEATS
 ) -> AsyncIterator[Service]:
     """A running service; stopped at the end, all within ``PATIENCE_S``."""
     with trio.fail_after(PATIENCE_S):

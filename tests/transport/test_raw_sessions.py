@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio_websocket
 
+from tests.transport.service import NO_BEATS
 from tests.transport.ws_peer import Peer, by_token
 from trouper.actors.job_context import JobContext
 from trouper.actors.job_spec import job
@@ -53,7 +54,9 @@ async def open_service() -> AsyncIterator[tuple[Runtime, Gateway]]:
         open_runtime("memory:", jobs=[count, odd, internal], on_report=Reports().append) as runtime,
         trio.open_nursery() as nursery,
     ):
-        gateway: Gateway = await nursery.start(partial(serve, runtime, port=0, authenticate=by_token))
+        gateway: Gateway = await nursery.start(
+            partial(serve, runtime, port=0, authenticate=by_token, options=NO_BEATS)
+        )
         yield runtime, gateway
         nursery.cancel_scope.cancel()
 

@@ -117,8 +117,11 @@ def test_a_binary_message_is_closed_with_4503() -> None:
 
 @pytest.mark.clause("E2")
 def test_a_message_that_is_too_large_is_closed_with_4504() -> None:
-    talk = opened(max_inbound_bytes=100)
-    [close] = talk.say({"t": "beat", "padding": "x" * 100})
+    talk = opened()
+    rest = len('[{"t":"beat","é":""}]'.encode())
+    largest = "x" * (64 * 1024 - rest)
+    assert talk.session.receive(f'[{{"t":"beat","é":"{largest}"}}]') == []
+    [close] = talk.session.receive(f'[{{"t":"beat","é":"{largest}x"}}]')
     assert isinstance(close, Close)
     assert close.code is CloseCode.TOO_LARGE
 

@@ -45,13 +45,18 @@ def test_a_session_waits_as_long_as_its_client_asks_and_longer_while_nobody_sees
 @pytest.mark.clause("O5")
 def test_what_waits_is_called_due_again_when_the_window_changes() -> None:
     talk = opened()
-    before = talk.due
-    talk.say({"t": "coalesce", "ms": 500})
-    assert talk.due == before
-    talk.channel.give(output("x"))
-    before = talk.due
-    talk.say({"t": "coalesce", "ms": 0})
-    assert talk.due == before + 1
+    for longer, shorter in [
+        ({"t": "coalesce", "ms": 500}, {"t": "coalesce", "ms": 0}),
+        ({"t": "visible", "visible": False}, {"t": "visible", "visible": True}),
+    ]:
+        before = talk.due
+        talk.say(longer)
+        assert talk.due == before
+        talk.channel.give(output("x"))
+        before = talk.due
+        talk.say(shorter)
+        assert talk.due == before + 1, shorter
+        talk.hear()
 
 
 def test_a_window_that_is_not_legal_is_answered_and_changes_nothing() -> None:

@@ -11,9 +11,10 @@ import trio.lowlevel
 from trio.testing import MockClock
 
 from trouper.transport.alarms import Alarms
+from trouper.transport.options import GatewayOptions
 from trouper.transport.ticker import NEVER, Ticker
 
-TICK = 0.025
+TICK = GatewayOptions().tick_s
 
 
 class Member:
@@ -69,7 +70,7 @@ async def test_the_first_after_silence_goes_at_once_then_once_per_tick(autojump_
         assert member.at[0] == began
         assert 4 <= len(member.at) - 1 <= 5
         gaps = [after - before for before, after in zip(member.at[1:], member.at[2:], strict=False)]
-        assert gaps == pytest.approx([TICK] * len(gaps))
+        assert gaps == pytest.approx([0.025] * len(gaps))
         member.mark(ticker)
         await trio.lowlevel.checkpoint()
         await trio.lowlevel.checkpoint()
