@@ -7,24 +7,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.actors.channel_world import Owner, World, outputs_of
+from tests.actors.channel_world import World, outputs_of
 from trouper.actors.attempt import Progress
-from trouper.actors.channel import SubscriberChannel, TooManyAttached
+from trouper.actors.channel import TooManyAttached
 from trouper.actors.channel_items import (
     END_BYTES,
     EndItem,
-    FeedChanges,
-    FeedSnapshot,
     GoneItem,
     OutputItem,
     Part,
     ProgressItem,
     RewindItem,
 )
-from trouper.actors.feed import FeedWindow
 from trouper.actors.options import ChannelLimits
-from trouper.store.protocol import Changes, OutputHead, OutputRange, Snapshot
-from trouper.store.records import Counts, Job, JobState
+from trouper.store.protocol import OutputHead, OutputRange
+from trouper.store.records import Job, JobState
 
 
 @pytest.mark.clause("O2")
@@ -271,51 +268,6 @@ def test_a_head_is_dropped_with_its_last_watcher() -> None:
     assert len(world.outputs) == 0
 
 
-# --- the feed ---
-
-
-def job_at(seq: int, id: str = "j") -> Job:
-    return Job(id=id, user="ada", name="reply", feed_seq=seq)
-
-
-def feed_channel(cursor: tuple[str, int] | None) -> tuple[SubscriberChannel, Owner]:
-    world = World()
-    return world.channel(wants_feed=True, cursor=cursor), world.owner
-
-
-@pytest.mark.clause("N3")
-def test_a_session_gets_its_snapshot_and_then_each_change_from_its_cursor() -> None:
-    """Whatever has changed since the snapshot was read comes behind it, and what is in it does not."""
-    channel, _ = feed_channel(None)
-    window = FeedWindow(10)
-    window.start(3, Counts())
-    window.merge(Changes(3, 5, (job_at(5, "a"),), (), Counts()))
-    channel.feed_opened(window, FeedSnapshot("e", Snapshot(5, (), (), Counts())), None)
-    window.merge(Changes(5, 6, (job_at(6, "b"),), (), Counts(1, 1)))
-    assert channel.take(1) == [
-        FeedSnapshot("e", Snapshot(5, (), (), Counts())),
-        FeedChanges("e", Changes(5, 6, (job_at(6, "b"),), (), Counts(1, 1))),
-    ]
-    window.merge(Changes(6, 7, (job_at(7, "c"),), (), Counts(2, 2)))
-    window.merge(Changes(7, 9, (job_at(8, "d"), job_at(9, "b")), (), Counts(3, 3)))
-    channel.feed_changed()
-    rows = (job_at(7, "c"), job_at(8, "d"), job_at(9, "b"))
-    assert channel.take(1) == [FeedChanges("e", Changes(6, 9, rows, (), Counts(3, 3)))]
-    assert channel.take(1) == []
-
-
-@pytest.mark.clause("N3")
-def test_a_session_further_behind_than_the_window_asks_the_store() -> None:
-    channel, owner = feed_channel(("e", 0))
-    window = FeedWindow(2)
-    window.start(0, Counts())
-    channel.feed_opened(window, None, ("e", 0))
-    for seq in range(1, 5):
-        window.merge(Changes(seq - 1, seq, (job_at(seq, f"j{seq}"),), (), Counts()))
-    assert channel.take(1) == []
-    assert owner.feeds_wanted == 1
-
-
 # --- everything together, against the plainest model ---
 
 _STEPS = st.lists(
@@ -374,18 +326,6 @@ def test_what_a_session_holds_is_a_prefix_of_the_log_whatever_happens(steps: lis
         channel.ack(channel.statistics().sent_bytes, 0)
         apply(world.take(channel))
     assert frames[-1][1] == "".join(map(str, world.log))
-
-
-@pytest.mark.clause("N3")
-def test_an_answer_for_a_cursor_that_was_given_up_meanwhile_is_asked_for_again() -> None:
-    channel, owner = feed_channel(("e", 3))
-    window = FeedWindow(10)
-    window.start(7, Counts())
-    channel.feed_opened(window, None, ("e", 3))
-    channel.resync(("e", 5))
-    channel.feed_opened(window, FeedChanges("e", Changes(3, 7, (), (), Counts())), ("e", 3))
-    assert channel.take(1) == []
-    assert owner.feeds_wanted == 2
 
 
 @pytest.mark.clause("O2")

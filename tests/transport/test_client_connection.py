@@ -105,6 +105,9 @@ async def test_beats_are_answered_and_silence_drops_the_connection(autojump_cloc
             await peer.send({"t": "beat"})
             assert await peer.receive() == [{"t": "beat"}]
         before = trio.current_time()
+        for visible in (False, True, False):  # what it says itself is not heard
+            await trio.sleep(10)
+            client.set_visible(visible)
         peer = await gateway.accept()
         assert 35 <= trio.current_time() - before <= 35.5
         assert client.connection.state == "connecting"
