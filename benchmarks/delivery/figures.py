@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import attrs
 
 from benchmarks.delivery.running import Run, Server, running
-from benchmarks.delivery.scenario import Scenario
+from benchmarks.delivery.scenario import FILLER, Scenario
 from benchmarks.measuring import Taken
 
 DELIVERED, P50, P99 = "delivered %", "p50 ms", "p99 ms"
@@ -92,9 +92,10 @@ def storm(server: Server, scenario: Scenario, count: int) -> Taken:
 
 def resume(server: Server, scenario: Scenario, times: int) -> Taken:
     """A session asks for a log that it has nothing of: processor time until it has all, in µs."""
+    log_bytes = -(-scenario.prefill_bytes // len(FILLER)) * len(FILLER)
     with running(server, scenario) as run:
-        taken = run.tell("resume", expected=scenario.prefill_bytes, times=max(3, times))
-        size = scenario.prefill_bytes / 1024 / taken["messages"]
+        taken = run.tell("resume", expected=log_bytes, times=max(3, times))
+        size = log_bytes / 1024 / taken["messages"]
         return Taken(1e6 * taken["cpu"], {WALL: 1000 * taken["wall"], KIB: size}, quiet=_quiet(taken))
 
 

@@ -29,7 +29,8 @@ AT_ONCE = 64  # handshakes under way, where nothing else is asked
 PATIENCE_S = 60.0
 ACK_BYTES = 128 * 1024  # half of trouper's window
 READ_BYTES = 256 * 1024
-STILL_S, STILL_SHARE = 0.2, 0.02  # a server that is busy for less than that is at rest
+STILL_S, STILL_SHARE, STILL_TIMES = 0.2, 0.02, 3
+"""A server that is busy for less than this share of the time, so often one after the other, is at rest."""
 
 _SENT = re.compile(rb'"sent":(\d+)[^\d]')
 _FILLER = FILLER[:1].encode()
@@ -54,12 +55,12 @@ class Meter:
     def __init__(self, server: int) -> None:
         self._clock = (~server << 3) | 2  # Linux: the processor time of another process
         there, here = os.sched_getaffinity(server), os.sched_getaffinity(0)
-        self._began, self._cpu, self._own = time.monotonic(), self._server_s(), time.process_time()
         self._others = (
             [Others(there | here, lambda: self._server_s() + time.process_time())]
             if there & here
             else [Others(there, self._server_s), Others(here, time.process_time)]
         )
+        self._began, self._cpu, self._own = time.monotonic(), self._server_s(), time.process_time()
 
     def _server_s(self) -> float:
         return time.clock_gettime(self._clock)
@@ -70,10 +71,9 @@ class Meter:
 
     def taken(self) -> dict[str, float]:
         """Seconds (``wall``, ``cpu`` of the server), and shares (``own``, ``others``: 0 to 1)."""
-        wall = time.monotonic() - self._began
+        wall, cpu, own = time.monotonic() - self._began, self.cpu(), time.process_time() - self._own
         shares = [share for others in self._others if (share := others.share()) is not None]
-        own = (time.process_time() - self._own) / wall
-        return {"wall": wall, "cpu": self.cpu(), "own": own, "others": max(shares)}
+        return {"wall": wall, "cpu": cpu, "own": own / wall, "others": max(shares)}
 
 
 class Load:
@@ -177,11 +177,11 @@ class Load:
 
     def settle(self, at_most_s: float = 10.0) -> dict[str, Any]:
         """Wait until the server is at rest, and read nothing meanwhile."""
-        until, busy = time.monotonic() + at_most_s, True
-        while busy and time.monotonic() < until:
+        until, still = time.monotonic() + at_most_s, 0
+        while still < STILL_TIMES and time.monotonic() < until:
             meter = Meter(self._server)
             time.sleep(STILL_S)
-            busy = meter.cpu() > STILL_SHARE * STILL_S
+            still = still + 1 if meter.cpu() < STILL_SHARE * STILL_S else 0
         return {}
 
     def measure(self, warm_up_s: float, seconds: float) -> dict[str, Any]:
