@@ -41,6 +41,9 @@ class LogHead(Head):
 
 
 _AROUND_ENTRY = 3  # quotes and a comma
+_LATE_PART = 4  # of the time that a log may stay in the journal, the last of so many parts
+_DELETED_PART = 8  # of the rows that the journal may have, as many are deleted at a time
+_CRUMB_PART = 8  # a block below this part of the full size grows, since it costs a page or two all the same
 
 _Item = tuple[int, int, int, int, Sequence[Entry]]
 """What a journal row holds of one append: jobs.ord, attempt, start, used_ms, entries."""
@@ -218,19 +221,30 @@ class SqliteLog:
         self._seq, self._oldest = seq, oldest
 
     def _trim(self, seq: int) -> int:
-        """Keep the journal short; give the oldest row that is left."""
+        """Keep the journal short; give the oldest row that is left.
+
+        Jobs that began together grow old together: were they all folded in the commit that must be rid of
+        them, whatever else it carries would wait for thousands of blocks. So each of the commits before
+        takes its share of those that are nearly as old.
+        """
+        most = self._options.journal_rows_max
+        soon = most // _LATE_PART
+        share = 1 + len(self._unfolded) // max(1, soon)
         while self._unfolded:
             straggler = next(iter(self._unfolded.values()))
-            if straggler.first_seq > seq - self._options.journal_rows_max:
+            age = seq - straggler.first_seq
+            if age < most and (age < most - soon or share == 0):
                 break
+            share = max(0, share - 1)
             self._fold(straggler)
         oldest = next(iter(self._unfolded.values()), None)
         needed = seq + 1 if oldest is None else oldest.first_seq
-        # Rows go several at a time, or when none is needed any more.
-        if needed == self._oldest or (
-            self._unfolded and needed - self._oldest < self._options.journal_rows_max // 8
-        ):
+        # Rows go several at a time, or when none is needed any more; not all that there are, since SQLite
+        # may write zeros over each page of them.
+        several = max(1, most // _DELETED_PART)
+        if needed == self._oldest or (self._unfolded and needed - self._oldest < several):
             return self._oldest
+        needed = min(needed, self._oldest + several)
         self._db.execute("DELETE FROM journal WHERE seq < ?", (needed,))
         return needed
 
@@ -258,9 +272,9 @@ class SqliteLog:
         head.folded, head.tail, head.tail_bytes = folded, tail, tail_bytes
 
     def _grow_last_block(self, head: LogHead, body: bytes) -> bool:
-        """Put ``body`` to the end of the last block if both are small: a slow job would leave a
-        trail of crumbs else."""
-        room = self._options.block_bytes - len(body)
+        """Put ``body`` to the end of the last block if that is a crumb: a slow job would leave a trail of
+        them else. (To fill each block up would write a log of many such pieces several times over.)"""
+        room = min(self._options.block_bytes - len(body), self._options.block_bytes // _CRUMB_PART)
         if room <= 0 or head.folded == 0:
             return False
         last = self._db.execute(

@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import attrs
@@ -107,6 +108,30 @@ async def test_the_journal_is_bounded_also_by_a_job_that_hardly_writes(
     assert await copy.log("j2") == ("often",) * 100
     # Small pieces grow one block instead of leaving a trail of crumbs.
     assert len(look(sqlite.path, "SELECT * FROM blocks WHERE job = 1")) == 1
+
+
+async def test_jobs_that_began_together_are_not_written_as_blocks_in_one_commit(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    small = StoreOptions(commit_tick_s=0.0, lock_wait_s=0.0, journal_rows_max=16)
+    sqlite = World("sqlite", tmp_path, nursery, options=small)
+    await sqlite.open()
+    sources = [Source(sqlite.store, await sqlite.start(f"j{place}")) for place in range(40)]
+    folded = [0]
+    for round in range(60):
+        for source in sources:
+            source.write(f"{round},")
+        await sources[-1].commit("!")
+        folded.append(sqlite.store.statistics()["blocks_written"])
+        rows = look(sqlite.path, "SELECT seq FROM journal")
+        assert len(rows) <= 16 + 2
+    assert folded[16] == 40, "each by the time that its row must go"
+    assert max(now - before for before, now in pairwise(folded)) == 11
+    copy = await lost(sqlite, nursery)
+    for place in range(40):
+        end = "!" if place == 39 else ""
+        text = "".join(str(entry) for entry in await copy.log(f"j{place}"))
+        assert text == "".join(f"{round},{end}" for round in range(60))
 
 
 async def test_blocks_are_of_a_useful_size_and_a_finished_job_leaves_no_journal(sqlite: World) -> None:
