@@ -56,6 +56,10 @@ class GatewayStatistics:
     """Handed to the network by WebSocket connections, those that ended included."""
     requests: int
     """HTTP requests answered."""
+    file_cache_bytes: int
+    """Static files that are kept in memory, of at most ``file_cache_bytes``."""
+    file_bytes: int
+    """All that are in memory, those besides that are being sent, each once."""
     ticker: TickerStatistics
 
 
@@ -207,7 +211,9 @@ class Gateway:
                 else:
                     response = await self._site.answer(request)
                 self._requests += 1
-                if not await http.respond(request, response):
+                goes_on = await http.respond(request, response)
+                del response  # or a connection that is idle would hold a file in memory
+                if not goes_on:
                     return None
         except BadRequest as bad:
             await http.respond_and_close(bad, self._site.security_headers)
@@ -251,6 +257,8 @@ class Gateway:
             owed_replies=sum(one.owed_replies for one in each),
             sent_bytes=self._ended_bytes + sum(one.sent_bytes for one in each),
             requests=self._requests,
+            file_cache_bytes=self._site.files.kept_bytes,
+            file_bytes=self._site.files.living_bytes,
             ticker=self._ticker.statistics(),
         )
 

@@ -26,6 +26,7 @@ except ModuleNotFoundError as error:
     raise MissingExtra("h11") from error
 
 _READ_BYTES = 16 * 1024
+_WRITE_BYTES = 64 * 1024
 
 
 @attrs.frozen(kw_only=True)
@@ -269,7 +270,15 @@ class HttpConnection:
                     pass
 
     async def _send(self, *events: h11.Event) -> None:
-        await self._stream.send_all(b"".join(self._h11.send(event) or b"" for event in events))
+        """What is large is sent as it lies, in pieces: a copy, or the whole of it encrypted, would be each
+        slow reader's own."""
+        parts = [part for event in events for part in self._h11.send_with_data_passthrough(event) or ()]
+        if sum(map(len, parts)) <= _WRITE_BYTES:
+            parts = [b"".join(parts)]
+        for part in parts:
+            view = memoryview(part)
+            for start in range(0, len(view), _WRITE_BYTES):
+                await self._stream.send_all(view[start : start + _WRITE_BYTES])
 
 
 def _reason(status: int) -> str:

@@ -86,6 +86,9 @@ class GatewayOptions:
     """The body of an HTTP request."""
     max_file_bytes: int = _count(8 * 1024 * 1024)
     """A file of the static directory; larger ones are not served."""
+    file_cache_bytes: int = _count(32 * 1024 * 1024)
+    """Files of the static directory that are kept in memory, those asked for last; one that is being sent is
+    there once, however many take it and however long."""
     head_s: float = _number(10.0)
     """From the first byte of a request's head to its last; and for the body again."""
     idle_s: float = _number(30.0)

@@ -11,6 +11,7 @@ import attrs
 import trio
 
 from trouper.transport.errors import GatewayError
+from trouper.transport.file_cache import FileCache
 from trouper.transport.http import Request, Response
 from trouper.transport.options import GatewayOptions
 from trouper.transport.origin import same_origin
@@ -39,8 +40,10 @@ class Site:
         options: GatewayOptions,
         on_crash: Callable[[Request, Exception], None],
     ) -> None:
-        self._static = None if static is None else StaticDirectory(static, options.max_file_bytes)
-        self._own = StaticDirectory(Path(__file__).resolve().parent / "browser", options.max_file_bytes)
+        most = options.max_file_bytes
+        self.files = FileCache(options.file_cache_bytes)
+        self._static = None if static is None else StaticDirectory(static, most, self.files)
+        self._own = StaticDirectory(Path(__file__).resolve().parent / "browser", most, self.files)
         self._routes = dict(routes or {})
         self._ready = ready
         self._options = options
