@@ -131,7 +131,8 @@ class JobActor(Actor[JobMessage]):
         attempt = self._attempt
         try:
             if attempt is not None and reason is not StopReason.CRASHED and not self._settled:
-                if not self._ended.is_set() and attempt.unsafe is None:
+                if not self._ended.is_set():
+                    # Given back; or, if its row says that an unsafe step was under way, lost at once.
                     self._ending = _BY_CAUSE[StopCause.RELEASE]
                 with suppress(StoreUnavailable):
                     await self._settle(tries=1)
@@ -144,15 +145,14 @@ class JobActor(Actor[JobMessage]):
 
     def _tell_if_unrecorded(self) -> None:
         """For whoever looks after the process: what the next start will find running, and what it does."""
-        attempt = self._attempt
-        if attempt is not None and attempt.unsafe is not None and not self._ended.is_set():
-            reason = f"it stopped inside of the unsafe step {attempt.unsafe!r}: the next start ends it lost"
-        elif not self._settled:
-            ended = "its start" if attempt is None else "its end" if self._ended.is_set() else "its release"
-            reason = f"{ended} was not recorded, or that is not known: the next start takes what it finds"
-            reason += " running for a process death"
-        else:
+        if self._settled:
             return
+        attempt = self._attempt
+        ended = "its start" if attempt is None else "its end" if self._ended.is_set() else "its release"
+        if attempt is not None and attempt.unsafe is not None:
+            ended = f"its stop inside of the unsafe step {attempt.unsafe!r}"
+        reason = f"{ended} was not recorded, or that is not known: the next start takes what it finds"
+        reason += " running for a process death"
         what = f"attempt {self.job.attempt} of {self.job.name!r}"
         self._report(ReportKind.UNRECORDED, f"{what}: {reason}", "")
 

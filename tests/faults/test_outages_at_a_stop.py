@@ -35,6 +35,8 @@ class Scene:
     at_first: Callable[[trouper.JobContext], Awaitable[None]]
     going: trio.Event = attrs.field(factory=trio.Event)
     runs: int = 0
+    always: bool = False
+    """It does that in each of its attempts."""
 
     hooks: list[str] = attrs.field(factory=list)
     hooked_again: trio.Event = attrs.field(factory=trio.Event)
@@ -47,7 +49,7 @@ class Scene:
             if ctx.saved is None:
                 await ctx.write("once upon ")
                 await ctx.savepoint("half")
-            if self.runs == 1:
+            if self.runs == 1 or self.always:
                 await self.at_first(ctx)
             await ctx.write("a time")
             return "told"
@@ -72,14 +74,33 @@ class Play:
     outage: Outage
     kind: Kind
     scene: Scene
+    back_s: float | None = None
+    """The store is well again so many seconds after it went wrong: in the middle of the stop."""
     job: str = ""
     before: str = ""
     """What somebody held who read along when the runtime ended."""
+    _nursery: trio.Nursery = attrs.field(init=False)
+
+    @property
+    def down(self) -> bool:
+        """Nothing at all can be recorded at the stop."""
+        return self.kind is Kind.DOWN and self.back_s is None
+
+    def begin(self) -> None:
+        """The store goes wrong."""
+        self.outage.begin(self.kind)
+        if self.back_s is not None:
+            self._nursery.start_soon(self._come_back, self.back_s)
+
+    async def _come_back(self, after_s: float) -> None:
+        await trio.sleep(after_s)
+        self.outage.end()
 
     async def first_life(self, meanwhile: Callable[[trouper.Runtime], Awaitable[None]]) -> None:
         """Begin the job, see it run, let ``meanwhile`` happen, and stop."""
         held = Transcript()
         async with trio.open_nursery() as nursery, self.stage.runtime(self.scene.job()) as runtime:
+            self._nursery = nursery
             spec = runtime._tree.specs["tale"]
             self.job = await submit(runtime, spec.call(), "a")
 
@@ -106,28 +127,29 @@ class Play:
             assert [self.outage.row(job)[0] for job in told] == ["running"] * len(told)
         return state
 
-    async def second_life(self, state: str) -> trouper.Job:
+    async def second_life(self, state: str, told: tuple[str, ...] = ("ended",)) -> trouper.Job:
         self.outage.end()
         async with self.stage.runtime(self.scene.job()) as runtime:
-            told = ("ended",) if state != "cancelled" else ()
+            told = () if state == "cancelled" else told
             text = TEXT if state == "completed" else "once upon "
             return await check(runtime, self.job, state=state, text=text, told=told)
 
 
 Point = Callable[[Play], Awaitable[None]]
+Engine = type[MemoryOutage] | type[SqliteOutage]
 
 
 async def running(play: Play) -> None:
     """It runs when the runtime is stopped, and is to be released."""
 
     async def meanwhile(_: trouper.Runtime) -> None:
-        play.outage.begin(play.kind)
+        play.begin()
 
     await play.first_life(meanwhile)
     left = play.left()
-    assert left in {Kind.DOWN: ("running",), Kind.CRASHED: ("running", "queued")}.get(
-        play.kind, ("queued", "running")
-    )
+    if play.kind is Kind.DOWN:
+        assert left == ("running" if play.down else "queued"), "what can be recorded is, as soon as it can"
+    assert left in ("running", "queued")
     ended = await play.second_life("completed")
     assert ended.attempts_used == (left == "running"), "only what nobody recorded counts as a death"
     assert TEXT.startswith(play.before)
@@ -138,7 +160,7 @@ async def cancelled(play: Play) -> None:
 
     async def meanwhile(runtime: trouper.Runtime) -> None:
         assert (await runtime.cancel(play.job)).answer == "accepted"
-        play.outage.begin(play.kind)
+        play.begin()
 
     await play.first_life(meanwhile)
     play.left()
@@ -151,7 +173,7 @@ async def cancelling(play: Play) -> None:
     answers: list[str] = []
 
     async def meanwhile(runtime: trouper.Runtime) -> None:
-        play.outage.begin(play.kind)
+        play.begin()
         try:
             answers.append((await runtime.cancel(play.job)).answer)
         except StoreUnavailable:
@@ -162,7 +184,7 @@ async def cancelling(play: Play) -> None:
     play.outage.end()
     async with play.stage.runtime(play.scene.job()) as runtime:
         ended = await insist(lambda: runtime.wait(play.job))
-    if play.kind is Kind.DOWN:
+    if play.down:
         assert answers == ["unavailable"]
         assert ended.state.value == "completed"
     elif answers == ["accepted"]:
@@ -181,17 +203,17 @@ async def finishing(play: Play) -> None:
     play.scene.at_first = wait
 
     async def meanwhile(_: trouper.Runtime) -> None:
-        play.outage.begin(play.kind)
+        play.begin()
         returned.set()
         await trio.sleep(0.5)
 
     await play.first_life(meanwhile)
     left = play.left()
-    if play.kind is Kind.DOWN:
+    if play.down:
         assert left == "running"
     ended = await play.second_life("completed")
     assert ended.result == '"told"'
-    if play.kind is Kind.DOWN:
+    if play.down:
         assert (play.scene.runs, ended.attempts_used) == (2, 1)
 
 
@@ -199,14 +221,14 @@ async def submitting(play: Play) -> None:
     """A submit is under way. Who did not hear of it submits again with the same key, and has one job."""
 
     async def meanwhile(runtime: trouper.Runtime) -> None:
-        play.outage.begin(play.kind)
+        play.begin()
         with trio.move_on_after(60):
             try:
                 await runtime.submit(runtime._tree.specs["tale"].call(), user="ada", idempotency_key="b")
             except (StoreUnavailable, Draining):
                 pass
             else:
-                assert play.kind is not Kind.DOWN, "nothing is admitted that is not remembered"
+                assert not play.down, "nothing is admitted that is not remembered"
 
     await play.first_life(meanwhile)
     play.left()
@@ -230,7 +252,7 @@ async def charging(play: Play) -> None:
     play.scene.at_first = charge
 
     async def meanwhile(_: trouper.Runtime) -> None:
-        play.outage.begin(play.kind)
+        play.begin()
 
     await play.first_life(meanwhile)
     play.left()
@@ -247,11 +269,11 @@ async def hooking(play: Play) -> None:
     play.scene.at_first, play.scene.has_hook = nothing, True
 
     async def meanwhile(_: trouper.Runtime) -> None:
-        play.outage.begin(play.kind)
+        play.begin()
 
     await play.first_life(meanwhile)
     told = [report for report in play.stage.reports if report.kind is ReportKind.UNRECORDED]
-    if play.kind is Kind.DOWN:
+    if play.down:
         assert [report.child for report in told] == [play.job]
         assert "the next start counts it as a try" in told[0].reason
     play.outage.end()
@@ -261,24 +283,112 @@ async def hooking(play: Play) -> None:
         await check(runtime, play.job, state="completed", text=TEXT)
 
 
-POINTS: tuple[Point, ...] = (running, cancelled, cancelling, finishing, submitting, charging, hooking)
+async def asking(play: Play) -> None:
+    """It asks a person: once, however often it has to run for that; and it goes on with the answer."""
+    answered = trio.Event()
+
+    async def ask(ctx: trouper.JobContext) -> None:
+        if play.scene.runs == 1:
+            play.scene.going.set()
+            await answered.wait()
+        assert await ctx.ask_user("Go on?", key="k", schema={"type": "boolean"}) is True
+
+    play.scene.at_first, play.scene.always = ask, True
+
+    async def meanwhile(_: trouper.Runtime) -> None:
+        play.begin()
+        answered.set()
+        await trio.sleep(0.5)
+
+    await play.first_life(meanwhile)
+    left = play.left()
+    _, used = play.outage.row(play.job)  # a store that crashed before the stop has ended an attempt
+    ended = await answer_it(play)
+    assert ended.attempts_used == used + (left == "running"), "only what nobody recorded counts as a death"
+    assert play.scene.runs in (2, 3), "before it asked, and with the answer; between them to ask, if need be"
 
 
-@pytest.mark.clause("E1", "E3", "J2", "J5", "S5")
+async def answering(play: Play) -> None:
+    """It waits for a person, who answers while the store goes wrong: told that it is accepted, it is."""
+
+    async def ask(ctx: trouper.JobContext) -> None:
+        play.scene.going.set()
+        assert await ctx.ask_user("Go on?", key="k", schema={"type": "boolean"}) is True
+
+    play.scene.at_first, play.scene.always = ask, True
+    told: list[str] = []
+
+    async def meanwhile(runtime: trouper.Runtime) -> None:
+        play.begin()
+        with trio.move_on_after(60):
+            try:
+                told.append(await runtime.answer(play.job, "k", value=True))
+            except (StoreUnavailable, Draining):
+                told.append("unavailable")
+
+    await play.first_life(meanwhile)
+    if play.down:
+        assert told == ["unavailable"]
+    if told == ["accepted"]:
+        await play.second_life("completed", told=("ended", "question"))
+    else:
+        await answer_it(play)
+
+
+async def answer_it(play: Play) -> trouper.Job:
+    """In the next life: see that it asks, answer as often as one who is not told, and see that it ends."""
+    play.outage.end()
+    async with play.stage.runtime(play.scene.job()) as runtime:
+        with trio.move_on_after(60):
+            while not (row := await insist(lambda: runtime.job(play.job))) or row.state.value != "completed":
+                await insist(lambda: runtime.answer(play.job, "k", value=True))
+                await trio.sleep(0.5)
+        return await check(runtime, play.job, state="completed", text=TEXT, told=("ended", "question"))
+
+
+POINTS: tuple[Point, ...] = (
+    running,
+    cancelled,
+    cancelling,
+    finishing,
+    submitting,
+    charging,
+    hooking,
+    asking,
+    answering,
+)
+
+
+@pytest.mark.clause("E1", "E3", "J2", "J5", "J8", "S5")
 @pytest.mark.parametrize("engine", [MemoryOutage, SqliteOutage])
 @pytest.mark.parametrize("kind", Kind)
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: point.__name__)
 def test_a_store_that_goes_wrong_at_any_point_of_a_stop_loses_and_doubles_nothing(
-    point: Point, kind: Kind, engine: type[MemoryOutage] | type[SqliteOutage], tmp_path: Path
+    point: Point, kind: Kind, engine: Engine, tmp_path: Path
 ) -> None:
+    play_at_a_stop(point, kind, engine, tmp_path, back_s=None)
+
+
+@pytest.mark.clause("E1", "E3", "J2", "J5", "J8", "S5")
+@pytest.mark.parametrize("engine", [MemoryOutage, SqliteOutage])
+@pytest.mark.parametrize("back_s", [0.3, 4.0, 9.0])
+@pytest.mark.parametrize("kind", [Kind.DOWN, Kind.UNKNOWN, Kind.SLOW])
+@pytest.mark.parametrize("point", POINTS, ids=lambda point: point.__name__)
+def test_a_store_that_comes_back_in_the_middle_of_a_stop_loses_and_doubles_nothing(
+    point: Point, kind: Kind, back_s: float, engine: Engine, tmp_path: Path
+) -> None:
+    play_at_a_stop(point, kind, engine, tmp_path, back_s=back_s)
+
+
+def play_at_a_stop(point: Point, kind: Kind, engine: Engine, folder: Path, *, back_s: float | None) -> None:
     async def whole(world: World) -> None:
         async def wait(_: trouper.JobContext) -> None:
             play.scene.going.set()
             await trio.sleep_forever()
 
-        outage = engine(tmp_path)
+        outage = engine(folder)
         stage = Stage(world, outage.open, close_s=SLOW_CLOSE_S if kind is Kind.SLOW else CLOSE_S)
-        play = Play(stage, outage, kind, Scene(wait))
+        play = Play(stage, outage, kind, Scene(wait), back_s)
         await point(play)
         if kind is Kind.DOWN:
             assert stage.of_ours(stuck=True) == [], "an outage is a value, and no crash"

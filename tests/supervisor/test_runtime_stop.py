@@ -9,8 +9,10 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trouper
-from tests.supervisor.support import Open, echo, forever
+from tests.supervisor.support import Open, echo, forever, slow_seams
 from trouper.actors.output_pieces import Transcript
+from trouper.actors.reports import ReportKind
+from trouper.store.urls import create_store
 from trouper.supervisor.child_spec import ChildContext, ChildSpec
 from trouper.supervisor.refusals import Draining
 from trouper.supervisor.runtime_tree import RuntimeTree
@@ -132,3 +134,42 @@ async def test_whoever_waits_or_reads_when_the_runtime_ends_is_told_so_and_does_
     assert held.text == "begun"
     with pytest.raises(Draining):
         await runtime.wait(job.id)
+
+
+@pytest.mark.clause("E3", "J6", "N1")
+async def test_a_stop_inside_of_an_unsafe_step_is_recorded_as_it_stops(
+    opened: Open, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    hooked: list[str] = []
+    reports: list[trouper.Report] = []
+
+    @trouper.job(retry=trouper.Retry(attempts=3))
+    async def charging(ctx: trouper.JobContext) -> None:
+        await ctx.write("before")
+        async with ctx.unsafe("charge card"):
+            await trio.sleep_forever()
+
+    @charging.on_ended
+    async def hook(job: trouper.Job) -> None:  # noqa: ASYNC124  # as a hook is
+        hooked.append(str(job.reason))
+
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    async with opened(charging, url=url, seams=slow_seams(), reports=reports) as runtime:
+        job = await runtime.submit(charging.call(), user="ada")
+        await trio.sleep(1)
+    told = [(report.kind, report.reason) for report in reports]
+    assert ReportKind.UNRECORDED not in [kind for kind, _ in told], told
+    store = create_store(url, slow_seams(), trouper.StoreOptions())
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        row = await store.job(job.id)
+        assert row is not None
+        assert (row.state, row.reason) == (trouper.JobState.LOST, "unsafe:charge card")
+        assert [note.kind for note in await store.notifications("ada")] == ["ended"]
+        page = await store.read_output(job.id, 0, 100)
+        assert page is not None
+        assert page.entries == ("before",)
+        nursery.cancel_scope.cancel()
+    async with opened(charging, url=url, seams=slow_seams()) as runtime:
+        await trio.sleep(5)
+        assert hooked == ["unsafe:charge card"]
