@@ -19,9 +19,10 @@ def main() -> int:
     except* KeyboardInterrupt:
         code = 130
     except* Exception as group:
+        from examples.chat.settings import BadSetting
         from trouper.store.errors import StoreError
 
-        expected, bugs = group.split((StoreError, OSError))
+        expected, bugs = group.split((StoreError, OSError, BadSetting))
         if bugs is not None:
             raise bugs from None
         assert expected is not None

@@ -15,6 +15,10 @@ import attrs
 DEFAULT_DATABASE = "chat.db"
 
 
+class BadSetting(Exception):
+    """The environment says something that cannot be meant; names it and what is legal."""
+
+
 @attrs.frozen
 class Settings:
     """The command line."""

@@ -7,6 +7,7 @@ import pytest
 from examples.chat.jobs import jobs, menu
 from examples.chat.jobs.completions import Endpoint
 from examples.chat.jobs.model import endpoint_of, model_job
+from examples.chat.settings import BadSetting
 from tests.examples.fake_openai import Answers, FakeOpenAI, Says, Sends, Stalls, chunk, fake_openai
 from trouper.store.records import JobState
 from trouper.testing import JobResult, run_job
@@ -122,3 +123,9 @@ def test_the_endpoint_is_what_the_environment_says() -> None:
     assert endpoint_of({"OPENAI_BASE_URL": " "}) is None
     environ = {"OPENAI_BASE_URL": "http://h/v1", "OPENAI_API_KEY": "k", "OPENAI_MODEL": ""}
     assert endpoint_of(environ) == Endpoint(base_url="http://h/v1", api_key="k", model=None)
+
+
+@pytest.mark.parametrize("url", ["localhost:8080/v1", "ftp://here/v1", "http:///v1", "http://here:x/v1"])
+def test_an_endpoint_that_cannot_be_meant_is_refused_at_the_start_and_named(url: str) -> None:
+    with pytest.raises(BadSetting, match=f"OPENAI_BASE_URL={url!r}: legal are http://… and https://…"):
+        endpoint_of({"OPENAI_BASE_URL": url})

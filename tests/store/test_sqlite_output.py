@@ -56,6 +56,20 @@ async def test_a_poisoned_operation_leaves_the_output_beside_it(
     assert await world.log("j1") == ("a",)
 
 
+@pytest.mark.clause("E1", "J6")
+async def test_an_end_that_cannot_be_written_leaves_the_attempt_as_it_was(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    world = await opened(tmp_path, nursery)
+    job = await world.start("j1")
+    source = await world.write(job, "a")
+    with pytest.raises(DataRefused):  # by the row, when the log was closed already
+        await world.end(job, used_ms=1 << 80)
+    assert await source.commit("b") == APPENDED
+    assert (await world.end(job)).entries == 2
+    assert await world.log("j1") == ("a", "b")
+
+
 async def test_two_appends_of_one_attempt_in_one_commit_are_both_kept(sqlite: World) -> None:
     job = await sqlite.start("j1")
     first, second = Source(sqlite.store, job), Source(sqlite.store, job, start=1)

@@ -35,7 +35,7 @@ def jobs(environ: Mapping[str, str]) -> list[trouper.JobSpec[..., Any]]:
     """The jobs to open the runtime with.
 
     They share one index, so call this once for each runtime. Raises ``ImportError`` if a model is set up
-    but what is needed to ask it is not installed; it names the extra.
+    but what is needed to ask it is not installed; it names the extra; ``BadSetting`` if it is set up wrongly.
     """
     # Imported here: the survey's programs import this package too, and need none of it.
     from examples.chat.jobs.ask import ask_job

@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import trouper
 from examples.chat.jobs.completions import Completions, Endpoint, Refused, Unavailable, open_completions
+from examples.chat.settings import BadSetting
 
 MAX_WAIT_S = 3600.0
 """Seconds that a server may ask to wait; beyond that it is honest to fail and say so."""
@@ -24,9 +26,20 @@ MAX_TITLE = 80
 
 
 def endpoint_of(environ: Mapping[str, str]) -> Endpoint | None:
-    """What ``OPENAI_BASE_URL``, ``OPENAI_API_KEY`` and ``OPENAI_MODEL`` say; None without the first."""
+    """What ``OPENAI_BASE_URL``, ``OPENAI_API_KEY`` and ``OPENAI_MODEL`` say; None without the first.
+
+    Raises ``BadSetting``."""
     if not (base_url := environ.get("OPENAI_BASE_URL", "").strip()):
         return None
+    try:
+        parts = urlsplit(base_url)
+        legal = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        legal = False
+    if not legal:
+        raise BadSetting(
+            f"OPENAI_BASE_URL={base_url!r}: legal are http://… and https://…, up to and with /v1"
+        )
     return Endpoint(
         base_url=base_url,
         api_key=environ.get("OPENAI_API_KEY") or None,
