@@ -94,7 +94,8 @@ class Attempt:
         """What it asks as it ends."""
         self._release_asked = False
         self._on_stop = on_stop
-        self._started = ports.seams.now()
+        self._now = ports.seams.now
+        self._started = self._now()
         self._room = trio.lowlevel.ParkingLot()
         self._down_since: float | None = None
         self._entry_at = self._started
@@ -105,13 +106,17 @@ class Attempt:
             prefix,
             on_dirty=ports.store.dirty,
             on_change=self._settled,
-            used_ms=self.used_ms,
+            used_ms=self._used_ms_by_then,
             tail_bytes_max=self.limits.tail_bytes,
         )
 
     def used_ms(self) -> int:
         """Running time over all attempts up to now, in milliseconds."""
         return self.job.used_ms + round((self.ports.seams.now() - self._started) * 1000)
+
+    def _used_ms_by_then(self) -> int:
+        """The same up to the last entry, which is what a commit of output tells: no clock is read for it."""
+        return self.job.used_ms + round((self._entry_at - self._started) * 1000)
 
     def idle_s(self) -> float:
         """How long no entry has come, in seconds; 0 while the job waits for the store to take what it has."""
@@ -158,7 +163,7 @@ class Attempt:
 
     def _settled(self) -> None:
         """An append went through, failed or was refused."""
-        if self._room:
+        if self._store_waits:
             self._room.unpark_all()
         if self.log.refusal is not None:
             fenced = self.log.refusal.reason is RefusalReason.FENCED
@@ -212,27 +217,28 @@ class Attempt:
 
     async def append(self, entries: Sequence[Entry]) -> None:
         """Put entries into the log; wait while the store is behind."""
-        self._check_open()
-        most, so_far = self.limits.output_bytes, self.log.bytes_total
+        if self.closed:
+            self._check_open()
+        log, limits, now = self.log, self.limits, self._now
+        most, so_far = limits.output_bytes, log.bytes_total
         # Counted byte by byte only near the limit: no entry is larger than one may be.
         if so_far + ENTRY_BYTES_MAX * len(entries) > most:
             size = so_far + sum(map(entry_bytes, entries))
             if size > most:
                 what = f"with this the output of job {self.job.id} (what earlier attempts left counts)"
                 raise OutputTooLarge(beyond(what, size, "bytes", most, "output_bytes"))
-        for entry in entries:
-            self.log.append(entry)
-        limits, pace, now = self.limits, self.ports.pace, self.ports.seams.now
         moment = now()  # once: reading the clock is a good part of what a write costs
         if entries:
             self._entry_at = moment
-        log = self.log
+        for entry in entries:
+            log.append(entry)
+        pace = self.ports.pace
         while log.bytes_total - log.committed_bytes > limits.pending_bytes:
             with self._waiting_for_store():
                 await self._room.park()
             moment = now()
             pace.gave_way(moment)
-        if pace.wrote(moment, writes_max=limits.writes_per_checkpoint, longest_s=limits.checkpoint_s):
+        if pace.wrote(moment, limits.writes_per_checkpoint, limits.checkpoint_s):
             await trio.lowlevel.checkpoint()
             pace.gave_way(now())
 

@@ -100,7 +100,7 @@ class JobContext:
         by ``pending_bytes``. Raises ``OutputRefused`` (a lone surrogate; nothing is written) and
         ``OutputTooLarge``. **Cancellation**: the text is in the output all the same.
         """
-        self._called()
+        self._fault(self._site)
         if not isinstance(text, str):
             raise OutputRefused(f"write takes text, got {type(text).__name__}")
         try:

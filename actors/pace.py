@@ -16,7 +16,7 @@ class Pace:
         self._writes = 0
         self._at = 0.0
 
-    def wrote(self, now: float, *, writes_max: int, longest_s: float) -> bool:
+    def wrote(self, now: float, writes_max: int, longest_s: float) -> bool:
         """Count a write; whether it must be a checkpoint now, after which ``gave_way`` is called."""
         self._writes += 1
         return self._writes >= writes_max or now - self._at >= longest_s

@@ -78,6 +78,8 @@ def split_text(text: str) -> list[str]:
 
     Raises ``ValueError`` for a lone surrogate, naming its place: it has no UTF-8.
     """
+    if text.isascii() and len(text) <= ENTRY_BYTES_MAX:
+        return [text] if text else []
     try:
         encoded = text.encode()
     except UnicodeEncodeError as error:

@@ -221,14 +221,6 @@ def encode_output(item: OutputItem) -> bytes:
     return b"%b%d}" % (item.encoded[0], item.sent)
 
 
-def encode_output_alone(item: OutputItem) -> bytes:
-    """A message of this item alone, which is what most of them are: made once for all that are sent it."""
-    message = item.message
-    if message is None:
-        message = item.message = b"[%b]" % encode_output(item)
-    return message
-
-
 def join_items(encoded: Iterable[bytes]) -> bytes:
     """A message of items that were encoded one by one."""
     return b"[" + b",".join(encoded) + b"]"

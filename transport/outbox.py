@@ -145,24 +145,20 @@ class Outbox:
     def _send(self, frame: bytes) -> bool:
         """Write what can be written at once, and queue the rest. Whether there is none."""
         rest = frame
-        if self._descriptor is not None and self.idle and self._pong is None:
-            rest = self._write_now(frame, self._descriptor())
-            if not rest:
+        if self._descriptor is not None and not (self._queue or self._under_way or self._pong is not None):
+            try:
+                taken = os.write(self._descriptor(), frame)
+            except OSError:  # it is full, or at its end, or closed (-1): the drain waits, or finds out
+                taken = 0
+            self._sent_bytes += taken
+            if taken == len(frame):
                 return True
-            self._begun = len(rest) < len(frame)
+            self._begun = taken > 0
+            rest = frame[taken:]
         self._queue.append(rest)
         self._queued += 1
         self._drain_soon()
         return False
-
-    def _write_now(self, frame: bytes, descriptor: int) -> bytes:
-        """Give the socket what it takes without waiting; what it did not take."""
-        try:
-            taken = os.write(descriptor, frame)
-        except OSError:  # it is full, or at its end, or closed (-1): the drain waits, or finds out
-            return frame
-        self._sent_bytes += taken
-        return frame[taken:]
 
     def pong(self, frame: bytes) -> None:
         """Send a pong behind the frame under way; a pong that still waits is replaced."""

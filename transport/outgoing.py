@@ -13,7 +13,7 @@ import attrs
 
 from trouper.actors.channel_items import ChannelItem, FeedChanges, FeedSnapshot, OutputItem
 from trouper.transport import messages
-from trouper.transport.codec import encode_item, encode_output, encode_output_alone, encode_row, join_items
+from trouper.transport.codec import encode_item, encode_output, encode_row
 from trouper.transport.codes import ErrorCode
 from trouper.transport.messages import Item
 from trouper.transport.views import channel_item
@@ -41,16 +41,6 @@ class Outgoing:
             message = "the answer cannot be written as JSON; it was reported there"
             # Not retryable: what is stored would be as bad the next time.
             return encode_item(messages.Reply(item.id, error=messages.ErrorBody(ErrorCode.INTERNAL, message)))
-
-    def alone(self, item: ChannelItem, detach: Callable[[str], None]) -> bytes | None:
-        """A message of this one, as ``channel_items`` has it; None: nothing of it can be written."""
-        if type(item) is OutputItem:
-            try:
-                return encode_output_alone(item)
-            except Exception:
-                pass  # which is told below
-        parts = self.channel_items((item,), detach)
-        return join_items(parts) if parts else None
 
     def channel_items(self, items: Iterable[ChannelItem], detach: Callable[[str], None]) -> list[bytes]:
         """The items that can be written, in order. ``detach`` is called for an output that is given up."""

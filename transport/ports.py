@@ -11,7 +11,7 @@ from trouper.store.protocol import CancelResult, Mark, OnBusy
 from trouper.store.questions import AnswerOutcome
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
 from trouper.store.signals import SignalAnswer
-from trouper.transport.session import Channel
+from trouper.transport.session_ports import Channel
 
 
 class SessionChannel(Channel, Protocol):

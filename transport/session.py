@@ -9,12 +9,11 @@ and is a cursor, never a queue. (``session_state`` has its states.)
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import attrs
 
 from trouper.actors.channel import TooManyAttached
-from trouper.actors.channel_items import ChannelItem
+from trouper.actors.channel_items import OutputItem
 from trouper.transport import messages
 from trouper.transport.codec import decode_client, encode_item, join_items
 from trouper.transport.codes import CloseCode, ErrorCode, close_reason
@@ -23,55 +22,8 @@ from trouper.transport.errors import ProtocolBroken
 from trouper.transport.messages import Command, Item
 from trouper.transport.options import ENTRY_BYTES, GatewayOptions
 from trouper.transport.outgoing import OnFault, Outgoing
+from trouper.transport.session_ports import Action, Authenticate, CarryOut, Channel, Close
 from trouper.transport.session_state import SessionEvent, SessionState, after
-
-
-class Channel(Protocol):
-    """What a session asks of its ``SubscriberChannel``."""
-
-    on_ready: Callable[[], None] | None
-    awaits_page: bool
-    more: bool
-    sent: int
-
-    def attach(self, job_id: str, attempt: int, n: int) -> None: ...
-    def detach(self, job_id: str) -> None: ...
-    def ack(self, sent: int, feed: int) -> None: ...
-    def set_visible(self, visible: bool) -> None: ...
-    def resync(self, cursor: tuple[str, int] | None) -> None: ...
-    def take(self, max_bytes: int) -> list[ChannelItem]: ...
-    @property
-    def pending(self) -> bool: ...
-    @property
-    def feed_pending(self) -> bool: ...
-
-
-# --- what the shell is asked to do ----------------------------------------------------------------
-
-
-@attrs.frozen
-class Authenticate:
-    """Find out who it is, open a channel, and call ``opened``; or close."""
-
-    hello: messages.Hello
-
-
-@attrs.frozen
-class CarryOut:
-    """Carry out a command, in the order of these actions, and call ``replied``."""
-
-    command: Command
-
-
-@attrs.frozen
-class Close:
-    """Close the connection with this code and reason. Nothing follows it."""
-
-    code: CloseCode
-    reason: str
-
-
-Action = Authenticate | CarryOut | Close
 
 _BEAT = encode_item(messages.Beat())
 
@@ -111,6 +63,8 @@ class Session:
         self._attach_unanswered = False
         self._held_up = False
         """Output waited for an ack, which has come: it is owed now, as the rest of a message is."""
+        self.more = False
+        """Whether something is due now that was too much for the last message."""
         self._sent = 0
         """Output that went into messages so far, in bytes of payload."""
         self._outgoing = Outgoing(on_fault)
@@ -201,15 +155,26 @@ class Session:
         if self._beat_due or self._replies:
             limit -= self._take_owed(parts, limit)
         due = channel.take(limit if limit > ENTRY_BYTES else ENTRY_BYTES)
+        self.more = channel.more or bool(self._replies)
         if due:
             self._attach_unanswered = self._held_up = False
             if self._sent != channel.sent:
                 self._sent = channel.sent
                 self._rate.sent(channel.sent, self._now)
-            if len(due) == 1 and not parts:
-                return self._outgoing.alone(due[0], channel.detach)
+            if len(due) == 1 and not parts and type(item := due[0]) is OutputItem:
+                return self._alone(item, channel)
             parts.extend(self._outgoing.channel_items(due, channel.detach))
         return join_items(parts) if parts else None
+
+    def _alone(self, item: OutputItem, channel: Channel) -> bytes | None:
+        """A message of nothing else, which is what most are. Whoever is sent the same has it made once."""
+        message = item.message
+        if message is None:
+            encoded = self._outgoing.channel_items((item,), channel.detach)
+            message = join_items(encoded) if encoded else None
+            if item.encoded:  # else it cannot be written: each of them is to be told, and to let go of it
+                item.message = message
+        return message
 
     def _take_owed(self, parts: list[bytes], limit: int) -> int:
         """Add the beat and replies to ``parts``; the bytes of the latter."""
@@ -224,11 +189,6 @@ class Session:
             self._refusal_bytes -= reply.refusal_bytes
         self._reply_bytes -= size
         return size
-
-    @property
-    def more(self) -> bool:
-        """Whether something is due now that was too much for the last message."""
-        return bool(self._replies) or (self._channel is not None and self._channel.more)
 
     @property
     def pending(self) -> bool:

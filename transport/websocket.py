@@ -29,8 +29,9 @@ from trouper.transport.messages import Command
 from trouper.transport.options import GatewayOptions
 from trouper.transport.outbox import Outbox, OutboxStream, close_frame, descriptor_of, text_frame
 from trouper.transport.ports import GatewayRuntime, SessionChannel
-from trouper.transport.session import Action, CarryOut, Close, Session
-from trouper.transport.session import Authenticate as AuthenticateAction
+from trouper.transport.session import Session
+from trouper.transport.session_ports import Action, CarryOut, Close
+from trouper.transport.session_ports import Authenticate as AuthenticateAction
 from trouper.transport.session_state import SessionState
 from trouper.transport.ticker import NEVER, Ticker
 

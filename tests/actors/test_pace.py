@@ -8,7 +8,7 @@ from trouper.actors.pace import Pace
 
 
 def wrote(pace: Pace, now: float) -> bool:
-    return pace.wrote(now, writes_max=3, longest_s=0.5)
+    return pace.wrote(now, 3, 0.5)
 
 
 def test_a_task_that_runs_on_gives_way_after_so_many_writes_and_after_so_long() -> None:
@@ -33,7 +33,7 @@ async def test_a_loop_of_writes_never_keeps_the_others_from_their_turn() -> None
 
     async def busy(name: str) -> None:
         for _ in range(30):
-            if pace.wrote(0.0, writes_max=5, longest_s=1.0):
+            if pace.wrote(0.0, 5, 1.0):
                 await trio.lowlevel.checkpoint()
                 pace.gave_way(0.0)
                 turns.append(name)

@@ -23,7 +23,8 @@ from trouper.transport.client_core import ClientCore
 from trouper.transport.client_events import Broken
 from trouper.transport.messages import Welcome
 from trouper.transport.options import GatewayOptions
-from trouper.transport.session import Authenticate, Close, Session
+from trouper.transport.session import Session
+from trouper.transport.session_ports import Authenticate, Close
 
 LIMITS = ChannelLimits(window_bytes=300, pages=2, feed_resume_rows=3)
 

@@ -8,7 +8,8 @@ from typing import Any
 from tests.transport.fakes import FakeChannel
 from trouper.transport.messages import Welcome
 from trouper.transport.options import GatewayOptions
-from trouper.transport.session import Action, Session
+from trouper.transport.session import Session
+from trouper.transport.session_ports import Action
 
 WELCOME = Welcome(session="s1", user="ada", epoch="e1", beat_ms=25000, silence_ms=35000, window=262144)
 HELLO = {"t": "hello", "visible": True}

@@ -14,11 +14,7 @@ from trouper.store.records import JobState
 from trouper.transport.codes import CloseCode
 from trouper.transport.messages import ErrorBody, GetJob, Hello, Reply
 from trouper.transport.options import ENTRY_BYTES
-from trouper.transport.session import (
-    Authenticate,
-    CarryOut,
-    Close,
-)
+from trouper.transport.session_ports import Authenticate, CarryOut, Close
 from trouper.transport.session_state import IllegalSessionEvent, SessionState
 
 
