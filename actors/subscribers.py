@@ -15,19 +15,23 @@ class Subscribers:
     def __init__(self) -> None:
         self._by_user: dict[str, dict[SubscriberChannel, None]] = {}
         self._unheard: set[str] = set()
+        self._count = 0  # it is asked for each session that is opened
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_user.values()))
+        return self._count
 
     def __contains__(self, user: object) -> bool:
         return user in self._by_user
 
     def add(self, channel: SubscriberChannel) -> None:
-        self._by_user.setdefault(channel.user, {})[channel] = None
+        channels = self._by_user.setdefault(channel.user, {})
+        self._count += channel not in channels
+        channels[channel] = None
 
     def discard(self, channel: SubscriberChannel) -> None:
         channels = self._by_user.get(channel.user)
         if channels is not None:
+            self._count -= channel in channels
             channels.pop(channel, None)
             if not channels:
                 del self._by_user[channel.user]

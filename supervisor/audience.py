@@ -6,6 +6,8 @@ message.
 
 from __future__ import annotations
 
+import attrs
+
 from trouper.actors.channel import SubscriberChannel
 from trouper.actors.mailbox import Mailbox, Overflow
 from trouper.actors.notifier import (
@@ -24,6 +26,7 @@ from trouper.actors.reports import Reporter
 from trouper.actors.subscribers import Subscribers
 from trouper.store.protocol import CommitNotice, Store
 from trouper.store.seams import Seams
+from trouper.supervisor.admission import check_label
 from trouper.supervisor.keyed import KeyedSupervisor
 from trouper.supervisor.options import RuntimeOptions
 from trouper.supervisor.queue_board import QueueBoard
@@ -112,3 +115,27 @@ class Audience:
 
     def _page_wanted(self, user: str, job_id: str, start: int) -> None:
         self.tell_notifier(user, ReadOutput(job_id, start))
+
+
+@attrs.define(eq=False)
+class OpenSession:
+    """A session's channel for as long as the block lasts. A class, because what ``asynccontextmanager`` makes
+    of a function takes half a kilobyte for each session that is idle in it."""
+
+    _audience: Audience
+    _user: str
+    _visible: bool
+    _feed: tuple[str, int] | None
+    _channel: SubscriberChannel | None = None
+
+    async def __aenter__(self) -> SubscriberChannel:
+        """Raises ``TooManySessions``, ``BadArguments``."""
+        check_label("user", self._user)
+        self._channel = self._audience.open_channel(
+            self._user, visible=self._visible, feed=self._feed, wants_feed=True
+        )
+        return self._channel
+
+    async def __aexit__(self, *raised: object) -> None:
+        assert self._channel is not None
+        self._audience.close_channel(self._channel)

@@ -34,6 +34,7 @@ from trouper.supervisor.admission import (
     make_admission,
     named_call,
 )
+from trouper.supervisor.audience import OpenSession
 from trouper.supervisor.child_spec import ChildSpec
 from trouper.supervisor.completions import HooksDue
 from trouper.supervisor.gateways import run_gateway
@@ -307,21 +308,15 @@ class Runtime:
 
     # --- sessions ---
 
-    @asynccontextmanager
-    async def open_session(
+    def open_session(
         self, user: str, *, visible: bool = True, feed: tuple[str, int] | None = None
-    ) -> AsyncIterator[SubscriberChannel]:
+    ) -> OpenSession:
         """Open a session of ``user``: its channel, with the feed from the cursor ``feed``.
 
-        ``visible``: a person can see it now. Raises ``TooManySessions``, ``BadArguments``.
-        **Resources**: the channel is closed at the end.
+        An asynchronous context manager. ``visible``: a person can see it now. Entering raises
+        ``TooManySessions``, ``BadArguments``. **Resources**: the channel is closed at the end.
         """
-        check_label("user", user)
-        channel = self._tree.audience.open_channel(user, visible=visible, feed=feed, wants_feed=True)
-        try:
-            yield channel
-        finally:
-            self._tree.audience.close_channel(channel)
+        return OpenSession(self._tree.audience, user, visible, feed)
 
     # --- gateways ---
 

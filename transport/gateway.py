@@ -102,7 +102,7 @@ class Gateway:
             on_crash=self.report_crash,
         )
         self._websockets: set[WebSocketConnection] = set()
-        self._idle_scopes: set[trio.CancelScope] = set()
+        self._reading: set[HttpConnection] = set()
         self._stopping = False
         self._connections = self._refused = self._requests = self._ended_bytes = 0
 
@@ -161,8 +161,8 @@ class Gateway:
             self._stopping = True
             accepting.cancel()
             scope.deadline = trio.current_time() + self._options.stop_s
-            for idle in self._idle_scopes:
-                idle.cancel()
+            for http in self._reading:
+                http.give_up()
             for websocket in self._websockets:
                 websocket.close(CloseCode.DRAIN, "the server is stopping")
 
@@ -178,15 +178,26 @@ class Gateway:
             else:
                 websocket = await self._serve_http(stream)
                 if websocket is not None:  # here, so that what read its request is gone by now: 4 kB
-                    await self._serve_websocket(websocket)
+                    self._websockets.add(websocket)
+                    try:
+                        await websocket.run()
+                    finally:
+                        self._left(websocket)
         except* (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             pass  # the peer went away, or does not take what it asked for
         except* Exception as group:
             self.report_crash("connection", group)
         finally:
             self._connections -= 1
-            with trio.CancelScope(shield=True):  # or its Cancelled would hide an interrupt
-                await trio.aclose_forcefully(stream)
+            if isinstance(stream, trio.SocketStream):
+                stream.socket.close()  # all that is to be done, and many may be cut at once
+            else:
+                with trio.CancelScope(shield=True):  # or its Cancelled would hide an interrupt
+                    await trio.aclose_forcefully(stream)
+
+    def _left(self, websocket: WebSocketConnection) -> None:
+        self._websockets.discard(websocket)
+        self._ended_bytes += websocket.statistics().sent_bytes
 
     async def _refuse(self, stream: trio.abc.Stream) -> None:
         """503, unless there are so many that even this is too much."""
@@ -221,24 +232,16 @@ class Gateway:
 
     async def _next_request(self, http: HttpConnection) -> Request | None:
         """None when there is none, or when the gateway stops, which waits for no request."""
-        request = None
-        with trio.CancelScope() as scope:
-            self._idle_scopes.add(scope)
-            try:
-                request = await http.read_head()
-                if request is not None and request.path != WEBSOCKET_PATH:
-                    request = attrs.evolve(request, body=await http.read_body())
-            finally:
-                self._idle_scopes.discard(scope)
-        return None if self._stopping else request
-
-    async def _serve_websocket(self, websocket: WebSocketConnection) -> None:
-        self._websockets.add(websocket)
+        if self._stopping:
+            http.give_up()
+        self._reading.add(http)
         try:
-            await websocket.run()
+            request = await http.read_head()
+            if request is not None and request.path != WEBSOCKET_PATH:
+                request = attrs.evolve(request, body=await http.read_body())
         finally:
-            self._websockets.discard(websocket)
-            self._ended_bytes += websocket.statistics().sent_bytes
+            self._reading.discard(http)
+        return None if self._stopping else request
 
     # --- what is told of it ---
 

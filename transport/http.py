@@ -1,7 +1,7 @@
 """HTTP/1.1 on the gateway's port: requests, responses, and one connection's loop over them.
 
 trio-websocket has no hook for a plain request, so the gateway reads each head itself: the bytes are
-parsed with h11, and either answered, or handed on, to be read once more (see ``upgrade``).
+parsed with h11, and either answered, or it is an upgrade (see ``upgrade``).
 """
 
 from __future__ import annotations
@@ -128,16 +128,19 @@ class HttpConnection:
         self._head = b""
         self._h11 = self._new_h11()
         self._requests = 0
+        self._given_up = False
+        self._waiting = trio.CancelScope()
 
     def _new_h11(self) -> h11.Connection:
         return h11.Connection(h11.SERVER, max_incomplete_event_size=self._options.max_head_bytes)
 
     async def read_head(self) -> Request | None:
-        """The next request, without its body; None when the peer is done, or idle for too long.
+        """The next request, without its body; None when the peer is done, or idle for too long, or when it
+        was given up.
 
         Raises ``BadRequest``. **Cancellation**: the connection is of no further use.
         """
-        if not await self._read_head_bytes():
+        if self._given_up or not await self._read_head_bytes():
             return None
         try:
             self._h11.receive_data(self._head)
@@ -166,7 +169,8 @@ class HttpConnection:
         deadline = trio.current_time() + (options.idle_s if self._requests else options.head_s)
         started = bool(self._buffer)
         end = -1
-        with trio.CancelScope(deadline=deadline) as scope:
+        with trio.CancelScope(deadline=deadline) as self._waiting:
+            scope = self._waiting
             if started:
                 scope.deadline = trio.current_time() + options.head_s
             while (end := self._buffer.find(b"\r\n\r\n")) < 0:
@@ -180,7 +184,7 @@ class HttpConnection:
                     scope.deadline = trio.current_time() + options.head_s
                 self._buffer += data
         if scope.cancelled_caught:
-            if not started:
+            if self._given_up or not started:
                 return False
             raise BadRequest(408, f"the head did not come within {options.head_s:g} s")
         self._head, self._buffer = self._buffer[: end + 4], self._buffer[end + 4 :]
@@ -189,10 +193,11 @@ class HttpConnection:
         return True
 
     async def read_body(self) -> bytes:
-        """The body of the request whose head was read. Raises ``BadRequest``."""
+        """The body of the request whose head was read; some of it, if it was given up. Raises
+        ``BadRequest``."""
         limit = self._options.max_body_bytes
         body = bytearray()
-        with trio.move_on_after(self._options.head_s) as scope:
+        with trio.move_on_after(self._options.head_s) as self._waiting:
             if self._h11.they_are_waiting_for_100_continue:
                 go_on = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
                 await self._send(go_on)
@@ -211,14 +216,19 @@ class HttpConnection:
                         raise BadRequest(413, f"the body is too large; legal are {limit} bytes")
                 else:
                     break
-        if scope.cancelled_caught:
+        if self._waiting.cancelled_caught and not self._given_up:
             raise BadRequest(408, f"the body did not come within {self._options.head_s:g} s")
         return bytes(body)
 
     def upgrade(self) -> bytes:
-        """What was read of the stream since the request began: its head, and what came behind it. Whoever
-        goes on with the stream begins with that; this object is of no further use."""
-        return self._head + self._buffer
+        """What was read of the stream behind the last head. Whoever goes on with the stream begins with
+        that; this object is of no further use."""
+        return self._buffer
+
+    def give_up(self) -> None:
+        """Wait for no request any more, nor for the rest of one: ``read_head`` gives None."""
+        self._given_up = True
+        self._waiting.cancel()
 
     async def respond(self, request: Request, response: Response) -> bool:
         """Answer; whether the connection can take another request.

@@ -151,6 +151,11 @@ def upgrade_refusal(request: Request, subprotocol: str) -> Response | None:
         )
     if not same_origin(headers):
         return Response.text("forbidden: the request comes from another origin\n", 403)
+    if "upgrade" not in (token.strip().lower() for token in headers.get("connection", "").split(",")):
+        return Response.text("bad request: legal is Connection: Upgrade\n", 400)
+    if headers.get("sec-websocket-version") != "13":
+        legal = (("upgrade", "websocket"), ("sec-websocket-version", "13"))
+        return Response(426, b"this is another WebSocket; legal is version 13\n", headers=legal)
     if not _is_key(headers.get("sec-websocket-key", "")):
         return Response.text("bad request: legal is a Sec-WebSocket-Key of 16 bytes in base64\n", 400)
     offered = [name.strip() for name in headers.get("sec-websocket-protocol", "").split(",")]

@@ -45,6 +45,20 @@ _GIVEN_UP = frozenset({1002, 1007})
 """What trio-websocket calls the end when frames cannot be read; it tells nobody but us."""
 
 
+def _handshake(request: Request) -> bytes:
+    """The upgrade as trio-websocket is to read it, of a request that was found good.
+
+    No more than it needs: it keeps what it reads for as long as the connection is there, and what else
+    browsers say takes kilobytes. (It would fail of a ``Host`` that is no name.)
+    """
+    key = request.headers["sec-websocket-key"]
+    return (
+        "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        f"sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n"
+        f"sec-websocket-protocol: {SUBPROTOCOL}\r\n\r\n"
+    ).encode("ascii")
+
+
 @attrs.frozen(kw_only=True)
 class ConnectionPorts:
     """What all connections of a gateway share."""
@@ -74,8 +88,8 @@ class ConnectionStatistics:
 
 
 class WebSocketConnection:
-    """``received``: what was read of ``stream`` already, from the request on. **Resources**: whoever opened
-    ``stream`` closes it after ``run``."""
+    """``behind``: what was read of ``stream`` behind the head of ``request``, which was found good.
+    **Resources**: whoever opened ``stream`` closes it after ``run``."""
 
     # There may be very many that are idle.
     __slots__ = (
@@ -85,7 +99,7 @@ class WebSocketConnection:
     )
 
     def __init__(
-        self, stream: trio.abc.Stream, received: bytes, request: Request, ports: ConnectionPorts
+        self, stream: trio.abc.Stream, behind: bytes, request: Request, ports: ConnectionPorts
     ) -> None:
         options = ports.options
         self._ports = ports
@@ -98,7 +112,7 @@ class WebSocketConnection:
             stream,
             close_timeout_s=options.close_s,
             on_closed=self._websocket_ended,
-            received=received,
+            received=_handshake(request) + behind,
         )
         self._websocket: trio_websocket.WebSocketConnection | None = None
         self._nursery: trio.Nursery
@@ -129,7 +143,9 @@ class WebSocketConnection:
                 self._outbox.open(nursery)
                 try:
                     with self._life:
-                        await self._serve()
+                        opening = await self._open()
+                        if opening is not None:
+                            await self._live(opening)
                     await self._say_goodbye()
                 finally:
                     self._end()
@@ -158,30 +174,36 @@ class WebSocketConnection:
 
     # --- the life of it ---
 
-    async def _serve(self) -> None:
-        try:
-            opening = await self._open()
-            if opening is None:
-                return
-            try:
-                async with opening as channel:
-                    self._welcome(channel)
-                    try:
-                        await self._read()
-                    finally:
-                        self._session.end()  # before the channel is closed under it
-            except (Refusal, StoreUnavailable) as error:
-                self.close(CloseCode.INTERNAL, str(error))
-        except (trio_websocket.ConnectionClosed, trio.BrokenResourceError):
-            self.close(CloseCode.NORMAL, "")
-        except Exception as error:
-            self._crashed("a session", error)
-
     async def _open(self) -> AbstractAsyncContextManager[SessionChannel] | None:
         """Upgrade and hear the hello: the channel of whoever this is, to be opened. None: it was closed.
 
         (By itself, because a session that is open needs nothing of this, and there are many that are idle.)
         """
+        try:
+            hello = await self._hear_hello()
+            if hello is None:
+                return None
+            request, self._request = self._request, None
+            assert request is not None
+            answer = self._ports.authenticate(hello_of(request, hello.token))
+            if inspect.isawaitable(answer):
+                answer = await self._authenticated(answer)
+            user = checked_user(answer)
+        except (trio_websocket.ConnectionClosed, trio.BrokenResourceError):
+            self.close(CloseCode.NORMAL, "")
+            return None
+        except Exception as error:
+            self._crashed("a session", error)
+            return None
+        if user is None:
+            self.close(CloseCode.NOT_AUTHENTICATED, "not authenticated")
+        if user is None or self._closing is not None:
+            return None
+        self._user = user
+        feed = (hello.feed.epoch, hello.feed.seq) if hello.feed else None
+        return self._ports.runtime.open_session(user, visible=hello.visible, feed=feed)
+
+    async def _hear_hello(self) -> messages.Hello | None:
         options = self._ports.options
         with trio.move_on_after(options.hello_s) as scope:
             upgrade = await trio_websocket.wrap_server_stream(
@@ -189,25 +211,11 @@ class WebSocketConnection:
             )
             self._websocket = await upgrade.accept(subprotocol=SUBPROTOCOL)
             while self._hello is None and self._closing is None:
-                self._perform(self._session.receive(await self._websocket.get_message()))
+                self._take(await self._websocket.get_message())
         if scope.cancelled_caught:
             self.close(CloseCode.NOT_AUTHENTICATED, f"no hello within {options.hello_s:g} s")
-        if self._closing is not None:
-            return None
-        hello, request = self._hello, self._request
-        self._hello = self._request = None
-        assert hello is not None
-        assert request is not None
-        user = self._ports.authenticate(hello_of(request, hello.token))
-        if inspect.isawaitable(user):
-            user = await self._authenticated(user)
-        self._user = checked_user(user) or ""
-        if not self._user:
-            self.close(CloseCode.NOT_AUTHENTICATED, "not authenticated")
-        if self._closing is not None:
-            return None
-        feed = (hello.feed.epoch, hello.feed.seq) if hello.feed else None
-        return self._ports.runtime.open_session(self._user, visible=hello.visible, feed=feed)
+        hello, self._hello = self._hello, None
+        return None if self._closing is not None else hello
 
     async def _authenticated(self, answer: Awaitable[str | None]) -> str | None:
         """What ``authenticate`` answers. Meanwhile the session is read, so that the end of it is seen."""
@@ -226,6 +234,24 @@ class WebSocketConnection:
         if failure is not None:
             raise failure
         return user
+
+    async def _live(self, opening: AbstractAsyncContextManager[SessionChannel]) -> None:
+        websocket = self._websocket
+        assert websocket is not None
+        try:
+            async with opening as channel:
+                self._welcome(channel)
+                try:
+                    while True:  # not by ``_read``: each frame counts, of very many idle sessions
+                        self._take(await websocket.get_message())
+                finally:
+                    self._session.end()  # before the channel is closed under it
+        except trio_websocket.ConnectionClosed:
+            self._websocket_ended()
+        except (Refusal, StoreUnavailable) as error:
+            self.close(CloseCode.INTERNAL, str(error))
+        except Exception as error:
+            self._crashed("a session", error)
 
     def _welcome(self, channel: SessionChannel) -> None:
         options = self._ports.options
@@ -268,16 +294,19 @@ class WebSocketConnection:
     # --- reading ---
 
     async def _read(self) -> None:
-        """Take what comes until the connection is at its end, or what came before the welcome is enough."""
+        """Take what comes before the welcome, until it is enough, or after the end."""
         websocket = self._websocket
         assert websocket is not None
         try:
             while not self._session.full:
-                self._perform(self._session.receive(await websocket.get_message()))
+                self._take(await websocket.get_message())
         except trio_websocket.ConnectionClosed:
             self._websocket_ended()
         except Exception as error:
             self._crashed("reading a session's message", error)
+
+    def _take(self, message: str | bytes) -> None:
+        self._perform(self._session.receive(message))
 
     def _perform(self, actions: list[Action]) -> None:
         for action in actions:

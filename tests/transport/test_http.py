@@ -341,6 +341,9 @@ UPGRADE = {
         ({"Cookie": "user=ada", "Origin": "https://here.test"}, 101),
         ({"Sec-WebSocket-Protocol": "chat"}, 400),
         ({"Sec-WebSocket-Version": "8"}, 426),
+        ({"Sec-WebSocket-Version": ""}, 426),
+        ({"Connection": "keep-alive"}, 400),
+        ({"Connection": "keep-alive, Upgrade"}, 101),
         ({"Upgrade": "h2c"}, 426),
         ({"Sec-WebSocket-Key": "nonsense"}, 400),
         ({"Sec-WebSocket-Key": "c2hvcnQ="}, 400),
@@ -356,6 +359,17 @@ async def test_a_websocket_is_upgraded_only_as_the_specification_says(
         assert answer.status == status
         if status == 101:
             assert answer.headers["sec-websocket-protocol"] == "trouper.v1"
+        elif status == 426:
+            assert answer.headers["upgrade"] == "websocket"
+        if changes.get("Sec-WebSocket-Version") is not None:
+            assert answer.headers["sec-websocket-version"] == "13"
+
+
+async def test_a_host_that_is_no_name_is_no_failure_of_an_upgrade() -> None:
+    async with open_place() as place, place.dial() as client:
+        lines = [f"{name}: {value}" for name, value in UPGRADE.items()]
+        await client.send("\r\n".join(["GET /ws HTTP/1.1", "Host: xn--a", *lines, "", ""]))
+        assert (await client.answer()).status == 101
 
 
 async def test_no_websocket_for_a_client_of_http_1_0() -> None:
