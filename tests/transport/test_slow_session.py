@@ -271,13 +271,14 @@ def test_a_session_that_does_not_read_has_at_most_one_frame_pending(twins: list[
         assert slept["gateway"]["sessions"] == read["gateway"]["sessions"] == 1, "it was not disconnected"
         assert slept["channels"][0]["sent_bytes"] < WINDOW_BYTES < read["channels"][0]["sent_bytes"]
         assert slept["channels"][0]["in_flight_bytes"] <= WINDOW_BYTES
-        # What one commit holds is a matter of the moment; what is in flight is looked at above; who is far
-        # behind reads pages, of which there are few.
+        # What one commit holds, and whether its job has ended yet, is a matter of the moment; what is in
+        # flight is looked at above; who is far behind reads pages, of which there are few.
         pages = slept["runtime"]["outputs"]["pages_most"]
         assert pages <= slept["runtime"]["outputs"]["pages_max"]
         assert slept["runtime"] == read["runtime"] | {
             "store": read["runtime"]["store"] | {"commits": slept["runtime"]["store"]["commits"]},
             "in_flight_bytes": slept["runtime"]["in_flight_bytes"],
+            "users": slept["runtime"]["users"],
             "outputs": read["runtime"]["outputs"] | {"pages_most": pages},
         }
         difference = pair.slept.pending_bytes - pair.read.pending_bytes
