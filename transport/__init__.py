@@ -13,8 +13,8 @@ In reading order; docs/protocol.md is the specification.
   may be, no ``await``), ``alarms`` (one task for beats and
   silences), ``outbox`` (a byte queue and the only task that sends).
 * The port: ``http`` (requests and responses), ``origin`` (same-origin check), ``file_cache`` (files in
-  memory, each once), ``static`` (files of a directory), ``site`` (what is answered where), ``websocket``
-  (one connection), ``gateway`` (``serve``).
+  memory, each once), ``static`` (files of a directory), ``site`` (what is answered where), ``connection``
+  (what connections share), ``websocket`` (one of them), ``gateway`` (``serve``).
 * The Python client: ``client`` (its front), ``client_options``, ``client_link`` (one WebSocket),
   ``client_core`` (its protocol's state, no ``await``), ``client_hello``, ``client_events``, ``client_feed``,
   ``client_output``, ``client_streams`` (its iterators), ``client_commands``,

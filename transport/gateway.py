@@ -20,6 +20,7 @@ from trouper.supervisor.runtime import Runtime
 from trouper.transport.alarms import Alarms
 from trouper.transport.auth import Authenticate
 from trouper.transport.codes import SUBPROTOCOL, CloseCode
+from trouper.transport.connection import ConnectionPorts
 from trouper.transport.errors import GatewayError
 from trouper.transport.http import BadRequest, HttpConnection, Request
 from trouper.transport.options import GatewayOptions
@@ -27,7 +28,7 @@ from trouper.transport.ports import GatewayRuntime
 from trouper.transport.session_state import SessionState
 from trouper.transport.site import WEBSOCKET_PATH, Routes, Site, upgrade_refusal
 from trouper.transport.ticker import Ticker, TickerStatistics
-from trouper.transport.websocket import ConnectionPorts, WebSocketConnection
+from trouper.transport.websocket import WebSocketConnection
 
 Listen = Callable[[], Awaitable[Sequence[trio.abc.Listener[trio.abc.Stream]]]]
 """Opens listeners, each time that it is called: when a gateway starts, and when it starts again after a

@@ -162,3 +162,17 @@ def upgrade_refusal(request: Request, subprotocol: str) -> Response | None:
     if subprotocol not in offered:
         return Response.text(f"bad request: the subprotocol is missing; legal is {subprotocol}\n", 400)
     return None
+
+
+def upgrade_head(request: Request, subprotocol: str) -> bytes:
+    """The upgrade as trio-websocket is to read it, of a request that was found good.
+
+    No more than it needs: it keeps what it reads for as long as the connection is there, and what else
+    browsers say takes kilobytes. (It would fail of a ``Host`` that is no name.)
+    """
+    key = request.headers["sec-websocket-key"]
+    return (
+        "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+        f"sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n"
+        f"sec-websocket-protocol: {subprotocol}\r\n\r\n"
+    ).encode("ascii")

@@ -10,30 +10,29 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager
 
-import attrs
 import trio
 
 from trouper.store.errors import StoreUnavailable
 from trouper.supervisor.refusals import Refusal
 from trouper.transport import messages
-from trouper.transport.alarms import Alarm, Alarms
-from trouper.transport.auth import Authenticate, checked_user, hello_of
+from trouper.transport.alarms import Alarm
+from trouper.transport.auth import checked_user, hello_of
 from trouper.transport.codes import SUBPROTOCOL, CloseCode, close_reason
 from trouper.transport.commands import carry_out
+from trouper.transport.connection import ConnectionPorts, ConnectionStatistics
 from trouper.transport.errors import MissingExtra
 from trouper.transport.http import Request
 from trouper.transport.messages import Command
-from trouper.transport.options import GatewayOptions
 from trouper.transport.outbox import Outbox, OutboxStream, close_frame, descriptor_of, text_frame
-from trouper.transport.ports import GatewayRuntime, SessionChannel
+from trouper.transport.ports import SessionChannel
 from trouper.transport.session import Session
 from trouper.transport.session_ports import Action, CarryOut, Close
 from trouper.transport.session_ports import Authenticate as AuthenticateAction
-from trouper.transport.session_state import SessionState
-from trouper.transport.ticker import NEVER, Ticker
+from trouper.transport.site import upgrade_head
+from trouper.transport.ticker import NEVER
 
 try:
     import trio_websocket
@@ -43,48 +42,6 @@ except ModuleNotFoundError as error:
 
 _GIVEN_UP = frozenset({1002, 1007})
 """What trio-websocket calls the end when frames cannot be read; it tells nobody but us."""
-
-
-def _handshake(request: Request) -> bytes:
-    """The upgrade as trio-websocket is to read it, of a request that was found good.
-
-    No more than it needs: it keeps what it reads for as long as the connection is there, and what else
-    browsers say takes kilobytes. (It would fail of a ``Host`` that is no name.)
-    """
-    key = request.headers["sec-websocket-key"]
-    return (
-        "GET / HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
-        f"sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n"
-        f"sec-websocket-protocol: {SUBPROTOCOL}\r\n\r\n"
-    ).encode("ascii")
-
-
-@attrs.frozen(kw_only=True)
-class ConnectionPorts:
-    """What all connections of a gateway share."""
-
-    runtime: GatewayRuntime
-    authenticate: Authenticate
-    options: GatewayOptions
-    window_bytes: int
-    """Told in ``welcome``; the runtime's channels keep to it."""
-    ticker: Ticker
-    alarms: Alarms
-    on_crash: Callable[[str, Exception], None]
-    """Told what failed, and how."""
-
-
-@attrs.frozen
-class ConnectionStatistics:
-    """``pending_bytes``: of the outbox; ``reply_bytes``: replies that wait to be taken; ``early_bytes``:
-    messages that wait for the welcome."""
-
-    state: SessionState
-    pending_bytes: int
-    sent_bytes: int
-    owed_replies: int
-    reply_bytes: int
-    early_bytes: int
 
 
 class WebSocketConnection:
@@ -112,7 +69,7 @@ class WebSocketConnection:
             stream,
             close_timeout_s=options.close_s,
             on_closed=self._websocket_ended,
-            received=_handshake(request) + behind,
+            received=upgrade_head(request, SUBPROTOCOL) + behind,
         )
         self._websocket: trio_websocket.WebSocketConnection | None = None
         self._nursery: trio.Nursery

@@ -14,10 +14,11 @@ from tests.transport.fakes import FakeChannel, FakeRuntime
 from trouper.transport.alarms import Alarms
 from trouper.transport.auth import Authenticate, Hello
 from trouper.transport.codes import SUBPROTOCOL
+from trouper.transport.connection import ConnectionPorts
 from trouper.transport.http import HttpConnection
 from trouper.transport.options import GatewayOptions
 from trouper.transport.ticker import Ticker
-from trouper.transport.websocket import ConnectionPorts, WebSocketConnection
+from trouper.transport.websocket import WebSocketConnection
 
 PATIENCE_S = 60.0
 """A message that does not come for so long does not come; beats do, in between."""
