@@ -149,7 +149,10 @@ async def test_a_long_log_is_read_whole_wherever_its_parts_lie(world: World) -> 
         expected += entries
         if round % 20 == 7:
             assert await world.log("j1", page_bytes=700) == tuple(expected)
-    for start in range(0, len(expected), 37):
+    many = [f"{number}," for number in range(3000)]
+    await source.commit(*many)
+    expected += many
+    for start in range(0, len(expected), 137):
         page = await world.store.read_output("j1", start, 1 << 20)
         assert page is not None
         assert list(page.entries) == expected[start:]

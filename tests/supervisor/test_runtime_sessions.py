@@ -13,6 +13,7 @@ from tests.supervisor.support import Feed, Open, echo, forever
 from trouper.actors.channel import SubscriberChannel
 from trouper.actors.channel_items import (
     ChannelItem,
+    EndItem,
     FeedChanges,
     FeedSnapshot,
     GoneItem,
@@ -148,6 +149,31 @@ async def test_a_session_that_was_idle_or_away_for_an_hour_is_told_only_what_has
         await trio.sleep(3600)
         async with runtime.open_session("ada", feed=(epoch, held)) as channel:
             await told(channel, held, away.id)
+
+
+@pytest.mark.clause("O2", "O6")
+async def test_an_output_is_whole_from_any_cursor_an_hour_after_its_end(
+    opened: Open, autojump_clock: MockClock
+) -> None:
+    @trouper.job()
+    async def says(ctx: trouper.JobContext) -> None:
+        for text in "abc":
+            await ctx.write(text)
+
+    async with opened(says) as runtime:
+        job = await runtime.submit(says.call(), user="ada")
+        ended = await runtime.wait(job.id)
+        await trio.sleep(3600)
+        for held in range(4):
+            async with runtime.open_session("ada") as channel:
+                channel.attach(job.id, 1, held)
+                items = await waited_for(channel)
+                items += await waited_for(channel)  # what had to be read from the store first
+                *rest, end = [item for item in items if not isinstance(item, FeedSnapshot)]
+                text = "".join(str(part) for item in rest for part in getattr(item, "parts", ()))
+                assert text == "abc"[held:]
+                assert isinstance(end, EndItem)
+                assert (end.entries, end.sha256) == (3, ended.sha256)
 
 
 async def waited_for(channel: SubscriberChannel) -> list[ChannelItem]:
