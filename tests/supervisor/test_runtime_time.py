@@ -120,12 +120,21 @@ async def test_waiting_for_the_store_is_no_idleness(
             await ctx.savepoint(number)
             await trio.sleep(0.5)
 
+    @trouper.job(idle_timeout=21)
+    async def waits(ctx: trouper.JobContext) -> None:
+        await trio.sleep(11)
+        await ctx.savepoint(1)
+        await trio.sleep(8)
+
     seams = attrs.evolve(slow_seams(), open_thread=Stalls)
-    async with opened(saves, patient, url=file, seams=seams) as runtime:
+    options = trouper.RuntimeOptions(sweep_interval_s=1_000)  # it would ask the store as well
+    async with opened(saves, patient, waits, url=file, seams=seams, options=options) as runtime:
         early = await runtime.submit(saves.call(), user="ada")
+        long = await runtime.submit(waits.call(), user="eve")
         job = await runtime.submit(patient.call(), user="bob")
         assert (await runtime.wait(job.id)).state is COMPLETED, "12 s and 2 s without the store"
         assert (await runtime.wait(early.id)).reason == "idle_timeout", "12 s by itself"
+        assert (await runtime.wait(long.id)).state is COMPLETED, "11 s, 8 s of the store's, and 8 s"
 
 
 async def test_an_idle_attempt_that_does_not_end_is_left_behind_and_another_begins(
