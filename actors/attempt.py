@@ -116,7 +116,7 @@ class Attempt:
 
     def _used_ms_by_then(self) -> int:
         """The same up to the last entry, which is what a commit of output tells: no clock is read for it."""
-        return self.job.used_ms + round((self._entry_at - self._started) * 1000)
+        return self.job.used_ms + int((self._entry_at - self._started) * 1000)
 
     def idle_s(self) -> float:
         """How long no entry has come, in seconds; 0 while the job waits for the store to take what it has."""

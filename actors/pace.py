@@ -17,11 +17,18 @@ class Pace:
         self._at = 0.0
 
     def wrote(self, now: float, writes_max: int, longest_s: float) -> bool:
-        """Count a write; whether it must be a checkpoint now, after which ``gave_way`` is called."""
+        """Count a write; whether it must be a checkpoint now, after which ``gave_way`` is called.
+
+        Once one is told so, the others are not: the loop is about to come round, and when it is late, most
+        of what it runs then are writes, each of which would have given way.
+        """
         self._writes += 1
-        return self._writes >= writes_max or now - self._at >= longest_s
+        if self._writes < writes_max and now - self._at < longest_s:
+            return False
+        self.gave_way(now)
+        return True
 
     def gave_way(self, now: float) -> None:
-        """The loop has come round."""
+        """The loop has come round, or is about to."""
         self._writes = 0
         self._at = now

@@ -104,7 +104,10 @@ class Ticker:
 
     def _wait(self, member: Flushable, tick: int) -> None:
         member.due_tick = tick
-        self._waiting.setdefault(tick, {})[member] = None
+        waiting = self._waiting.get(tick)
+        if waiting is None:
+            waiting = self._waiting[tick] = {}
+        waiting[member] = None
 
     def _hurry(self, member: Flushable) -> None:
         member.due_tick = _NOW
@@ -152,7 +155,11 @@ class Ticker:
                 self._flushes += 1
                 member.flushed_at = started
                 if member.due_tick == NEVER:
-                    self._look_again(member, started, ends)
+                    window = member.window_s
+                    end = ends.get(window)
+                    if end is None:
+                        end = ends[window] = self._next_look(window, started)
+                    self._hurry(member) if end == _NOW else self._wait(member, end)
             if index % _MEMBERS_PER_CHECKPOINT == 0:
                 await trio.lowlevel.checkpoint()
         took = trio.current_time() - started
@@ -162,18 +169,11 @@ class Ticker:
         self._tick_s = min(self._max_s, max(self._base_s if tick else self._tick_s, 4 * took))
         await trio.lowlevel.checkpoint()
 
-    def _look_again(self, member: Flushable, flushed_at: float, ends: dict[float | None, int]) -> None:
-        """``ends``: when the windows end of those that were flushed with it."""
-        asked = member.window_s
-        tick = ends.get(asked)
-        if tick is None:
-            window = self._stretched(asked)
-            # One that is shorter than the tick cannot wait for the next one of the grid.
-            tick = ends[asked] = _NOW if window < self._base_s else self._end_of(window, flushed_at)
-        if tick == _NOW:
-            self._hurry(member)
-        else:
-            self._wait(member, tick)
+    def _next_look(self, asked: float | None, flushed_at: float) -> int:
+        """The tick in which who was sent something then is looked at again."""
+        window = self._stretched(asked)
+        # One that is shorter than the tick cannot wait for the next one of the grid.
+        return _NOW if window < self._base_s else self._end_of(window, flushed_at)
 
     def statistics(self) -> TickerStatistics:
         waiting = len(self._now) + sum(map(len, self._waiting.values()))

@@ -27,6 +27,12 @@ def test_writes_of_jobs_that_give_way_by_themselves_share_one_count() -> None:
     assert due == [False, False, True], "one checkpoint for all of them, not one for each"
 
 
+def test_when_the_loop_is_late_one_of_those_that_write_gives_way_and_not_each() -> None:
+    pace = Pace()
+    assert [wrote(pace, at) for at in (0.6, 0.61, 0.62)] == [True, False, False]
+    assert [wrote(pace, 0.63) for _ in "ab"] == [True, False], "who runs on meets the bound all the same"
+
+
 async def test_a_loop_of_writes_never_keeps_the_others_from_their_turn() -> None:
     pace = Pace()
     turns: list[str] = []
