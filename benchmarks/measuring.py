@@ -128,10 +128,10 @@ class Series:
         return median(self.values)
 
     @property
-    def per_processor_second(self) -> float:
-        """The median of a rate for each second in which it had a processor: what a quiet machine would show.
-        (Of threads that wait for each other it says too much.)"""
-        return median(value / share for value, share in zip(self.values, self.busy, strict=True))
+    def by_processor_time(self) -> list[float]:
+        """A rate for each second in which it had a processor: what a quiet machine would show. (Of threads
+        that wait for each other it says too much.)"""
+        return [value / share for value, share in zip(self.values, self.busy, strict=True)]
 
 
 @attrs.frozen
@@ -158,8 +158,11 @@ class Result:
 
     def ratio(self, name: str, fact: str | None = None) -> float:
         """Ours divided by ``name``'s, be it a rate or a cost: the median of the ratios of the rounds."""
-        pairs = zip(self._numbers(OURS, fact), self._numbers(name, fact), strict=True)
-        return median(ours / theirs for ours, theirs in pairs)
+        return _ratio(self._numbers(OURS, fact), self._numbers(name, fact))
+
+    def ratio_by_processor_time(self, name: str) -> float:
+        """The same of rates, as a quiet machine would show them."""
+        return _ratio(self.series[OURS].by_processor_time, self.series[name].by_processor_time)
 
     def _numbers(self, name: str, fact: str | None) -> Sequence[float]:
         one = self.series[name]
@@ -185,6 +188,10 @@ class Result:
             return Verdict(target, self.ratio(target.versus, target.fact), self.unlike(target.versus))
         ours = self.series[OURS]
         return Verdict(target, ours.median if target.fact is None else ours.facts[target.fact], {})
+
+
+def _ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    return median(a / b for a, b in zip(ours, theirs, strict=True))
 
 
 def run_measure(

@@ -23,16 +23,19 @@ def table(results: Sequence[Result]) -> str:
 def _block(result: Result) -> str:
     measure = result.measure
     lines = [f"{measure.name} ({measure.unit})", *_note(measure.note)]
-    per_cpu = "by CPU time" if measure.keeps_busy else ""
     if not result.series:
         return "\n".join([*lines, "    cannot be told here"])
-    lines.append(f"    {'':<32}{'median':>12}  {'range':<24}{'ours / it':>10}{per_cpu:>14}".rstrip())
+    by_cpu = f"{'by CPU time':>14}{'ours / it':>10}" if measure.keeps_busy else ""
+    lines.append(f"    {'':<32}{'median':>12}  {'range':<24}{'ours / it':>10}{by_cpu}")
     for name, series in result.series.items():
-        ratio = "" if name == OURS or OURS not in result.series else f"{result.ratio(name):.2f} ×"
+        compared = name != OURS and OURS in result.series
+        ratio = f"{result.ratio(name):.2f} ×" if compared else ""
         span = f"{_number(min(series.values))} … {_number(max(series.values))}"
-        lone = _number(series.per_processor_second) if measure.keeps_busy else ""
-        lines.append(f"    {name:<32}{_number(series.median):>12}  {span:<24}{ratio:>10}{lone:>14}".rstrip())
-        if ratio and (warning := _warning(result.unlike(name))):
+        if measure.keeps_busy:
+            lone = f"{result.ratio_by_processor_time(name):.2f} ×" if compared else ""
+            by_cpu = f"{_number(median(series.by_processor_time)):>14}{lone:>10}"
+        lines.append(f"    {name:<32}{_number(series.median):>12}  {span:<24}{ratio:>10}{by_cpu}".rstrip())
+        if compared and (warning := _warning(result.unlike(name))):
             lines.append(f"        beware of the ratio: {warning}")
         lines += _wrapped([f"{fact} {_number(number)}" for fact, number in series.facts.items()], 8, 8)
     lines += [f"    target: {_verdict(verdict)}" for verdict in result.verdicts()]
@@ -109,6 +112,7 @@ def _measure(result: Result) -> dict[str, Any]:
 
 def _series(result: Result, series: Series) -> dict[str, Any]:
     compared = series.name != OURS and OURS in result.series
+    busy = result.measure.keeps_busy
     return {
         "name": series.name,
         "median": _short(series.median),
@@ -116,7 +120,10 @@ def _series(result: Result, series: Series) -> dict[str, Any]:
         "high": _short(max(series.values)),
         "ours_divided_by_it": _short(result.ratio(series.name)) if compared else None,
         "warning": _warning(result.unlike(series.name)) if compared else None,
-        "by_processor_time": _short(series.per_processor_second) if result.measure.keeps_busy else None,
+        "by_processor_time": _short(median(series.by_processor_time)) if busy else None,
+        "ours_divided_by_it_by_processor_time": (
+            _short(result.ratio_by_processor_time(series.name)) if compared and busy else None
+        ),
         "share_of_processor": [_short(share) for share in series.busy],
         "rounds": [_short(value) for value in series.values],
         "facts": {fact: _short(number) for fact, number in series.facts.items()},

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.measuring import OURS, Contender, Measure, Result, Suite, Taken, Target, run_measure
+from benchmarks.measuring import OURS, Contender, Measure, Result, Series, Suite, Taken, Target, run_measure
 from benchmarks.report import as_json, table
 
 
@@ -31,6 +31,18 @@ def test_a_rate_is_judged_by_its_ratio_to_the_peer() -> None:
     result = measured(steady(OURS, 0.001), steady("peer", 0.01), targets=(peer, alone, absent))
     assert round(result.ratio("peer"), 6) == 10
     assert [(verdict.target, verdict.met) for verdict in result.verdicts()] == [(peer, True), (alone, False)]
+
+
+def test_a_rate_that_others_disturbed_is_told_by_processor_time_too() -> None:
+    series = {
+        OURS: Series(OURS, values=[100.0, 200.0], busy=[0.25, 0.5], rounds=[{}, {}]),
+        "peer": Series("peer", values=[100.0, 100.0], busy=[1.0, 1.0], rounds=[{}, {}]),
+    }
+    result = Result(Measure("thing", "things/s", 100, ()), series)
+    assert (result.ratio("peer"), result.ratio_by_processor_time("peer")) == (1.5, 4)
+    row = next(line for line in table([result]).splitlines() if "peer" in line)
+    assert row.split()[-5:] == ["1.50", "×", "100", "4.00", "×"]
+    assert written(result)["contenders"][1]["ours_divided_by_it_by_processor_time"] == 4
 
 
 def cost(name: str, value: float, **more: Any) -> Contender:
