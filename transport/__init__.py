@@ -2,9 +2,9 @@
 
 In reading order; docs/protocol.md is the specification.
 
-* The wire: ``codes`` (close and error codes), ``messages`` and ``rows`` (every item as a class), ``codec``
-  (text to items and back, strictly), ``wording`` (what a peer is told of its own mistake), ``views`` (the
-  store's rows as items).
+* The wire: ``codes`` (close and error codes), ``messages`` and ``rows`` (every item as a class), ``integers``
+  (those that JSON carries), ``codec`` (text to items and back, strictly), ``wording`` (what a peer is told
+  of its own mistake), ``views`` (the store's rows as items).
 * A session: ``options`` (every bound), ``session_state`` (its states, a table), ``session_ports`` (what it
   asks of its channel and of the shell), ``session`` (the protocol, no ``await``), ``outgoing`` (what cannot
   be written spoils nothing beside it), ``ports`` (what is asked of the runtime),

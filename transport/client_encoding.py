@@ -14,6 +14,7 @@ import orjson
 
 from trouper.transport.client_errors import CommandRefused
 from trouper.transport.client_options import MAX_CLIENT_MESSAGE_BYTES
+from trouper.transport.integers import large_integer
 
 ENVELOPE_BYTES = 256
 """Of a message, kept for what surrounds a command's fields: its type, its id, the array."""
@@ -54,6 +55,8 @@ def checked(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         is_right, legal = _TYPES.get(name, _TEXT)
         if not is_right(value):
             raise CommandRefused(f"{kind}: {name} is {value!r:.80}; legal is {legal}")
+        if (fault := large_integer(name, value)) is not None:
+            raise CommandRefused(f"{kind}: {fault}")
     try:
         encoded = orjson.dumps(fields)
     except TypeError as error:  # not JSON, nested too deep, or a lone surrogate

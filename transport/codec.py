@@ -9,6 +9,7 @@ word) becomes an ``Unacceptable`` item, to be answered.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -96,6 +97,7 @@ def _make_converter() -> cattrs.Converter:
 
 
 _converter = _make_converter()
+_MANY_DIGITS = re.compile(rb"[0-9]{19}")
 _CLIENT: Mapping[str, type[Item]] = {item.t: item for item in CLIENT_ITEMS}
 
 
@@ -124,6 +126,10 @@ def _array(text: str | bytes, max_bytes: int) -> list[Any]:
         raise MessageTooLarge(f"a message of {len(raw)} bytes; legal are {max_bytes}")
     try:
         value = orjson.loads(raw)
+        if _MANY_DIGITS.search(raw):
+            value = json.loads(
+                raw
+            )  # orjson makes a double of an integer beyond 64 bits, which passes for one
     except (orjson.JSONDecodeError, RecursionError) as error:
         raise ProtocolBroken(f"not JSON: {error}; legal is an array of items") from error
     if type(value) is not list:

@@ -13,6 +13,7 @@ import attrs
 
 from trouper.store.protocol import OnBusy
 from trouper.transport.codes import COALESCE_MS, MAX_INTEGER, PROTOCOL_VERSION
+from trouper.transport.integers import large_integer
 from trouper.transport.rows import Counts as Counts
 from trouper.transport.rows import JobDetail as JobDetail
 from trouper.transport.rows import JobRow as JobRow
@@ -46,6 +47,12 @@ def _between(least: int, most: int) -> _Validator:
             raise OutOfRange(f"{attribute.name} is {value}; legal are {least} to {most}")
 
     return check
+
+
+def _exact(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Of any JSON: its integers are such as every reader can hold."""
+    if (fault := large_integer(attribute.name, value)) is not None:
+        raise OutOfRange(fault)
 
 
 def _one_of(*words: str | int | None) -> _Validator:
@@ -155,7 +162,7 @@ class Submit(Command):
     t: ClassVar[str] = "submit"
     id: str = attrs.field(validator=_command_id)
     job: str = attrs.field(validator=_name)
-    arguments: JsonObject
+    arguments: JsonObject = attrs.field(validator=_exact)
     key: str = attrs.field(validator=_name)
     thread: str | None = attrs.field(default=None, validator=_name)
     on_busy: str = attrs.field(default="enqueue", validator=_one_of(*get_args(OnBusy)))
@@ -180,7 +187,7 @@ class Signal(Command):
     t: ClassVar[str] = "signal"
     id: str = attrs.field(validator=_command_id)
     job: str = attrs.field(validator=_name)
-    message: Any
+    message: Any = attrs.field(validator=_exact)
     key: str = attrs.field(validator=_name)
 
 
@@ -190,7 +197,7 @@ class Answer(Command):
     id: str = attrs.field(validator=_command_id)
     job: str = attrs.field(validator=_name)
     key: str = attrs.field(validator=_name)
-    value: Any
+    value: Any = attrs.field(validator=_exact)
 
 
 @attrs.frozen(kw_only=True)

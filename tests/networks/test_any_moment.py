@@ -158,6 +158,11 @@ def test_whatever_happens_at_any_moment_nothing_is_missed_and_nothing_is_left(
     assert play_at(happens, first, 37, told_before=told_before) >= 5
 
 
+@pytest.mark.clause("N2", "S5")
+def test_a_client_in_a_black_hole_is_let_go_by_its_server() -> None:
+    play(its_connection_is_half_open, 200, told_before=False)
+
+
 @HOLDS
 @pytest.mark.torture
 @each_happening

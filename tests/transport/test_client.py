@@ -154,6 +154,12 @@ async def test_a_call_with_a_value_of_a_wrong_type_is_refused_here(autojump_cloc
             await client.job(7)  # type: ignore[arg-type]
         with pytest.raises(CommandRefused, match="job is None; legal is a string"):
             await client.cancel(None)  # type: ignore[arg-type]
+        with pytest.raises(
+            CommandRefused, match=r"arguments\.n\[0\] is 9007199254740992; legal are integers"
+        ):
+            await client.submit("reply", {"n": (2**53,)})
+        with pytest.raises(CommandRefused, match=r"message is -10+; legal are integers"):
+            await client.signal("j1", -(10**30))
         with pytest.raises(CommandRefused, match=r"limit is 2\.5; legal is an integer"):
             await client.jobs(limit=2.5)  # type: ignore[arg-type]
         with pytest.raises(CommandRefused, match="limit is True"):

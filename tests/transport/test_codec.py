@@ -103,6 +103,46 @@ def test_a_wrong_value_of_a_command_is_to_be_answered(item: dict[str, Any], says
     assert says in unacceptable.message
 
 
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("9007199254740992", "message is 9007199254740992; legal are integers from -(2^53 - 1) to 2^53 - 1"),
+        ("-9007199254740992", "message is -9007199254740992; legal"),
+        ('[1, {"a b": [[], {}, "x", 18446744073709551616]}]', "message[1].a b[3] is 18446744073709551616;"),
+        ('{"a": [1], "b": 123456789012345678901234567890}', "message.b is 123456789012345678901234567890;"),
+        ("[" * 900 + "1" * 300 + "]" * 900, "message[0][0]"),
+    ],
+)
+def test_an_integer_that_not_every_reader_holds_is_named_by_its_place(value: str, says: str) -> None:
+    text = f'[{{"t": "signal", "id": "c1", "job": "j", "key": "k", "message": {value}}}]'
+    [unacceptable] = decode_client(text, max_bytes=LIMIT)
+    assert isinstance(unacceptable, Unacceptable)
+    assert unacceptable.id == "c1"
+    assert says in unacceptable.message
+
+
+def test_the_largest_integers_doubles_and_long_texts_are_taken_as_they_are() -> None:
+    for value in (2**53 - 1, 1 - 2**53, 1e20, 0.1234567890123456789, "9" * 400, True, None):
+        [signal] = decode({"t": "signal", "id": "c1", "job": "j", "key": "k", "message": [value]})
+        assert isinstance(signal, messages.Signal)
+        assert signal.message == [value]
+        assert type(signal.message[0]) is type(value)
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"t": "submit", "id": "c1", "job": "j", "arguments": {"n": 2**53}, "key": "k"},
+        {"t": "answer", "id": "c1", "job": "j", "key": "k", "value": -(2**53)},
+        {"t": "jobs", "id": "c1", "limit": 10**30},
+    ],
+)
+def test_a_large_integer_is_answered_in_every_command_that_takes_one(item: dict[str, Any]) -> None:
+    [unacceptable] = decode_client(json.dumps([item]), max_bytes=LIMIT)
+    assert isinstance(unacceptable, Unacceptable)
+    assert "legal are" in unacceptable.message
+
+
 def test_a_wrong_value_of_an_item_without_id_has_none() -> None:
     [unacceptable] = decode({"t": "attach", "job": "j", "attempt": 2**53, "n": -1})
     assert isinstance(unacceptable, Unacceptable)
