@@ -28,6 +28,8 @@ class _UserRows:
     turn: Turn = FIRST_TURN
     jobs: dict[str, int] = attrs.field(factory=dict)
     """Job id → its place in the order of age."""
+    active: dict[str, None] = attrs.field(factory=dict)
+    """Those that are not terminal: looked at for each submit and each session that is opened."""
     notifications: dict[str, Notification] = attrs.field(factory=dict)
     stamps: dict[tuple[str, str], None] = attrs.field(factory=dict)
     """(table, id) in the order of the last stamp, so that a resume looks at what changed only."""
@@ -99,7 +101,7 @@ class MemoryTables(MemoryBeside):
         if job.state is JobState.QUEUED and self.queued_of(job.user) == 0:
             rows.turn = (rows.turn[0], self._age)
         rows.jobs[job.id] = self._age
-        self._active[job.id] = None
+        self._active[job.id] = rows.active[job.id] = None
         if job.idempotency_key is not None:
             self._keys[job.user, job.idempotency_key] = job.id
         self._logs[job.id] = []
@@ -110,6 +112,7 @@ class MemoryTables(MemoryBeside):
         self._users[job.user].stamp("jobs", job.id)
         if job.state.terminal:
             self._active.pop(job.id, None)
+            self._users[job.user].active.pop(job.id, None)
         head = self._heads.get(job.id)
         if head is not None:
             head.used_ms = job.used_ms
@@ -117,17 +120,21 @@ class MemoryTables(MemoryBeside):
     def _active_jobs(self) -> Iterator[Job]:
         return (self._jobs[job_id] for job_id in self._active)
 
+    def _active_of(self, user: str) -> Iterator[Job]:
+        rows = self._users.get(user)
+        return (self._jobs[job_id] for job_id in (rows.active if rows else ()))
+
     def queued_up_to(self, limit: int) -> int:
         return min(limit, self.count_state(JobState.QUEUED))
 
     def queued_of(self, user: str) -> int:
-        return sum((job.user, job.state) == (user, JobState.QUEUED) for job in self._active_jobs())
+        return sum(job.state is JobState.QUEUED for job in self._active_of(user))
 
     def active_in(self, user: str, thread: str, now: float) -> list[Job]:
         return [
             self._present(job)
-            for job in self._active_jobs()
-            if (job.user, job.thread) == (user, thread) and (job.attempt > 0 or job.run_at <= now)
+            for job in self._active_of(user)
+            if job.thread == thread and (job.attempt > 0 or job.run_at <= now)
         ]
 
     def _candidates(self) -> Iterator[Candidate]:
@@ -329,7 +336,7 @@ class MemoryTables(MemoryBeside):
         return [row for row in newest_first if row.archived_at is None][:limit]
 
     def active_jobs_of(self, user: str) -> list[Job]:
-        return [self._present(job) for job in self._active_jobs() if job.user == user]
+        return [self._present(job) for job in self._active_of(user)]
 
     def _changed(self, user: str, table: str, seq: int) -> list[str]:
         rows = self._users.get(user, _UserRows())

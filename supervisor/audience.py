@@ -52,15 +52,12 @@ class Audience:
             reporter=reporter,
         )
         self._desk = ChannelDesk(self.tell_notifier)
+        self._ports = NotifierPorts(
+            store=store, outputs=self.outputs, subscribers=self.subscribers, limits=options.channels
+        )
 
     def _make_notifier(self, user: str) -> Notifier:
-        ports = NotifierPorts(
-            store=self._store,
-            outputs=self.outputs,
-            subscribers=self.subscribers,
-            limits=self._options.channels,
-        )
-        return Notifier(user, ports)
+        return Notifier(user, self._ports)
 
     # --- channels ---
 

@@ -17,6 +17,9 @@ import trio
 Callback = Callable[[], float | None]
 """Called when due; gives the next time (trio's clock, seconds), or None for never. Never raises."""
 
+_GRAIN_S = 1 / 64
+"""Calls are made up to so much later, many in one wake-up: when thousands connect, each would else have one
+of its own, which costs more than the call."""
 _CALLS_PER_CHECKPOINT = 64
 _CANCELLED_MIN = 64
 """Fewer that were cancelled are not worth a look at the whole heap."""
@@ -45,12 +48,17 @@ class Alarms:
         return len(self._heap)
 
     def at(self, when: float, callback: Callback) -> Alarm:
-        """Call ``callback`` at ``when`` on trio's clock."""
+        """Call ``callback`` at ``when`` on trio's clock, or a little later."""
         alarm = Alarm(callback)
-        if not self._heap or when < self._heap[0][0]:
+        earliest = self._heap[0][0] if self._heap else math.inf
+        if self._push(when, alarm) < earliest:
             self._wake.set()
-        heapq.heappush(self._heap, (when, next(self._serial), alarm))
         return alarm
+
+    def _push(self, when: float, alarm: Alarm) -> float:
+        when = math.ceil(when / _GRAIN_S) * _GRAIN_S
+        heapq.heappush(self._heap, (when, next(self._serial), alarm))
+        return when
 
     def cancel(self, alarm: Alarm) -> None:
         """Do not call it any more, and let go of whom it would have called. Any number of times."""
@@ -84,4 +92,4 @@ class Alarms:
         again = callback()
         if again is not None:
             alarm.callback = callback
-            heapq.heappush(self._heap, (again, next(self._serial), alarm))
+            self._push(again, alarm)

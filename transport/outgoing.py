@@ -28,7 +28,7 @@ class Outgoing:
 
     def __init__(self, on_fault: OnFault) -> None:
         self._on_fault = on_fault
-        self._told: set[str] = set()  # bounded: there are seven types
+        self._told: frozenset[str] = frozenset()  # bounded: there are seven types
 
     def reply(self, item: Item) -> bytes:
         """A reply or what goes in its place in the line; a reply that cannot be written is an error."""
@@ -68,7 +68,7 @@ class Outgoing:
     def _tell(self, item: ChannelItem, error: Exception) -> None:
         kind = type(item).__name__
         if kind not in self._told:
-            self._told.add(kind)
+            self._told |= {kind}
             self._on_fault(f"an item of a session ({kind})", error)
 
 
