@@ -15,6 +15,8 @@ class Setup:
     runtime: trouper.RuntimeOptions = attrs.field(factory=trouper.RuntimeOptions)
     store: StoreOptions = StoreOptions()
     gateway: GatewayOptions = GatewayOptions()
+    sessions: int = 0
+    """So many are open already."""
     full: bool = False
     """Somebody else's job runs, in the one place that there is."""
 
@@ -30,6 +32,7 @@ SETUPS = {
         _FULL, runtime=trouper.RuntimeOptions(max_running=1, max_queued_per_user=1)
     ),
     "one message to a job may be pending": Setup(store=StoreOptions(signals_pending_max=1)),
+    "as many sessions are open as may be": Setup(runtime=trouper.RuntimeOptions(max_sessions=1), sessions=1),
     "beats come often": Setup(gateway=GatewayOptions(beat_s=0.05)),
     "silence is judged soon": Setup(gateway=GatewayOptions(beat_s=0.05, silence_s=0.3)),
 }

@@ -119,6 +119,7 @@ class Stage:
             r"a beat is due|nothing is said for silence_ms": self._nothing,
             r"a message of (\d+) bytes is said": self._say_much,
             r"the store is down": self._store_down,
+            r"the store answers nothing": self._store_hangs,
             r"the store is back": self._store_back,
             r"the server stops": self._stop,
             r"the connection is cut": self._cut,
@@ -142,6 +143,8 @@ class Stage:
         self._life.callback(nursery.cancel_scope.cancel)
         self._serving = trio.CancelScope()
         self._port = await nursery.start(self._serve)
+        for _ in range(self._setup.sessions):
+            await self._life.enter_async_context(self.runtime.open_session("eve"))
         if self._setup.full and not self._filled:
             self._filled = True
             job = await self.runtime.submit(hidden.call(), user="eve")
@@ -228,6 +231,13 @@ class Stage:
             raise trouper.StoreUnavailable("the disk is full")
 
         self.runtime.store.jobs = down  # type: ignore[method-assign]
+
+    async def _store_hangs(self) -> None:
+        async def hang(*args: object, **more: object) -> tuple[trouper.Job, ...]:
+            await trio.sleep_forever()
+            raise AssertionError("it answers nothing")
+
+        self.runtime.store.jobs = hang  # type: ignore[method-assign]
 
     async def _store_back(self) -> None:
         del self.runtime.store.jobs

@@ -40,6 +40,34 @@ def test_every_field_of_a_command_is_read() -> None:
     ]
 
 
+SUBMIT = {"t": "submit", "id": "c1", "job": "echo", "arguments": {}, "key": "k1"}
+JOBS = {"t": "jobs", "id": "c1"}
+
+
+@pytest.mark.parametrize(
+    ("item", "without"),
+    [
+        ({"t": "hello", "visible": True}, ["token", "feed", "coalesce_ms"]),
+        ({"t": "ack", "sent": 1}, ["feed"]),
+        ({"t": "resync"}, ["feed"]),
+        (SUBMIT, ["thread", "at", "delay_s"]),
+        (JOBS, ["thread", "before"]),
+        ({"t": "threads", "id": "c1"}, ["before"]),
+        ({"t": "notifications", "id": "c1"}, ["before"]),
+        ({"t": "cancel", "id": "c1", "job": "j"}, ["key"]),
+        ({"t": "mark", "id": "c1", "mark": "seen", "job": "j"}, ["ids", "upto"]),
+    ],
+)
+def test_what_may_be_left_out_may_be_null(item: dict[str, Any], without: list[str]) -> None:
+    assert decode(item | dict.fromkeys(without)) == decode(item)
+
+
+@pytest.mark.parametrize("item", [SUBMIT | {"on_busy": None}, JOBS | {"limit": None}])
+def test_what_has_another_default_than_null_may_not_be_null(item: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolBroken):
+        decode(item)
+
+
 def test_fields_that_are_not_known_are_ignored() -> None:
     assert decode({"t": "beat", "more": [1]}) == [messages.Beat()]
     feed = {"epoch": "e", "seq": 1, "x": 2}
