@@ -118,3 +118,26 @@ async def test_outages_that_are_shorter_than_its_patience_do_not_add_up(
         row = await runtime.job(job.id)
         assert row is not None
         assert (row.state, row.attempt, scene.stopped_at) == (trouper.JobState.RUNNING, 1, None)
+
+
+@pytest.mark.clause("J6")
+async def test_an_unsafe_step_that_was_given_up_before_the_store_answered_never_began(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    outage, charged = MemoryOutage(tmp_path), False
+
+    @trouper.job(retry=trouper.Retry(attempts=2, backoff=trouper.Backoff(base=0)))
+    async def pay(ctx: trouper.JobContext) -> None:
+        nonlocal charged
+        if ctx.attempt == 1:
+            outage.begin(Kind.UNKNOWN)
+            with trio.move_on_after(5):
+                async with ctx.unsafe("charge card"):
+                    charged = True
+            outage.end()
+            raise RuntimeError("something else")
+
+    async with trouper.open_runtime(outage.open, jobs=[pay], on_report=lambda _: None) as runtime:
+        ended = await runtime.wait((await runtime.submit(pay.call(), user="ada")).id)
+        assert (ended.state, ended.attempt, ended.unsafe) == (trouper.JobState.COMPLETED, 2, None)
+    assert not charged

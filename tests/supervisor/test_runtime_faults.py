@@ -64,6 +64,30 @@ async def test_system_exit_out_of_a_job_is_a_crash_of_its_attempt_only(opened: O
         assert (await runtime.wait(job.id)).state is trouper.JobState.COMPLETED
 
 
+@pytest.mark.clause("S3", "J5")
+@pytest.mark.parametrize(
+    ("error", "attempts", "reason"),
+    [(SystemExit(3), 2, "crash"), (trouper.Fail("for good"), 1, "fail"), (trouper.Again("later"), 2, "crash")],
+)
+async def test_what_comes_out_of_a_task_of_the_job_means_the_same_as_out_of_the_job(
+    opened: Open, error: BaseException, attempts: int, reason: str
+) -> None:
+    @trouper.job(retry=trouper.Retry(attempts=2, backoff=trouper.Backoff(base=0)))
+    async def splits(ctx: trouper.JobContext) -> None:
+        async def part() -> None:
+            raise error
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(part)
+            nursery.start_soon(trio.sleep_forever)
+
+    async with opened(splits, echo) as runtime:
+        ended = await runtime.wait((await runtime.submit(splits.call(), user="ada")).id)
+        assert (ended.state, ended.attempt, ended.reason) == (trouper.JobState.FAILED, attempts, reason)
+        job = await runtime.submit(echo.call(text="still here"), user="ada")
+        assert (await runtime.wait(job.id)).state is trouper.JobState.COMPLETED
+
+
 @pytest.mark.clause("S3")
 async def test_a_crash_is_not_hidden_by_a_cleanup_that_awaits(opened: Open) -> None:
     @trouper.job

@@ -108,6 +108,8 @@ async def test_a_release_while_an_unsafe_step_is_being_recorded_waits_for_its_en
         async with opened(pay, url=url, seams=slow_seams()) as runtime:
             job = await runtime.submit(pay.call(), user="ada")
             await trio.sleep(pause_ms / 1000)
+            began = trio.current_time()
+        assert trio.current_time() - began < 2, "it stops as soon as the step has ended"
         async with opened(pay, url=url, seams=slow_seams()) as runtime:
             if not charged:
                 await runtime.cancel(job.id)
