@@ -52,6 +52,24 @@ async def test_what_was_put_aside_comes_in_order_before_what_waits() -> None:
         assert door.got == [1, 2, 3, 4, 5]
 
 
+async def test_what_is_put_aside_again_in_its_turn_keeps_its_place_before_the_others() -> None:
+    class Choosy(Door):
+        async def receive(self, message: Any) -> None:
+            if message == 1 and self.open and not self.got:
+                self.got.append("not yet")
+                self.context.stash()
+                self.context.unstash_all()
+            else:
+                await super().receive(message)
+
+    ref, door = new_ref("door"), Choosy()
+    for message in (1, 2, 3, "open", 4):
+        ref.tell(message)
+    async with running(ref, actors=[door]):
+        await settle()
+        assert door.got == ["not yet", 1, 2, 3, 4]
+
+
 async def test_a_task_beside_the_handler_can_have_it_come_again() -> None:
     ref, door = new_ref("door"), Door()
     async with running(ref, actors=[door]):

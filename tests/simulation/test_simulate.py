@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import Any
 
@@ -325,6 +326,34 @@ def test_a_run_that_takes_too_many_steps_fails_also_if_it_refuses_to_end(stubbor
         simulate(scenario, seed=1, steps_max=100)
     assert isinstance(failed.value.__cause__, StepLimit)
     assert simulate(a_child_that_sleeps, seed=1).result == ["1 s"] * 4  # nothing of it is left
+
+
+def test_what_takes_too_many_steps_is_cancelled_first_and_has_room_for_its_clean_up() -> None:
+    tidied: list[float] = []
+
+    async def scenario(world: World) -> None:
+        try:
+            while True:
+                await trio.lowlevel.checkpoint()
+        finally:
+            with trio.CancelScope(shield=True):
+                for _ in range(20):
+                    await trio.sleep(1)
+                tidied.append(trio.current_time())
+
+    with pytest.raises(SimulationFailed, match="100 steps were not enough"):
+        simulate(scenario, seed=1, steps_max=100)
+    assert tidied == [20]
+
+
+def test_no_garbage_is_collected_in_a_run_at_a_moment_that_no_seed_knows() -> None:
+    async def scenario(world: World) -> bool:
+        await trio.lowlevel.checkpoint()
+        return gc.isenabled()
+
+    assert gc.isenabled()
+    assert simulate(scenario, seed=1).result is False
+    assert gc.isenabled()
 
 
 def test_an_instrument_that_was_taken_out_fails_the_run() -> None:

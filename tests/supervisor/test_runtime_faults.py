@@ -67,7 +67,11 @@ async def test_system_exit_out_of_a_job_is_a_crash_of_its_attempt_only(opened: O
 @pytest.mark.clause("S3", "J5")
 @pytest.mark.parametrize(
     ("error", "attempts", "reason"),
-    [(SystemExit(3), 2, "crash"), (trouper.Fail("for good"), 1, "fail"), (trouper.Again("later"), 2, "crash")],
+    [
+        (SystemExit(3), 2, "crash"),
+        (trouper.Fail("for good"), 1, "fail"),
+        (trouper.Again("later"), 2, "crash"),
+    ],
 )
 async def test_what_comes_out_of_a_task_of_the_job_means_the_same_as_out_of_the_job(
     opened: Open, error: BaseException, attempts: int, reason: str

@@ -291,3 +291,23 @@ async def test_hundreds_of_waiting_jobs_come_in_messages_of_a_bounded_size(opene
             await wait_all_tasks_blocked()
             assert not channel.feed_pending
         assert messages > 1
+
+
+@pytest.mark.clause("O3")
+async def test_a_session_that_comes_late_gets_no_frame_across_the_latest_savepoint(opened: Open) -> None:
+    @trouper.job
+    async def saves(ctx: trouper.JobContext) -> None:
+        await ctx.write("a")
+        await ctx.savepoint(1)
+        await ctx.write("b")
+        await ctx.savepoint(2)
+        await ctx.write("c")
+        await trio.sleep_forever()
+
+    async with opened(saves) as runtime, runtime.open_session("ada") as channel:
+        job = await runtime.submit(saves.call(), user="ada")
+        await wait_all_tasks_blocked()
+        channel.attach(job.id, 1, 0)
+        await wait_all_tasks_blocked()
+        frames = [item for item in channel.take(64 * 1024) if isinstance(item, OutputItem)]
+        assert [(frame.start, frame.end) for frame in frames] == [(0, 2), (2, 3)]
