@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import attrs
 
 from trouper.store.protocol import Finish
-from trouper.store.questions import AnswerOutcome, GiveAnswer, Question, after_jump, open_question
+from trouper.store.questions import AnswerOutcome, GiveAnswer, Question, dated, open_question
 from trouper.store.records import Job, JobState, Notification
 from trouper.store.transaction import Transaction, check_text
-from trouper.store.waiting import answered_row
+from trouper.store.waiting import AT_A_TIME, answered_row
 
 TITLE_CHARS_MAX = 300
 """How much of a question its notification shows, in characters."""
@@ -66,10 +64,15 @@ def clock_jumped(tx: Transaction, by_s: float) -> None:
     """The wall clock has jumped by ``by_s``: what waits moves along, and whoever was shown a question's
     time-out is told of the new one."""
     tx.tables.clock_jumped(by_s, tx.now)
-    for candidate in tx.tables.asking():
-        tx.alone(candidate, partial(_moved, by_s=by_s))
+    tell_moved(tx)
 
 
-def _moved(tx: Transaction, job: Job, by_s: float) -> Job:
-    asking = None if job.asking is None else after_jump(job.asking, by_s)
-    return job if asking == job.asking else tx.update_job(attrs.evolve(job, asking=asking))
+def tell_moved(tx: Transaction) -> None:
+    """See that a question shows the time at which its job is due without an answer. Each is a change of the
+    feed, so one commit does so many; what is left over is the next claim's, which is due by these."""
+    for candidate in tx.tables.misdated(AT_A_TIME):
+        tx.alone(candidate, _dated_anew)
+
+
+def _dated_anew(tx: Transaction, job: Job) -> Job:
+    return tx.update_job(attrs.evolve(job, asking=dated(job.asking or "", job.run_at)))

@@ -12,6 +12,7 @@ from trouper.store.memory_beside import MemoryBeside
 from trouper.store.nodes import MemoryNodes
 from trouper.store.output_log import OutputHash
 from trouper.store.protocol import Mark
+from trouper.store.questions import misdated
 from trouper.store.records import Counts, Entry, Job, JobState, Notification, entry_bytes
 from trouper.store.tables import FIRST_TURN, Candidate, Head, ThreadRow, Turn
 from trouper.store.usage import StoreUsage, usage_of
@@ -53,6 +54,8 @@ class MemoryTables(MemoryBeside):
         self._heads: dict[str, Head] = {}
         self._age = 0
         self._starts = 0
+        self._jumped = False
+        """Since then no look has found all questions to show the right time."""
         self._boot = 0
         self.nodes = MemoryNodes(self.live)
 
@@ -191,10 +194,15 @@ class MemoryTables(MemoryBeside):
     def marked(self, names: Collection[str], limit: int) -> list[Candidate]:
         return memory_queue.wrongly_marked(self._queued(), names, marked=True)[:limit]
 
-    def asking(self) -> list[Candidate]:
-        return [candidate for candidate in self._queued() if candidate.job.asking is not None]
+    def misdated(self, limit: int) -> list[Candidate]:
+        if not self._jumped:
+            return []
+        found = [each for each in self._queued() if misdated(each.job.asking, each.job.run_at)]
+        self._jumped = bool(found)
+        return found[:limit]
 
     def clock_jumped(self, by_s: float, now: float) -> None:
+        self._jumped = True
         for candidate in list(self._queued()):
             job = candidate.job
             self._jobs[job.id] = waiting.after_jump(job, by_s, now)

@@ -121,13 +121,16 @@ def shown(ask: Ask, now: float) -> str:
     ).decode()
 
 
-def after_jump(asking: str, by_s: float) -> str:
-    """``Job.asking`` after the wall clock has jumped: its time-out moves along, as the job's time does."""
-    question = open_question(asking)
-    expires_at = question.get("expires_at")
-    if not isinstance(expires_at, float | int):
-        return asking
-    return orjson.dumps({**question, "expires_at": expires_at + by_s}).decode()
+def dated(asking: str, expires_at: float) -> str:
+    """``Job.asking`` with another time-out: the wall clock has jumped, and the job's time moved along."""
+    return orjson.dumps({**open_question(asking), "expires_at": expires_at}).decode()
+
+
+def misdated(asking: str | None, run_at: float) -> bool:
+    """Whether it shows another time-out than ``run_at``, by which the job goes on. (SQLite reads the last
+    digits of a number in its own way.)"""
+    expires_at = open_question(asking).get("expires_at")
+    return isinstance(expires_at, float | int) and abs(expires_at - run_at) > 0.001
 
 
 def open_question(asking: str | None) -> dict[str, Any]:

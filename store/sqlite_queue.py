@@ -84,7 +84,13 @@ CLOCK_JUMPED = (
     " WHERE state = 'queued' AND (typeof(run_at) = 'real' OR typeof(run_at) = 'integer')"
 )
 
-ASKING = f"{_QUEUED} INDEXED BY jobs_queued WHERE state = 'queued' AND asking IS NOT NULL"
+# See ``questions.misdated``.
+MISDATED = (
+    f"{_QUEUED} INDEXED BY jobs_queued WHERE state = 'queued' AND typeof(asking) = 'text'"
+    " AND typeof(run_at) = 'real' AND CASE WHEN json_valid(asking)"
+    " THEN json_type(asking, '$.expires_at') IN ('real', 'integer')"
+    " AND abs(json_extract(asking, '$.expires_at') - run_at) > 0.001 ELSE 0 END LIMIT ?"
+)
 
 NEXT_ORPHAN = (
     f"SELECT ord, {JOB_COLUMNS} FROM jobs INDEXED BY jobs_running WHERE state = 'running'"

@@ -19,10 +19,10 @@ from trouper.store.sqlite_beside import SqliteBeside
 from trouper.store.sqlite_log import SqliteLog
 from trouper.store.sqlite_open import is_outage
 from trouper.store.sqlite_queue import (
-    ASKING,
     CLOCK_JUMPED,
     DUE_OF,
     MARKED,
+    MISDATED,
     NEXT_DUE,
     NEXT_EXPIRED,
     NEXT_ORPHAN,
@@ -81,6 +81,7 @@ class SqliteTables(SqliteBeside):
         super().__init__(connection)
         self.nodes = MemoryNodes(lambda other: other == boot)
         self._log = log
+        self._jumped = True  # what an earlier process left over is not known
         self.head = log.head
         self.append = log.append
 
@@ -245,10 +246,16 @@ class SqliteTables(SqliteBeside):
         known = orjson.dumps(sorted(names)).decode()
         return [self._candidate(row) for row in self._db.execute(MARKED, (known, limit)).fetchall()]
 
-    def asking(self) -> list[Candidate]:
-        return [self._candidate(row) for row in self._db.execute(ASKING).fetchall()]
+    def misdated(self, limit: int) -> list[Candidate]:
+        if not self._jumped:
+            return []
+        found = [self._candidate(row) for row in self._db.execute(MISDATED, (limit,)).fetchall()]
+        # Only when nothing is found, so that a transaction which is rolled back leaves nothing undone.
+        self._jumped = bool(found)
+        return found
 
     def clock_jumped(self, by_s: float, now: float) -> None:
+        self._jumped = True
         self._db.execute(CLOCK_JUMPED, (by_s, now))
         self._db.execute("UPDATE tombstones SET expires_at = expires_at + ?", (by_s,))
         self.completions.clock_jumped(by_s)

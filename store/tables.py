@@ -153,8 +153,9 @@ class Tables(Protocol):
         """Queued rows with an ``unknown_until`` whose name is one of ``names``."""
         ...
 
-    def asking(self) -> list[Candidate]:
-        """Queued rows that wait for a person."""
+    def misdated(self, limit: int) -> list[Candidate]:
+        """Queued rows whose question shows another time-out than their ``run_at``. (Only a jump of the clock
+        makes some: to ask costs nothing without one.)"""
         ...
 
     def clock_jumped(self, by_s: float, now: float) -> None:

@@ -36,13 +36,9 @@ from trouper.store.protocol import (
 from trouper.store.records import Counts, Job, JobState, Notification
 from trouper.store.tables import FIRST_TURN, Candidate, Head, Tables, payload_of
 from trouper.store.transaction import Transaction, check_text
+from trouper.store.waiting import AT_A_TIME
 
 # --- claim -----------------------------------------------------------------------------------------
-
-
-AT_A_TIME = 500
-"""Rows that one claim ends since their time in the queue is over, that it tells that their name is not known
-any more, and that it tells that it is again."""
 
 
 def claim(
@@ -55,6 +51,7 @@ def claim(
     anywhere = Names(tx.tables.nodes.known(), names.unknown_job_s)
     started: list[Job] = []
     _mark_unknown(tx, anywhere)
+    asking.tell_moved(tx)
     ended = _end_expired(tx, anywhere)
     candidates = _candidates(tx, per_user, names)
     while len(started) < limit and (candidate := next(candidates, None)) is not None:

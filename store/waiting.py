@@ -11,6 +11,10 @@ from trouper.store.records import Job
 UNKNOWN_JOB = "unknown_job"
 """The reason of a row whose name is registered nowhere: it waits, and is lost in the end."""
 
+AT_A_TIME = 500
+"""Rows that one claim ends since their time in the queue is over, that it tells that their name is not known
+any more, that it tells that it is again, and whose question it tells of another time-out."""
+
 NEVER = 1e11
 """When a job is due that waits for a person without a time-out, in seconds: about the year 5138."""
 

@@ -14,6 +14,7 @@ from trouper.store.contract.world import World, clause
 from trouper.store.protocol import EndingKind
 from trouper.store.questions import Ask
 from trouper.store.records import JobState
+from trouper.store.waiting import AT_A_TIME
 
 CLAUSES = ("J5",)
 
@@ -126,6 +127,28 @@ async def test_the_time_out_that_a_question_shows_moves_with_the_clock_and_the_f
     assert await started(world) == []
     world.wall.now += 0.1
     assert await started(world) == ["j1"]
+
+
+@clause("J8", "N3")
+async def test_very_many_questions_are_told_of_a_jump_in_slices_each_of_which_makes_the_next_due(
+    world: World,
+) -> None:
+    many = AT_A_TIME + 20
+    question = Ask(key="k", question="Go on?", schema="{}", timeout_s=60.0)
+    for place in range(many):
+        await world.admit(f"j{place}")
+    for job in (await world.store.claim(many)).started:
+        await world.end(job, EndingKind.ASKED, question=question)
+    seen = len(world.notices)
+    world.wall.jump(HOUR)
+    await world.store.retry_completion("nobody")  # whatever it is that sees the jump
+    for _ in range(2):
+        await world.store.claim(0)
+    told = [notice for notice in world.notices[seen:] if notice.jobs]
+    assert [(len(notice.jobs), notice.due) for notice in told] == [(AT_A_TIME, True), (20, True)]
+    shown = {orjson.loads(job.asking or "")["expires_at"] for notice in told for job in notice.jobs}
+    assert shown == {1060.0 + HOUR}
+    assert {job.id for notice in told for job in notice.jobs} == {f"j{place}" for place in range(many)}
 
 
 @clause("N1")

@@ -10,7 +10,7 @@ from trouper.store.contract.world import World, options
 from trouper.store.errors import DataRefused
 from trouper.store.protocol import Claims, EndingKind, Names
 from trouper.store.records import JobState
-from trouper.store.transactions import AT_A_TIME
+from trouper.store.waiting import AT_A_TIME
 
 CLAUSES = ("J6",)
 
