@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -45,8 +46,10 @@ def test_a_rate_that_others_disturbed_is_told_by_processor_time_too() -> None:
     assert written(result)["contenders"][1]["ours_divided_by_it_by_processor_time"] == 4
 
 
-def cost(name: str, value: float, **more: Any) -> Contender:
-    return Contender(name, lambda _: Taken(value, **({"facts": {}} | more)))
+def cost(
+    name: str, value: float, facts: Mapping[str, float] | None = None, quiet: float | None = None
+) -> Contender:
+    return Contender(name, lambda _: Taken(value, facts or {}, quiet))
 
 
 def written(result: Result) -> dict[str, Any]:
