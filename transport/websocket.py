@@ -42,6 +42,7 @@ except ModuleNotFoundError as error:
 
 _GIVEN_UP = frozenset({1002, 1007})
 """What trio-websocket calls the end when frames cannot be read; it tells nobody but us."""
+_READER_STEPS = 2  # of trio-websocket's reader, from telling of the end to its own
 
 
 class WebSocketConnection:
@@ -104,6 +105,7 @@ class WebSocketConnection:
                         if opening is not None:
                             await self._live(opening)
                     await self._say_goodbye()
+                    await self._let_the_reader_end(nursery)
                 finally:
                     self._end()
                     nursery.cancel_scope.cancel()
@@ -162,15 +164,14 @@ class WebSocketConnection:
 
     async def _hear_hello(self) -> messages.Hello | None:
         options = self._ports.options
-        with trio.move_on_after(options.hello_s) as scope:
-            upgrade = await trio_websocket.wrap_server_stream(
-                self._nursery, self._stream, max_message_size=options.max_inbound_bytes
-            )
-            self._websocket = await upgrade.accept(subprotocol=SUBPROTOCOL)
-            while self._hello is None and self._closing is None:
-                self._take(await self._websocket.get_message())
-        if scope.cancelled_caught:
-            self.close(CloseCode.NOT_AUTHENTICATED, f"no hello within {options.hello_s:g} s")
+        self._life.deadline = trio.current_time() + options.hello_s
+        upgrade = await trio_websocket.wrap_server_stream(
+            self._nursery, self._stream, max_message_size=options.max_inbound_bytes
+        )
+        self._websocket = await upgrade.accept(subprotocol=SUBPROTOCOL)
+        while self._hello is None and self._closing is None:
+            self._take(await self._websocket.get_message())
+        self._life.deadline = math.inf
         hello, self._hello = self._hello, None
         return None if self._closing is not None else hello
 
@@ -227,6 +228,9 @@ class WebSocketConnection:
         self._alarm = self._ports.alarms.at(now + options.max_tick_s, self._judge)
 
     async def _say_goodbye(self) -> None:
+        if self._closing is None:  # ``_life`` ended by its deadline, which only the hello has
+            hello_s = self._ports.options.hello_s
+            self.close(CloseCode.NOT_AUTHENTICATED, f"no hello within {hello_s:g} s")
         assert self._closing is not None
         code, reason = self._closing.code, self._closing.reason
         websocket = self._websocket
@@ -238,6 +242,13 @@ class WebSocketConnection:
             self._nursery.start_soon(self._read)  # a peer that is writing reads our frame only afterwards
             with trio.move_on_after(self._ports.options.close_s):
                 await websocket.aclose(code, reason or None)
+
+    async def _let_the_reader_end(self, nursery: trio.Nursery) -> None:
+        """After a peer's end it does so by itself in two steps. Cancelled in them it would cost several times
+        as much, and very many may go at once."""
+        for _ in range(_READER_STEPS):
+            if nursery.child_tasks:
+                await trio.lowlevel.checkpoint()
 
     def _end(self) -> None:
         self._ended = True
