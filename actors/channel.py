@@ -304,7 +304,8 @@ class SubscriberChannel:
             attachment.n = piece.end
             budget -= size
             self.sent += size
-            items.append(piece.item(self.sent))
+            item = piece.latest  # most often of who was given the same just before
+            items.append(item if item is not None and item.sent == self.sent else piece.item(self.sent))
         return head.ended and self._take_end(attachment, budget, items)
 
     def _may_go_on(self, attachment: Attachment, items: list[ChannelItem]) -> bool:

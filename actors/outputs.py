@@ -43,17 +43,17 @@ class Piece:
     parts: list[Part]
     size: int
     """Payload, in bytes of UTF-8."""
-    _item: OutputItem | None = None
+    latest: OutputItem | None = None
+    """What a session was given of it last. Who has been sent as much is given the same one, so that what is
+    made of it is made once."""
 
     def item(self, sent: int) -> OutputItem:
-        """What a session is given with which it has been sent ``sent`` bytes. Who has been sent as much is
-        given the same one, so what is made of it is made once."""
-        item = self._item
-        if item is None:
+        """What a session is given with which it has been sent ``sent`` bytes."""
+        if self.latest is None:
             item = OutputItem(self.job_id, self.attempt, self.start, self.end, self.parts, sent)
-            self._item = item
-        elif item.sent != sent:
-            item = self._item = item.for_sent(sent)
+        else:
+            item = self.latest.for_sent(sent)
+        self.latest = item
         return item
 
     @staticmethod

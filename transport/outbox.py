@@ -35,7 +35,10 @@ some systems throw the frame away unread."""
 
 def text_frame(payload: bytes) -> bytes:
     """A whole unmasked WebSocket text frame, as servers send them. ``payload`` is UTF-8."""
-    return _header(_TEXT, len(payload)) + payload
+    length = len(payload)
+    if 126 <= length < 65536:  # nearly always, and a call less
+        return _header16(_TEXT, 126, length) + payload
+    return _header(_TEXT, length) + payload
 
 
 def close_frame(code: int, reason: str) -> bytes:

@@ -162,18 +162,16 @@ class Session:
                 self._sent = channel.sent
                 self._rate.sent(channel.sent, self._now)
             if len(due) == 1 and not parts and type(item := due[0]) is OutputItem:
-                return self._alone(item, channel)
+                return item.message or self._alone(item, channel)
             parts.extend(self._outgoing.channel_items(due, channel.detach))
         return join_items(parts) if parts else None
 
     def _alone(self, item: OutputItem, channel: Channel) -> bytes | None:
-        """A message of nothing else, which is what most are. Whoever is sent the same has it made once."""
-        message = item.message
-        if message is None:
-            encoded = self._outgoing.channel_items((item,), channel.detach)
-            message = join_items(encoded) if encoded else None
-            if item.encoded:  # else it cannot be written: each of them is to be told, and to let go of it
-                item.message = message
+        """A message of nothing else, which is what most are. Whoever is sent the same finds it there."""
+        encoded = self._outgoing.channel_items((item,), channel.detach)
+        message = join_items(encoded) if encoded else None
+        if item.encoded:  # else it cannot be written: each of them is to be told, and to let go of it
+            item.message = message
         return message
 
     def _take_owed(self, parts: list[bytes], limit: int) -> int:
