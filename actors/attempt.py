@@ -22,7 +22,7 @@ from trouper.store.errors import StoreUnavailable
 from trouper.store.output_log import ENTRY_BYTES_MAX, OutputHash, OutputLog
 from trouper.store.protocol import Notify, RefusalReason, Refused, Savepoint, Store
 from trouper.store.questions import Ask
-from trouper.store.records import Entry, Job, entry_bytes
+from trouper.store.records import Entry, Job
 from trouper.store.seams import Seams
 from trouper.store.signals import SignalRow
 
@@ -107,6 +107,7 @@ class Attempt:
             on_dirty=ports.store.dirty,
             on_change=self._settled,
             used_ms=self._used_ms_by_then,
+            pending_bytes_max=self.limits.pending_bytes,
             tail_bytes_max=self.limits.tail_bytes,
         )
 
@@ -162,7 +163,7 @@ class Attempt:
     # --- what the store says ---
 
     def _settled(self) -> None:
-        """An append went through, failed or was refused."""
+        """An append failed or was refused, or one that somebody waited for went through."""
         if self._store_waits:
             self._room.unpark_all()
         if self.log.refusal is not None:
@@ -176,6 +177,7 @@ class Attempt:
     def store_is_down(self) -> None:
         """Note a failure of the store; after ``store_patience_s`` of them the attempt is given back."""
         now = self.ports.seams.now()
+        self.log.awaited = True  # output that goes through says that it is up again
         if self._down_since is None:
             self._down_since = now
         elif now - self._down_since >= self.limits.store_patience_s:
@@ -215,34 +217,37 @@ class Attempt:
 
     # --- output ---
 
-    async def append(self, entries: Sequence[Entry]) -> None:
-        """Put entries into the log; wait while the store is behind."""
+    async def append(self, entries: Sequence[tuple[Entry, int]]) -> None:
+        """Put entries, each with its payload in bytes, into the log; wait while the store is behind."""
         if self.closed:
             self._check_open()
         log, limits, now = self.log, self.limits, self._now
         most, so_far = limits.output_bytes, log.bytes_total
-        # Counted byte by byte only near the limit: no entry is larger than one may be.
+        # Added up only near the limit: no entry is larger than one may be.
         if so_far + ENTRY_BYTES_MAX * len(entries) > most:
-            size = so_far + sum(map(entry_bytes, entries))
+            size = so_far + sum(size for _, size in entries)
             if size > most:
                 what = f"with this the output of job {self.job.id} (what earlier attempts left counts)"
                 raise OutputTooLarge(beyond(what, size, "bytes", most, "output_bytes"))
         moment = now()  # once: reading the clock is a good part of what a write costs
         if entries:
             self._entry_at = moment
-        for entry in entries:
-            log.append(entry)
+        full = False
+        for entry, size in entries:
+            full = log.append(entry, size)
         pace = self.ports.pace
-        while log.bytes_total - log.committed_bytes > limits.pending_bytes:
+        while full:
+            log.awaited = True
             with self._waiting_for_store():
                 await self._room.park()
-            moment = now()
+            moment, full = now(), log.full
             pace.gave_way(moment)
         if pace.wrote(moment, limits.writes_per_checkpoint, limits.checkpoint_s):
             await trio.lowlevel.checkpoint()
             pace.gave_way(now())
 
-    def check_event(self, name: str, data: str) -> None:
+    def check_event(self, name: str, data: str) -> int:
+        """Its payload in bytes, if it may be one."""
         if not name or "\0" in name or len(name) > 100:
             raise OutputRefused(
                 f"event name {name!r:.40} has {len(name)}: legal are 1 to 100 characters without NUL"
@@ -250,6 +255,7 @@ class Attempt:
         size = len(name.encode()) + len(data.encode())
         if size > ENTRY_BYTES_MAX:
             raise OutputRefused(f"event {name!r} has {size} bytes of JSON: legal are up to {ENTRY_BYTES_MAX}")
+        return size
 
     # --- transactions ---
 

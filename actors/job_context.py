@@ -117,8 +117,8 @@ class JobContext:
             name.encode()
         except (TypeError, UnicodeEncodeError) as error:
             raise OutputRefused(f"event {name!r} is not JSON: {error}") from None
-        self._attempt.check_event(name, encoded)
-        await self._attempt.append([(name, encoded)])
+        size = self._attempt.check_event(name, encoded)
+        await self._attempt.append([((name, encoded), size)])
 
     async def progress(self, done: float, total: float | None = None, note: str | None = None) -> None:
         """Tell how far the job is, to those who watch: only the latest, and it is not stored.

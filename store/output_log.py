@@ -73,13 +73,14 @@ class OutputHash:
         return other
 
 
-def split_text(text: str) -> list[str]:
-    """``text`` as entries of at most ``ENTRY_BYTES_MAX`` bytes of UTF-8, cut between code points.
+def split_text(text: str) -> list[tuple[str, int]]:
+    """``text`` as entries of at most ``ENTRY_BYTES_MAX`` bytes of UTF-8, cut between code points, each with
+    how many bytes it has.
 
     Raises ``ValueError`` for a lone surrogate, naming its place: it has no UTF-8.
     """
-    if text.isascii() and len(text) <= ENTRY_BYTES_MAX:
-        return [text] if text else []
+    if text.isascii() and (length := len(text)) <= ENTRY_BYTES_MAX:
+        return [(text, length)] if text else []
     try:
         encoded = text.encode()
     except UnicodeEncodeError as error:
@@ -88,10 +89,10 @@ def split_text(text: str) -> list[str]:
             f"output must be valid Unicode"
         ) from None
     if len(encoded) <= ENTRY_BYTES_MAX:
-        return [text] if text else []
-    if len(text) == len(encoded):
-        return [text[i : i + ENTRY_BYTES_MAX] for i in range(0, len(text), ENTRY_BYTES_MAX)]
-    return [text[i : i + _SURE_TO_FIT] for i in range(0, len(text), _SURE_TO_FIT)]
+        return [(text, len(encoded))] if text else []
+    length = ENTRY_BYTES_MAX if len(text) == len(encoded) else _SURE_TO_FIT
+    pieces = [text[i : i + length] for i in range(0, len(text), length)]
+    return [(piece, len(piece.encode())) for piece in pieces]
 
 
 @attrs.frozen
@@ -111,8 +112,9 @@ class OutputLog:
 
     ``job`` is the claimed row: the log begins at ``job.entries`` (what the claim kept), with
     ``prefix`` the hash over that. ``on_dirty`` tells the store; ``used_ms`` gives the running time to
-    commit along. ``on_change`` is called after each settled append (there may be room again, or a
-    refusal to look at). ``tail_bytes_max`` bounds what is kept in memory of the committed part.
+    commit along. ``on_change`` is called after an append failed or was refused, and after one that went
+    through if the last did not, or if that is ``awaited``. With more than ``pending_bytes_max`` pending
+    the log is ``full``; ``tail_bytes_max`` bounds what is kept in memory of the committed part.
     """
 
     __slots__ = (
@@ -120,10 +122,12 @@ class OutputLog:
         "_hashed",
         "_in_flight",
         "_in_flight_end",
+        "_look_at",
         "_marks",
         "_on_change",
         "_on_dirty",
         "_pending",
+        "_pending_bytes_max",
         "_request",
         "_tail",
         "_tail_bytes_max",
@@ -132,6 +136,7 @@ class OutputLog:
         "_tidy_at",
         "_used_ms",
         "attempt",
+        "awaited",
         "bytes_total",
         "committed",
         "committed_bytes",
@@ -150,6 +155,7 @@ class OutputLog:
         on_dirty: Callable[[OutputLog], None],
         on_change: Callable[[], None],
         used_ms: Callable[[], int],
+        pending_bytes_max: int = 256 * 1024,
         tail_bytes_max: int = 256 * 1024,
     ) -> None:
         self.job_id = job.id
@@ -163,11 +169,16 @@ class OutputLog:
         self._on_dirty = on_dirty
         self._on_change = on_change
         self._used_ms = used_ms
+        self._pending_bytes_max = pending_bytes_max
         self._tail_bytes_max = tail_bytes_max
         # Two lists that change places: with a new one for each append, Python's garbage collector has
         # one more thing to look at for every streaming job in every commit.
         self._pending: list[Entry] = []
         self._in_flight: list[Entry] = []
+        self._look_at = -1
+        """Up to so many bytes in all an append is nothing special: the store was told, and there is room."""
+        self.awaited = False
+        """Set by who waits for an append to go through: of the next that does, ``on_change`` tells."""
         self._request = Append(job.id, job.fence, 0, self._in_flight, 0)
         self.committed = job.entries
         # Payload, counted from entry 0: what was kept of earlier attempts is part of it.
@@ -189,19 +200,30 @@ class OutputLog:
         return self.committed + len(self._in_flight) + len(self._pending)
 
     @property
+    def full(self) -> bool:
+        """Whether more is pending than may be: who writes is to wait until it is not."""
+        return self.bytes_total - self.committed_bytes > self._pending_bytes_max
+
+    @property
     def pending_bytes(self) -> int:
         """The payload of what is not committed."""
         return self.bytes_total - self.committed_bytes
 
     # --- the job's side ---
 
-    def append(self, entry: Entry) -> None:
-        """Add an entry, which the caller has checked (``split_text``; an event's size)."""
-        pending = self._pending
-        pending.append(entry)
-        self.bytes_total += len(entry) if type(entry) is str and entry.isascii() else entry_bytes(entry)
-        if len(pending) == 1:  # else the store was told, and has not asked since
+    def append(self, entry: Entry, size: int) -> bool:
+        """Add an entry of ``size`` bytes of payload. The caller has checked both (``split_text`` gives both).
+        Whether the log is ``full`` with it."""
+        self._pending.append(entry)
+        self.bytes_total = total = self.bytes_total + size
+        # One comparison for both that may be of interest: the first that is pending, and too much of it.
+        return total > self._look_at and self._look()
+
+    def _look(self) -> bool:
+        self._look_at = self.committed_bytes + self._pending_bytes_max
+        if len(self._pending) == 1:  # else the store was told, and has not asked since
             self._on_dirty(self)
+        return self.bytes_total - self.committed_bytes > self._pending_bytes_max
 
     def sha256(self) -> str:
         """Hash over all entries so far, those not committed included."""
@@ -218,6 +240,7 @@ class OutputLog:
         if not pending or self._in_flight or self.refusal is not None:
             return None
         self._pending, self._in_flight = self._in_flight, pending
+        self._look_at = -1
         self._in_flight_end = self.bytes_total
         request.start = self.committed
         request.entries = pending
@@ -234,8 +257,12 @@ class OutputLog:
             self.committed_bytes = self._in_flight_end
             if self.committed_bytes >= self._tidy_at:
                 self._tidy()
+            if not self.awaited:
+                return
+            self.awaited = False
         elif isinstance(result, AppendFailed):
             self.failure = result.error
+            self.awaited = True
             self._pending[:0] = taken
             taken.clear()
         else:

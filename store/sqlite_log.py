@@ -23,8 +23,8 @@ from trouper.store.options import StoreOptions
 from trouper.store.output_log import OutputHash
 from trouper.store.protocol import APPENDED, Append, Appended, Refused
 from trouper.store.records import Entry, Job, entry_bytes
-from trouper.store.sqlite_rows import WHOLE_MAX
-from trouper.store.tables import Head, decode_entries, encode_entries, payload_of
+from trouper.store.sqlite_blocks import cut_blocks, grow_last_block, read_blocks
+from trouper.store.tables import Head, encode_entries, payload_of
 
 
 @attrs.define(eq=False)
@@ -43,7 +43,6 @@ class LogHead(Head):
 _AROUND_ENTRY = 3  # quotes and a comma
 _LATE_PART = 4  # of the time that a log may stay in the journal, the last of so many parts
 _DELETED_PART = 8  # of the rows that the journal may have, as many are deleted at a time
-_CRUMB_PART = 8  # a block below this part of the full size grows, since it costs a page or two all the same
 
 _Item = tuple[int, int, int, int, Sequence[Entry]]
 """What a journal row holds of one append: jobs.ord, attempt, start, used_ms, entries."""
@@ -160,8 +159,7 @@ class SqliteLog:
         grown.items.append((head.ord, head.attempt, start, used_ms, entries))
         grown.used_ms.append(head.used_ms)
         if not tail:
-            head.first_seq = self._seq + 1
-            self._unfolded[head.job_id] = head
+            self._begin_tail(head)
         tail += entries
         head.tail_bytes += payload + _AROUND_ENTRY * len(entries)
         if head.tail_bytes >= self._options.block_bytes:
@@ -176,25 +174,45 @@ class SqliteLog:
         judge: Callable[[Append], Appended | Refused],
     ) -> list[Appended | Refused]:
         """Append as nearly all do: texts, by the attempt that runs, at the end of its log. What is anything
-        else is for ``judge`` (``transactions.append``) to say."""
-        heads, append = self._heads, self.append
+        else is for ``judge`` (``transactions.append``) to say. (What ``append`` does is here once more: to
+        call it for each job would cost a tenth of all this.)"""
+        heads, grown, block_bytes = self._heads, self._grown, self._options.block_bytes
+        add_head, add_item, add_used = grown.heads.append, grown.items.append, grown.used_ms.append
         settled: list[Appended | Refused] = []
         for request in requests:
-            job_id, entries, used_ms = request.job_id, request.entries, request.used_ms
-            head = heads.get(job_id)
-            if head is None or head.fence != request.fence or head.entries != request.start or not entries:
+            head, start, entries = heads.get(request.job_id), request.start, request.entries
+            if head is None or head.fence != request.fence or head.entries != start or not entries:
                 settled.append(judge(request))
                 continue
             try:
                 text = "".join(entries)  # type: ignore[arg-type]  # an event is no text, and says so
-                payload = len(text) if text.isascii() else len(text.encode())
+                size = len(text) if text.isascii() else len(text.encode())
             except (TypeError, UnicodeEncodeError):
                 settled.append(judge(request))
                 continue
-            append(head, entries, payload, used_ms if used_ms > head.used_ms else head.used_ms)
-            outputs[job_id] = (head.attempt, head.entries)
+            used_ms, before, tail = request.used_ms, head.used_ms, head.tail
+            if used_ms > before:
+                head.used_ms = used_ms
+            else:
+                used_ms = before
+            if not tail:
+                self._begin_tail(head)
+            tail += entries
+            head.tail_bytes = size = head.tail_bytes + size + _AROUND_ENTRY * len(entries)
+            if size >= block_bytes:
+                grown.full.append(head)
+            head.entries = end = start + len(entries)
+            attempt = head.attempt
+            add_head(head)
+            add_item((head.ord, attempt, start, used_ms, entries))
+            add_used(before)
+            outputs[head.job_id] = (attempt, end)
             settled.append(APPENDED)
         return settled
+
+    def _begin_tail(self, head: LogHead) -> None:
+        head.first_seq = self._seq + 1
+        self._unfolded[head.job_id] = head
 
     # --- the end of a commit ---
 
@@ -254,7 +272,9 @@ class SqliteLog:
         self._folding = True
         self._undo.append(partial(self._unfold, head, head.folded, head.tail, head.tail_bytes))
         body = encode_entries(head.tail)
-        if not self._grow_last_block(head, body):
+        if not grow_last_block(
+            self._db, head.ord, head.folded, head.entries, body, self._options.block_bytes
+        ):
             self._db.execute(
                 'INSERT INTO blocks (job, start, "end", body) VALUES (?, ?, ?, ?)',
                 (head.ord, head.folded, head.entries, body),
@@ -271,55 +291,11 @@ class SqliteLog:
     def _unfold(self, head: LogHead, folded: int, tail: list[Entry], tail_bytes: int) -> None:
         head.folded, head.tail, head.tail_bytes = folded, tail, tail_bytes
 
-    def _grow_last_block(self, head: LogHead, body: bytes) -> bool:
-        """Put ``body`` to the end of the last block if that is a crumb: a slow job would leave a trail of
-        them else. (To fill each block up would write a log of many such pieces several times over.)"""
-        room = min(self._options.block_bytes - len(body), self._options.block_bytes // _CRUMB_PART)
-        if room <= 0 or head.folded == 0:
-            return False
-        last = self._db.execute(
-            'SELECT start, body FROM blocks WHERE job = ? AND "end" = ? AND length(body) <= ?',
-            (head.ord, head.folded, room),
-        ).fetchone()
-        if last is None or not isinstance(last[1], bytes) or last[1][-1:] != b"]" or len(last[1]) < 3:
-            return False
-        self._db.execute(
-            'UPDATE blocks SET "end" = ?, body = ? WHERE job = ? AND start = ?',
-            (head.entries, b"%b,%b" % (last[1][:-1], body[1:]), head.ord, last[0]),
-        )
-        return True
-
     # --- blocks ---
 
     def cut(self, ord: int, keep: int) -> None:
         """Cut a log without a head to ``keep`` entries."""
-        end = blocks_end(self._db, ord)
-        if end < keep:
-            raise StoreCorrupt(f"the output of a job ends at {end}, before its savepoint at {keep}")
-        spanning = self._db.execute(
-            'SELECT start, "end", body FROM blocks WHERE job = ? AND start < ? AND "end" > ?',
-            (ord, keep, keep),
-        ).fetchone()
-        if spanning is not None:
-            start, end, body = spanning
-            entries = _decode(start, end, body)
-            self._db.execute(
-                'UPDATE blocks SET "end" = ?, body = ? WHERE job = ? AND start = ?',
-                (keep, encode_entries(entries[: keep - start]), ord, start),
-            )
-        self._db.execute("DELETE FROM blocks WHERE job = ? AND start >= ?", (ord, keep))
-
-    def _blocks(self, ord: int, start: int) -> Iterator[tuple[int, list[Entry]]]:
-        """The blocks from the one with entry ``start``; raises ``StoreCorrupt`` at a damaged one."""
-        expected: int | None = None
-        for at, end, body in self._db.execute(
-            'SELECT start, "end", body FROM blocks WHERE job = ? AND "end" > ? ORDER BY start', (ord, start)
-        ):
-            entries = _decode(at, end, body)
-            if at > start if expected is None else at != expected:
-                raise StoreCorrupt(f"the output of a job is damaged at entry {at}")
-            expected = end
-            yield at, entries
+        cut_blocks(self._db, ord, keep)
 
     def read(self, ord: int, job_id: str, start: int, max_bytes: int) -> list[Entry]:
         page: list[Entry] = []
@@ -334,7 +310,7 @@ class SqliteLog:
     def _entries(self, ord: int, head: LogHead | None, start: int) -> Iterator[Entry]:
         if head is None or start < head.folded:
             end = start
-            for at, entries in self._blocks(ord, start):
+            for at, entries in read_blocks(self._db, ord, start):
                 yield from entries[max(0, start - at) :]
                 end = at + len(entries)
             if head is not None and end != head.folded:
@@ -347,7 +323,7 @@ class SqliteLog:
         output_hash = OutputHash()
         count = 0
         try:
-            for _, entries in self._blocks(ord, 0):
+            for _, entries in read_blocks(self._db, ord, 0):
                 for entry in entries:
                     output_hash.update(entry)
                 count += len(entries)
@@ -368,23 +344,3 @@ class SqliteLog:
             "journal_rows_max": self._options.journal_rows_max,
             "blocks_written": self.blocks_written,
         }
-
-
-def blocks_end(connection: sqlite3.Connection, ord: int) -> int:
-    """Where the blocks of a job end, however damaged some of them may be."""
-    (end,) = connection.execute(
-        f'SELECT MAX("end") FROM blocks WHERE job = ? AND "end" BETWEEN 0 AND {WHOLE_MAX}', (ord,)
-    ).fetchone()
-    return int(end or 0)
-
-
-def _decode(start: object, end: object, body: bytes) -> list[Entry]:
-    if not isinstance(start, int) or not isinstance(end, int) or not 0 <= start < end:
-        raise StoreCorrupt(f"a block of output holds the entries from {start!r} to {end!r}")
-    try:
-        entries = decode_entries(body)
-    except (ValueError, TypeError) as error:
-        raise StoreCorrupt(f"a block of output cannot be read: {error}") from error
-    if len(entries) != end - start:
-        raise StoreCorrupt(f"a block of output holds {len(entries)} entries, not {end - start}")
-    return entries

@@ -13,7 +13,7 @@ from trouper.store.errors import SchemaMismatch, StoreCorrupt, StoreRefused, Sto
 from trouper.store.options import StoreOptions
 from trouper.store.records import Entry
 from trouper.store.schema import ACTIVE, APPLICATION_ID, VERSION, migrate
-from trouper.store.sqlite_log import blocks_end
+from trouper.store.sqlite_blocks import blocks_end
 from trouper.store.sqlite_rows import WHOLE_MAX
 from trouper.store.tables import decode_entries, encode_entries
 

@@ -21,7 +21,7 @@ from benchmarks.measuring import Taken
 from benchmarks.store import opened
 from benchmarks.store.writers import ENTRY, running
 from trouper.store.options import StoreOptions
-from trouper.store.output_log import OutputHash, OutputLog
+from trouper.store.output_log import OutputHash, OutputLog, split_text
 from trouper.store.protocol import OutputSource
 from trouper.store.records import Job
 from trouper.store.seams import NamedThread, Seams
@@ -32,6 +32,8 @@ JOBS = 1_250
 TICK_S = 0.025
 TURN = StoreOptions().journal_rows_max
 """Ticks of one turn of the journal."""
+TEXTS = [entry for number in range(JOBS) for entry in split_text(f"{number:04}{ENTRY[4:]}")]
+"""What each job writes, with its size: a text of its own."""
 
 
 class MeasuredThread(NamedThread):
@@ -73,9 +75,9 @@ class Writers:
         """Processor time of this thread while every job writes once a tick."""
         began, due = time.thread_time(), trio.current_time()
         for _ in range(ticks):
-            self._settled = trio.Event()
-            for log in self._logs:
-                log.append(ENTRY)
+            self._settled, self._logs[-1].awaited = trio.Event(), True
+            for log, (text, size) in zip(self._logs, TEXTS, strict=True):
+                log.append(text, size)
             due = max(due + TICK_S, trio.current_time())
             await trio.sleep_until(due)
             if self.dirty is not None:  # on a slow disk: one commit a tick, never one for two

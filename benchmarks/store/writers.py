@@ -13,13 +13,15 @@ from benchmarks.measuring import Taken
 from benchmarks.store import opened
 from benchmarks.store.opened import Recording
 from trouper.actors.options import JobLimits
-from trouper.store.output_log import OutputHash, OutputLog
+from trouper.store.output_log import OutputHash, OutputLog, split_text
 from trouper.store.protocol import Admission, Admitted, EndingKind, Finish, Finished, Store
 from trouper.store.records import Job
 
 ENTRY = "some words of an answer, "
 """What a model sends at a time."""
 LIMITS = JobLimits()
+_TEXTS = LIMITS.writes_per_checkpoint
+"""Texts of its own that each writer has, which it writes again and again."""
 PROCESSOR, PER_COMMIT = "µs of processor each", "per commit"
 
 Prepare = Callable[[Store, int, int], Awaitable[list[Callable[[], Awaitable[None]]]]]
@@ -134,21 +136,33 @@ class Writer:
 
     def __init__(self, store: Store, job: Job) -> None:
         self._settled = trio.lowlevel.ParkingLot()
-        self.log = OutputLog(job, OutputHash(), on_dirty=store.dirty, on_change=self._wake, used_ms=lambda: 1)
+        self.log = OutputLog(
+            job,
+            OutputHash(),
+            on_dirty=store.dirty,
+            on_change=self._wake,
+            used_ms=lambda: 1,
+            pending_bytes_max=LIMITS.pending_bytes,
+        )
 
     def _wake(self) -> None:
         self._settled.unpark_all()
 
     async def write(self, times: int) -> None:
-        log = self.log
-        for number in range(times):
-            log.append(ENTRY)
-            while log.bytes_total - log.committed_bytes > LIMITS.pending_bytes:
-                await self._settled.park()
-            if number % LIMITS.writes_per_checkpoint == 0:
-                await trio.lowlevel.checkpoint()
-        while self.log.committed < self.log.entries:
-            await self._settled.park()
+        log, append = self.log, self.log.append
+        entries = [entry for number in range(_TEXTS) for entry in split_text(f"{number:03}{ENTRY[3:]}")]
+        for first in range(0, times, _TEXTS):
+            for entry, size in entries[: times - first]:
+                if append(entry, size):
+                    while log.full:
+                        await self._append_settled()
+            await trio.lowlevel.checkpoint()
+        while log.committed < log.entries:
+            await self._append_settled()
+
+    async def _append_settled(self) -> None:
+        self.log.awaited = True
+        await self._settled.park()
 
 
 async def output(store: Store, writers: int, times: int) -> list[Callable[[], Awaitable[None]]]:

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trouper.store.output_log import ENTRY_BYTES_MAX, OutputHash, OutputLog, split_text
-from trouper.store.protocol import APPENDED, Append, AppendFailed, RefusalReason, Refused
+from trouper.store.protocol import APPENDED, Append, Appended, AppendFailed, RefusalReason, Refused
 from trouper.store.records import Entry, Job, entry_bytes
 
 
-def make_log(tail_bytes_max: int = 1000) -> tuple[OutputLog, list[str]]:
+def make_log(tail_bytes_max: int = 1000, *, pending_bytes_max: int = 10_000) -> tuple[OutputLog, list[str]]:
     told: list[str] = []
     log = OutputLog(
         Job(id="j", user="ada", name="reply", attempt=2, fence=7, entries=3, savepoint=3),
@@ -21,9 +21,14 @@ def make_log(tail_bytes_max: int = 1000) -> tuple[OutputLog, list[str]]:
         on_dirty=lambda _: told.append("dirty"),
         on_change=lambda: told.append("changed"),
         used_ms=lambda: 42,
+        pending_bytes_max=pending_bytes_max,
         tail_bytes_max=tail_bytes_max,
     )
     return log, told
+
+
+def put(log: OutputLog, entry: Entry) -> bool:
+    return log.append(entry, entry_bytes(entry))
 
 
 @pytest.mark.clause("O1")
@@ -34,8 +39,8 @@ def test_the_payload_of_an_entry_is_its_bytes_of_utf8() -> None:
 @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=50), st.integers(0, 2000))
 def test_splitting_loses_nothing_and_every_piece_fits(text: str, times: int) -> None:
     pieces = split_text(text * times)
-    assert "".join(pieces) == text * times
-    assert all(0 < len(piece.encode()) <= ENTRY_BYTES_MAX for piece in pieces)
+    assert "".join(piece for piece, _ in pieces) == text * times
+    assert all(0 < size == len(piece.encode()) <= ENTRY_BYTES_MAX for piece, size in pieces)
 
 
 @pytest.mark.clause("O1")
@@ -47,9 +52,9 @@ def test_a_lone_surrogate_is_refused_naming_its_place() -> None:
 @pytest.mark.clause("O2")
 def test_readers_find_only_what_was_settled() -> None:
     log, _ = make_log()
-    log.append("a")
+    put(log, "a")
     assert log.take() == Append("j", 7, 3, ["a"], 42)
-    log.append("b")
+    put(log, "b")
     assert log.take() is None  # one append is under way at a time
     assert (log.entries, log.committed, log.read(3, 9)) == (5, 3, [])
     log.settled(APPENDED)
@@ -58,9 +63,9 @@ def test_readers_find_only_what_was_settled() -> None:
 
 def test_what_could_not_be_committed_is_offered_again_in_order() -> None:
     log, _ = make_log()
-    log.append("a")
+    put(log, "a")
     log.take()
-    log.append("b")
+    put(log, "b")
     log.settled(AppendFailed("disk full"))
     assert log.failure == "disk full"
     assert log.take() == Append("j", 7, 3, ["a", "b"], 42)
@@ -68,10 +73,10 @@ def test_what_could_not_be_committed_is_offered_again_in_order() -> None:
 
 def test_after_a_refusal_nothing_more_is_offered() -> None:
     log, told = make_log()
-    log.append("a")
+    put(log, "a")
     log.take()
     log.settled(Refused(RefusalReason.FENCED))
-    log.append("b")
+    put(log, "b")
     assert log.take() is None
     assert told == ["dirty", "changed", "dirty"]
 
@@ -80,7 +85,7 @@ def test_after_a_refusal_nothing_more_is_offered() -> None:
 def test_the_tail_in_memory_is_bounded_and_older_entries_are_not_invented() -> None:
     log, _ = make_log(tail_bytes_max=100)
     for number in range(100):
-        log.append(f"{number:010}")
+        put(log, f"{number:010}")
         log.take()
         log.settled(APPENDED)
     assert log.statistics().tail_bytes <= 200
@@ -89,12 +94,44 @@ def test_the_tail_in_memory_is_bounded_and_older_entries_are_not_invented() -> N
     assert log.read(start - 1, 1) is None
 
 
+def test_an_append_that_goes_through_is_told_of_if_that_is_awaited_or_news() -> None:
+    log, told = make_log()
+
+    def append(result: Appended | AppendFailed) -> int:
+        put(log, "a")
+        log.take()
+        before = told.count("changed")
+        log.settled(result)
+        return told.count("changed") - before
+
+    assert append(APPENDED) == 0
+    log.awaited = True
+    assert [append(APPENDED), append(APPENDED)] == [1, 0]
+    down = AppendFailed("disk full")
+    assert [append(down), append(down), append(APPENDED), append(APPENDED)] == [1, 1, 1, 0]
+
+
+@pytest.mark.clause("E2")
+def test_a_log_is_full_with_more_pending_than_may_be_until_enough_of_it_is_committed() -> None:
+    log, _ = make_log(pending_bytes_max=100)
+    assert [put(log, "x" * size) for size in (60, 40, 1, 30)] == [False, False, True, True]
+    log.take()
+    assert put(log, "y" * 60)
+    log.settled(AppendFailed("disk full"))
+    assert log.full
+    log.take()
+    assert put(log, "z" * 40)
+    log.settled(APPENDED)
+    assert not log.full
+    assert (log.pending_bytes, put(log, "\u00e9" * 30), put(log, "!")) == (40, False, True)
+
+
 @pytest.mark.clause("E2")
 def test_of_much_that_came_at_once_the_end_stays_in_memory() -> None:
     log, _ = make_log(tail_bytes_max=20_000)
     for entries in ([f"{n:010}" for n in range(100)], [f"{n:010}" for n in range(100, 10_000)]):
         for entry in entries:
-            log.append(entry)
+            put(log, entry)
         log.take()
         log.settled(APPENDED)
     start, tail = log.tail()
@@ -106,10 +143,10 @@ def test_of_much_that_came_at_once_the_end_stays_in_memory() -> None:
 
 def test_an_append_is_left_as_it_is_until_it_is_settled() -> None:
     log, _ = make_log()
-    log.append("a")
+    put(log, "a")
     request = log.take()
     assert request is not None
-    log.append("b")
+    put(log, "b")
     assert (request.start, request.entries) == (3, ["a"])
     log.settled(APPENDED)
     assert log.take() == Append("j", 7, 4, ["b"], 42)
@@ -133,7 +170,7 @@ def test_the_hash_is_over_all_entries_wherever_they_are_on_their_way(tail_bytes_
     for number in range(40):
         entry = entries[number % 4]
         expected.update(entry)
-        log.append(entry)
+        put(log, entry)
         if number % 3 == 0:
             log.take()
         if number % 3 == 2:
@@ -144,9 +181,9 @@ def test_the_hash_is_over_all_entries_wherever_they_are_on_their_way(tail_bytes_
 
 def test_the_store_is_told_once_of_what_it_has_not_asked_for_yet() -> None:
     log, told = make_log()
-    log.append("a")
-    log.append("b")
+    put(log, "a")
+    put(log, "b")
     assert told == ["dirty"]
     log.take()
-    log.append("c")  # not in what is under way: it must be asked for by itself
+    put(log, "c")  # not in what is under way: it must be asked for by itself
     assert told == ["dirty", "dirty"]
