@@ -242,22 +242,22 @@ class ClientCore:
             raise ServerFault("welcome: the field 'silence_ms' must be above 0")
         self.silence_s, self._window = silence_ms / 1000, window
         self.welcomed = True
-        events: list[CoreEvent] = [welcome]
-        if self._epoch not in (None, welcome.epoch):
-            for output in self._outputs.values():
-                output.void()
-                if not output.parked:
-                    self._attach(output)
-                events.append(OutputChanged(output))
-        self._epoch = welcome.epoch
-        return events
+        return [welcome, *self._epoch_is(welcome.epoch)]
+
+    def _epoch_is(self, epoch: str) -> list[CoreEvent]:
+        """Another than before voids every cursor."""
+        before, self._epoch = self._epoch, epoch
+        voided = [*self._outputs.values()] if before not in (None, epoch) else []
+        for output in voided:
+            output.void()
+            if not output.parked:
+                self._attach(output)
+        return [OutputChanged(output) for output in voided]
 
     def _on_beat(self, item: WireItem) -> list[CoreEvent]:
         self._beat_due = True
         for output in self._outputs.values():
-            # An attach is answered at its cursor. If that did not happen for a whole beat, while
-            # frames came that do not fit, asking again is better than waiting for ever.
-            if output.missed and not output.parked:
+            if output.missed and not output.parked:  # its attach was not answered for a whole beat
                 self._reattach(output)
         return []
 
@@ -277,7 +277,7 @@ class ClientCore:
     def _on_snapshot(self, item: WireItem) -> list[CoreEvent]:
         self._ack_due |= self.feed.snapshot(item)
         self._resync_due = False
-        return [FeedChanged()]
+        return [FeedChanged(), *self._epoch_is(string(item, "epoch"))]
 
     def _on_feed(self, item: WireItem) -> list[CoreEvent]:
         before = self.feed.seq

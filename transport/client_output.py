@@ -214,6 +214,8 @@ class OutputState:
             if not self.awaiting:
                 return False
             keep = 0
+        elif self.awaiting and attempt == self.attempt and keep >= self.entries:
+            return False  # sent before the attach that is under way was read, which asks for that already
         told = self.attempt > 0  # before the first attempt there is nothing to take back
         held = self.entries
         while self._bounds and self._bounds[-1].entries > keep:

@@ -23,7 +23,7 @@ class Output:
     def __init__(self, job: str, attempt: int = 0, n: int = 0) -> None:
         self.job, self.attempt, self.whole = job, attempt, n == 0
         self.ended: str | None = None
-        self.answered = self.fetched_again = False
+        self.answered = self.missed = self.fetched_again = False
         self.frames: list[tuple[int, list[Any]]] = [(n, [])]
 
     def begin(self) -> Item:
@@ -39,7 +39,7 @@ class Output:
         return [part for _, parts in self.frames for part in parts]
 
     def attach(self) -> Item:
-        self.answered = False
+        self.answered = self.missed = False
         return {"t": "attach", "job": self.job, "attempt": self.attempt, "n": self.n}
 
     def take(self, item: Item) -> Item | None:
@@ -53,10 +53,14 @@ class Output:
                 self.ended = item["reason"]
             case "output" if item["attempt"] == self.attempt and item["to"] > self.n:
                 if item["from"] != self.n:
-                    return self.attach() if self.answered else None
-                self.answered = True
+                    return self.misfit()
+                self.answered, self.missed = True, False
                 self.frames.append((item["to"], item["parts"]))
         return None
+
+    def misfit(self) -> Item | None:
+        self.missed = not self.answered
+        return self.attach() if self.answered else None
 
     def rewind(self, attempt: int, keep: int) -> Item | None:
         """4.2."""
@@ -64,6 +68,8 @@ class Output:
             if self.answered:
                 return None
             keep = 0
+        elif attempt == self.attempt and keep >= self.n and not self.answered:
+            return None
         self.frames = [frame for frame in self.frames if frame[0] <= keep]
         if not self.frames:
             self.whole, self.frames = True, [(0, [])]
@@ -75,7 +81,7 @@ class Output:
         if item["attempt"] < self.attempt:
             return None
         if (item["attempt"], item["entries"]) != (self.attempt, self.n):
-            return self.attach() if self.answered else None
+            return self.misfit()
         fits = self.digest() == item["sha256"]
         if self.whole and not fits and not self.fetched_again:
             self.fetched_again = True
@@ -94,6 +100,7 @@ class Client:
     def __init__(self, port: int, token: str) -> None:
         self.port, self.token = port, token
         self.feed: Item | None = None
+        self.epoch: str | None = None
         self.jobs: dict[str, Item] = {}
         self.notifications: dict[str, Item] = {}
         self.counts: Item | None = None
@@ -162,18 +169,24 @@ class Client:
         match item["t"]:
             case "beat":
                 said.append({"t": "beat"})
+                said += [output.attach() for output in self.outputs.values() if output.missed]
             case "reply" if item["id"] in self.commands:
                 del self.commands[item["id"]]
                 self.replies[item["id"]] = item
             case "welcome":
                 self.window = item["window"]
-                if self.feed and item["epoch"] != self.feed["epoch"]:
-                    said += [voided.begin() for voided in self.outputs.values() if voided.ended is None]
+                self.hear_epoch(item, said)
             case "snapshot" | "feed":
                 self.hear_feed(item, said)
             case "output" | "output.end":
                 self.sent = item["sent"]
                 self.ack_due |= item["t"] == "output.end"
+
+    def hear_epoch(self, item: Item, said: list[Item]) -> None:
+        """3: another one voids every cursor."""
+        if self.epoch not in (None, item["epoch"]):
+            said += [voided.begin() for voided in self.outputs.values() if voided.ended is None]
+        self.epoch = item["epoch"]
 
     def hear_feed(self, item: Item, said: list[Item]) -> None:
         """3."""
@@ -184,6 +197,7 @@ class Client:
             return
         if item["t"] == "snapshot":
             self.jobs, self.notifications = {}, {}
+            self.hear_epoch(item, said)
         self.asked = False
         self.ack_due |= bool(item["notifications"])
         self.feed, self.counts = {"epoch": item["epoch"], "seq": item["seq"]}, item["counts"]

@@ -218,6 +218,8 @@ export class OutputLog {
     this.paused = false;
     /** An attach was sent and nothing that fits the cursor came since: what does not fit is old. */
     this.awaiting = false;
+    /** Something that does not fit the cursor was passed over meanwhile. */
+    this.missed = false;
     this.ignoredBytes = 0;
     this.retried = false;
     this.attempt = 0;
@@ -672,7 +674,7 @@ export class ClientCore {
 
   /** @param {Item} item */
   _receive(item) {
-    if (item.t === "beat") this.out.push({ t: "beat" });
+    if (item.t === "beat") this._beat();
     else if (item.t === "welcome") this._welcome(item);
     else if (item.t === "reply") this._reply(item);
     else if (item.t === "snapshot" || item.t === "feed") this._feed(item);
@@ -683,6 +685,16 @@ export class ClientCore {
     else if (item.t === "error") this.effects.push({ type: "fault", code: item.code, message: item.message });
     else if (OUTPUT_ITEMS.has(item.t)) this._output(item);
     // Other types are of a later version of the protocol, which says to pass over them.
+  }
+
+  /** An attach that was not answered for a whole beat, while things came that do not fit, is sent again. */
+  _beat() {
+    this.out.push({ t: "beat" });
+    for (const log of this.outputs.values()) {
+      if (!log.missed || log.paused) continue;
+      this.effects.push({ type: "fault", code: "gap", message: `nothing that follows entry ${log.n} of ${log.job} came; attaching again there` });
+      this._attach(log);
+    }
   }
 
   /** @param {Item} item */
@@ -756,7 +768,7 @@ export class ClientCore {
   _frame(log, item, bytes) {
     if (item.attempt !== log.attempt) return;
     if (item.from === log.n && item.to > item.from) {
-      log.awaiting = false;
+      log.awaiting = log.missed = false;
       log.ignoredBytes = 0;
       for (const given of log.take(item)) this._tell(log, given);
     } else if (item.to > log.n) {
@@ -768,6 +780,8 @@ export class ClientCore {
   _rewind(log, item) {
     const older = item.attempt < log.attempt;
     if (older && !log.awaiting) return;
+    // Sent before the attach that is under way was read, which asks for that already.
+    if (log.awaiting && item.attempt === log.attempt && item.keep >= log.n) return;
     // An older attempt as the answer to an attach: the log never came to ours (a database restored from
     // a backup). What is held is of a past that is no more, so nothing of it stays.
     this._tell(log, log.rewind(item.attempt, older ? 0 : item.keep));
@@ -805,6 +819,7 @@ export class ClientCore {
    */
   _misfit(log, what, bytes) {
     log.ignoredBytes += bytes;
+    log.missed = log.awaiting;
     if (!log.awaiting) {
       this.effects.push({ type: "fault", code: "gap", message: `${what} of ${log.job} does not follow entry ${log.n}; attaching again there` });
       this._attach(log);
@@ -823,6 +838,7 @@ export class ClientCore {
   /** @param {OutputLog} log */
   _attach(log) {
     log.awaiting = true;
+    log.missed = false;
     log.ignoredBytes = 0;
     if (this.open) this.out.push({ t: "attach", job: log.job, attempt: log.attempt, n: log.n });
   }
