@@ -70,6 +70,15 @@ async def test_what_is_put_aside_again_in_its_turn_keeps_its_place_before_the_ot
         assert door.got == ["not yet", 1, 2, 3, 4]
 
 
+async def test_a_request_whose_time_is_over_while_it_is_put_aside_still_waited(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ref = new_ref("door")
+    async with running(ref, actors=[Door()]):
+        with pytest.raises(AskTimeout, match="it still waited in the mailbox"):
+            await ref.ask(Ask(), timeout=5)
+
+
 async def test_a_task_beside_the_handler_can_have_it_come_again() -> None:
     ref, door = new_ref("door"), Door()
     async with running(ref, actors=[door]):

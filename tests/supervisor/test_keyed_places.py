@@ -58,7 +58,27 @@ async def test_one_with_a_subscriber_never_makes_room_however_long_nobody_wrote_
 
 
 @pytest.mark.clause("N6")
-async def test_one_that_handles_a_message_or_has_one_waiting_does_not_make_room() -> None:
+async def test_one_in_the_middle_of_a_message_does_not_make_room() -> None:
+    gate = trio.Event()
+
+    class Slow(Actor[str]):
+        async def receive(self, message: str) -> None:
+            if message == "long":
+                await gate.wait()
+
+    keyed = KeyedSupervisor("keyed", lambda _: Slow(), max_active=1, idle_s=1000)
+    async with running(keyed):
+        keyed.ref("a").tell("long")
+        await settle()
+        assert keyed.ref("b").tell("no") is Delivery.DROPPED
+        gate.set()
+        await settle()
+        assert keyed.ref("b").tell("yes") is Delivery.ACCEPTED
+        await settle()
+
+
+@pytest.mark.clause("N6")
+async def test_one_that_has_a_message_waiting_does_not_make_room() -> None:
     house = House(max_active=1, idle_s=1000)
     async with running(house.keyed):
         house.keyed.ref("a").tell("waits")

@@ -142,6 +142,26 @@ async def test_backoff_waits_in_the_child_and_its_siblings_are_restarted_meanwhi
 
 
 @pytest.mark.clause("S2")
+async def test_the_wait_grows_with_each_start_that_fails_since_none_of_them_has_lived(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    began: list[float] = []
+
+    async def lives_once(context: ChildContext) -> None:
+        began.append(trio.current_time())
+        if context.incarnation == 1:
+            context.started()
+        raise ValueError("no such port")
+
+    backoff = Backoff(base_s=1, factor=2, max_s=1_000, jitter=0, reset_after_s=5)
+    spec = ChildSpec("flaky", lives_once, backoff=backoff)
+    top = Supervisor("top", [spec], intensity=Intensity(100, 1_000.0), reporter=lambda _: None)
+    async with running(top):
+        await trio.sleep(70)
+    assert began == pytest.approx([0, 1, 3, 7, 15, 31, 63], abs=0.1)
+
+
+@pytest.mark.clause("S2")
 async def test_a_group_waits_together_for_the_longest_backoff(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
