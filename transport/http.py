@@ -169,8 +169,8 @@ class HttpConnection:
         deadline = trio.current_time() + (options.idle_s if self._requests else options.head_s)
         started = bool(self._buffer)
         end = -1
-        with trio.CancelScope(deadline=deadline) as self._waiting:
-            scope = self._waiting
+        scope = self._waiting = trio.CancelScope(deadline=deadline)
+        with scope:
             if started:
                 scope.deadline = trio.current_time() + options.head_s
             while (end := self._buffer.find(b"\r\n\r\n")) < 0:

@@ -314,7 +314,9 @@ class OutboxStream(trio.abc.Stream):
             while await self._stream.receive_some():
                 pass
 
-    def receive_some(self, max_bytes: int | None = None) -> Coroutine[Any, Any, bytes | bytearray]:
+    def receive_some(  # pyright: ignore[reportIncompatibleMethodOverride]  # a CoroutineType to it alone
+        self, max_bytes: int | None = None
+    ) -> Coroutine[Any, Any, bytes | bytearray]:
         """As of a stream. Not ``async`` itself: its frame would be kept while an idle peer is waited for.
 
         Whoever asks for more has just got something, or has just begun: that is when it was heard.
