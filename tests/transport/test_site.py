@@ -36,5 +36,5 @@ def test_a_static_directory_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_bound_that_is_not_positive_is_refused() -> None:
-    with pytest.raises(GatewayError, match="tick_s is 0; legal is a number above 0"):
+    with pytest.raises(GatewayError, match="tick_s is 0; legal are finite numbers above 0"):
         GatewayOptions(tick_s=0)

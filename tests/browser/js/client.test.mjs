@@ -83,7 +83,11 @@ test("silence of 35 s is a dead connection; a beat, answered at once, is not", a
   net.latest().say({ t: "beat" });
   await settled();
   assert.deepEqual(net.latest().heard(), [{ t: "beat" }]);
-  await clock.pass(34_000);
+  await clock.pass(24_000);
+  client.setCoalesce(100); // what it says itself is no sign of life of the server
+  await settled();
+  assert.deepEqual(net.latest().heard(), [{ t: "coalesce", ms: 100 }]);
+  await clock.pass(10_000);
   assert.equal(client.state, "open");
   await clock.pass(1_000);
   assert.deepEqual([net.opened[0].closedWith, client.state, client.connection.code], [4008, "waiting", 4008]);
