@@ -176,7 +176,9 @@ class MemoryTables(MemoryBeside):
         self._starts += 1
         rows.turn = (self._starts, rows.turn[1])
 
-    def alone(self, candidate: Candidate, now: float, call: Callable[[], T]) -> T | None:
+    def alone(
+        self, candidate: Candidate, now: float, call: Callable[[], T], stamp: Callable[[str], int]
+    ) -> T | None:
         return call()  # no row here is damaged
 
     def _queued(self) -> Iterator[Candidate]:

@@ -196,7 +196,9 @@ class SqliteTables(SqliteBeside):
             "UPDATE users SET served = (SELECT MAX(served) + 1 FROM users) WHERE user = ?", (user,)
         )
 
-    def alone(self, candidate: Candidate, now: float, call: Callable[[], T]) -> T | None:
+    def alone(
+        self, candidate: Candidate, now: float, call: Callable[[], T], stamp: Callable[[str], int]
+    ) -> T | None:
         mark = self._log.mark()
         self._db.execute("SAVEPOINT candidate")
         try:
@@ -208,12 +210,12 @@ class SqliteTables(SqliteBeside):
                 raise
             self._db.execute("ROLLBACK TO candidate")
             self._log.roll_back(mark)
-            self._set_aside(candidate, now, error)
+            self._set_aside(candidate, now, error, stamp(candidate.job.user))
             result = None
         self._db.execute("RELEASE candidate")
         return result
 
-    def _set_aside(self, candidate: Candidate, now: float, error: Exception) -> None:
+    def _set_aside(self, candidate: Candidate, now: float, error: Exception, seq: int) -> None:
         """Take a row out of the way that cannot be written whole; what else it holds, it keeps."""
         detail = f"the row of this job is damaged: {type(error).__name__}: {error}"
         self._db.execute(
@@ -222,8 +224,9 @@ class SqliteTables(SqliteBeside):
             (f"job {candidate.place}, {candidate.job.state}: {detail}", candidate.place),
         )
         self._db.execute(
-            "UPDATE jobs SET state = 'lost', reason = ?, error = ?, boot = NULL, ended_at = ? WHERE ord = ?",
-            (UNDECODABLE, detail, now, candidate.place),
+            "UPDATE jobs SET state = 'lost', reason = ?, error = ?, boot = NULL, ended_at = ?, feed_seq = ?"
+            " WHERE ord = ?",
+            (UNDECODABLE, detail, now, seq, candidate.place),
         )
 
     def next_due_at(self, now: float) -> float | None:

@@ -119,9 +119,12 @@ class Tables(Protocol):
         for another attempt (that one itself may be given)."""
         ...
 
-    def alone(self, candidate: Candidate, now: float, call: Callable[[], T]) -> T | None:
+    def alone(
+        self, candidate: Candidate, now: float, call: Callable[[], T], stamp: Callable[[str], int]
+    ) -> T | None:
         """Carry out ``call``, which claims or ends ``candidate``. If the row is damaged so that
-        neither can be done, what it did is undone, the row is set aside, and this is None."""
+        neither can be done, what it did is undone, the row is set aside with the ``stamp`` of its user's
+        feed, and this is None."""
         ...
 
     def waiting_users(self, now: float, most: int, limit: int) -> list[tuple[str, int]]:

@@ -55,11 +55,26 @@ class Transaction:
         """Claim one row so that it fails alone: None if it had to be set aside (E1)."""
         stamps: dict[str, int] = {}
         part = attrs.evolve(self, changed=Changed(), stamps=ChainMap(stamps, self._stamps))
-        job = self.tables.alone(candidate, self.now, partial(claim, part, candidate.job))
-        if job is not None:
+        job = self.tables.alone(candidate, self.now, partial(claim, part, candidate.job), self.stamp)
+        if job is None:
+            self._ended_aside(candidate.job.id)
+        else:
             self.changed.merge(part.changed)
             self._stamps.update(stamps)
         return job
+
+    def _ended_aside(self, job_id: str) -> None:
+        """What belongs to the end of a job, for one whose row was set aside: if it can still be named. (One
+        whose id is damaged cannot: its row is shown, and that is all.)"""
+        job = self.tables.job(job_id)
+        if job is None or not (job.user and job.state.terminal and job.reason == rules.UNDECODABLE):
+            return
+        self.changed.jobs[job.id] = job
+        if job.options.on_ended:
+            self.tables.completions.put(Completion(job=job.id))
+        notification = rules.ended_notification(job, id=self.new_id(), now=self.now)
+        if notification and self.tables.notification(job.user, job.id, "ended", "") is None:
+            self.insert_notification(notification)
 
     def stamp(self, user: str) -> int:
         """The feed seq of this transaction for ``user``: one, however many rows it changes."""

@@ -108,10 +108,12 @@ async def test_a_row_that_can_be_neither_claimed_nor_ended_is_set_aside_and_show
 
 
 async def test_a_row_that_fails_half_way_leaves_nothing_of_its_claim(sqlite: World) -> None:
-    job = await sqlite.start("j1", options=options(attempts=5))
+    hooked = options(attempts=5, on_ended=True, notify_on=("lost",))
+    job = await sqlite.start("j1", options=hooked)
     await sqlite.write(job, "a", "b")
     await sqlite.end(job, EndingKind.RELEASED)
     await sqlite.admit("j2")
+    feed = (await sqlite.store.snapshot("ada", 9)).seq
     # Whatever writes the new attempt into the row of j1 fails, and only that.
     look(
         sqlite.path,
@@ -124,7 +126,20 @@ async def test_a_row_that_fails_half_way_leaves_nothing_of_its_claim(sqlite: Wor
     assert (row.state, row.reason, row.attempt, row.keeps) == (JobState.LOST, UNDECODABLE, 1, (0,))
     assert await sqlite.log("j1") == ("a", "b")
     assert sqlite.store.statistics()["heads"] == 1
-    assert [job.id for job in sqlite.notices[-1].jobs] == ["j2"]
+    # That it ended is told as every end is.
+    assert {job.id: job.state for job in sqlite.notices[-1].jobs} == {
+        "j1": JobState.LOST,
+        "j2": JobState.RUNNING,
+    }
+    changes = await sqlite.store.changes_since("ada", feed, 9)
+    assert changes is not None
+    assert {job.id for job in changes.jobs} == {"j1", "j2"}
+    assert [(note.job, note.kind) for note in changes.notifications] == [("j1", "ended")]
+    hooks = await sqlite.store.claim_completions(9)
+    assert [(hook.job, job.reason) for hook, job in hooks.started] == [("j1", UNDECODABLE)]
+    await sqlite.restart()
+    assert len((await sqlite.store.claim(5)).started) == 0
+    assert [note.job for note in await sqlite.store.notifications("ada")] == ["j2", "j1"], "once"
 
 
 async def test_a_fault_of_the_runtime_gives_no_job_up(sqlite: World, monkeypatch: pytest.MonkeyPatch) -> None:
