@@ -9,8 +9,8 @@ In a test module of yours, with the extra ``trouper[test]`` and pytest-trio's ``
             return MyStore(folder / "db", seams, options)
 
 That is one test for each sentence of the contract, and random histories that are compared with a model.
-An engine that several nodes share has leases, and subclasses ``LeasedStoreContract``: all of that, and what
-is whose until when, on two nodes::
+An engine that several nodes share has leases, and subclasses ``LeasedStoreContract``: all of that, what is
+whose until when, and random histories in which two nodes take turns::
 
     class TestMySharedStore(LeasedStoreContract):
         def make_node(self, folder, seams, options, lease):

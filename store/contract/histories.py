@@ -107,12 +107,20 @@ WEIGHTS = {
     "notify": 2,
     "wait": 2,
     "cancel_key": 3,
+    "node": 9,
 }
-OFTEN = st.sampled_from([name for name in ARGUMENTS for _ in range(WEIGHTS.get(name, 1))])
 
-HISTORIES = st.lists(
-    OFTEN.flatmap(lambda name: st.tuples(st.just(name), *ARGUMENTS[name])), min_size=40, max_size=50
-)
+
+def _histories(arguments: dict[str, tuple[st.SearchStrategy[Any], ...]]) -> st.SearchStrategy[Any]:
+    often = st.sampled_from([name for name in arguments for _ in range(WEIGHTS.get(name, 1))])
+    operation = often.flatmap(lambda name: st.tuples(st.just(name), *arguments[name]))
+    return st.lists(operation, min_size=40, max_size=50)
+
+
+HISTORIES = _histories(ARGUMENTS)
+
+HISTORIES_OF_TWO = _histories({**ARGUMENTS, "node": (st.sampled_from([0, 1]),), "let_go": ()})
+"""Two nodes of one store: from time to time the other one acts, or the one that acts lets go of its boot."""
 
 
 @attrs.define
@@ -123,8 +131,10 @@ class Play:
     jobs: list[str] = attrs.field(factory=list)
     attempts: list[Job] = attrs.field(factory=list)
     tries: list[tuple[str, int]] = attrs.field(factory=list)
-    boots: list[int] = attrs.field(factory=list)
-    """Those before the present one."""
+    nodes: list[World] = attrs.field(factory=list)
+    """All that share the store, ``world`` among them: the one that acts."""
+    boots: dict[str, list[int]] = attrs.field(factory=dict)
+    """Of each node (by what its ids begin with) those before the present one."""
 
     async def carry_out(self, method: str, *values: Any, **named: Any) -> Any:
         """Have the store do something: here it can be compared."""
@@ -179,7 +189,8 @@ class Play:
     def begun(self, which: str | None, of: list[tuple[str, int]]) -> Begun | None:
         """Of what was claimed all, every other or none was begun."""
         step = {"all": of, "some": of[::2], "none": []}
-        return None if which is None else Begun((*self.boots, self.world.store.boot), step[which])
+        boots = (*self.boots.get(self.world.name, ()), self.world.store.boot)
+        return None if which is None else Begun(boots, step[which])
 
     async def claim(
         self, limit: int, per_user: int | None, names: tuple[str, ...] | None, which: str | None = None
@@ -195,8 +206,9 @@ class Play:
         if not attempts:
             await self.claim(2, None, KNOWN)
             attempts = await self.world.store.running()
-        if pick in PICKS[-2:]:
-            attempts = tuple(self.attempts)
+        if pick in PICKS[-2:]:  # but for those of another node, through which nobody but itself writes
+            elsewhere = {node.store.boot for node in self.nodes if node is not self.world}
+            attempts = tuple(job for job in self.attempts if job.boot not in elsewhere)
         if not attempts:
             return Job(id="nobody", user="ada", name="report", fence=1)
         return attempts[pick % len(attempts)]
@@ -300,15 +312,28 @@ class Play:
         return await self.carry_out("mark", user, mark, ids=ids, job_id=job_id, upto_seq=upto)
 
     async def wait(self, seconds: int) -> None:
-        self.world.wall.now += seconds
+        for node in self.nodes or [self.world]:
+            node.wall.now += seconds
 
     async def jump(self, by_s: int) -> None:
         self.world.wall.jump(by_s)
 
     async def restart(self) -> tuple[int, str]:
-        self.boots.append(self.world.store.boot)
+        self._leave_boot()
         await self.world.restart()
         return self.world.store.boot, self.world.store.epoch
+
+    def _leave_boot(self) -> None:
+        self.boots.setdefault(self.world.name, []).append(self.world.store.boot)
+
+    async def node(self, number: int) -> None:
+        """Another node acts from now on."""
+        self.world = self.nodes[number]
+
+    async def let_go(self) -> None:
+        """The node lets go of all that it runs, and begins another boot."""
+        self._leave_boot()
+        await self.world.store.renew(anew=True)
 
     async def everything(self) -> list[object]:
         """All that can be asked."""

@@ -20,7 +20,7 @@ import trio
 from hypothesis import HealthCheck, Phase, given
 
 from trouper.store.contract.gist import gist, note_of, seen, times
-from trouper.store.contract.histories import HISTORIES, NAMES, SMALL_OPTIONS, Play
+from trouper.store.contract.histories import HISTORIES, HISTORIES_OF_TWO, NAMES, SMALL_OPTIONS, Play
 from trouper.store.contract.model import Model
 from trouper.store.contract.model.rows import Key, Row
 from trouper.store.contract.world import InlineThread, World
@@ -64,8 +64,17 @@ class Compared(Play):
         boot, epoch = await super().restart()
         assert boot > before[0], "every start of a store is a boot of its own"
         assert epoch == before[1]
-        self.model.boot = boot
+        self.model.begin(boot, instead=before[0])
         return boot, epoch
+
+    async def let_go(self) -> None:
+        before = self.world.store.boot
+        await super().let_go()
+        self.model.begin(self.world.store.boot, instead=before)
+
+    async def node(self, number: int) -> None:
+        await super().node(number)
+        self.model.begin(self.world.store.boot)
 
     async def jump(self, by_s: int) -> None:
         """The store sees by its next transaction that its clock was set."""
@@ -174,31 +183,40 @@ class Compared(Play):
                 assert (attempt, entries) == (row.attempt, len(row.log)), "and of the output that came"
 
 
-async def _play(operations: list[tuple[Any, ...]], make: Make) -> None:
+async def _play(operations: list[tuple[Any, ...]], make: Make, nodes: int) -> None:
     difference: AssertionError | None = None
     async with trio.open_nursery() as nursery:
-        world = World(make, nursery, options=SMALL_OPTIONS, open_thread=InlineThread)
-        await world.open()
+        worlds = [
+            World(make, nursery, options=SMALL_OPTIONS, open_thread=InlineThread, name="ab"[number])
+            for number in range(nodes)
+        ]
+        for world in worlds:
+            await world.open()
+        world = worlds[0]
         # The clock of a store that nodes share is not theirs.
         clock = world.wall if world.store.lease is None else world.seams.now
-        play = Compared(world, model=Model(clock, SMALL_OPTIONS, boot=world.store.boot))
+        play = Compared(world, nodes=worlds, model=Model(clock, SMALL_OPTIONS))
+        for other in reversed(worlds):
+            play.model.begin(other.store.boot)
         try:
             for operation in operations:
                 await play.step(*operation)
         except AssertionError as found:  # told as it is, not in a nursery's group
             difference = found
-        await world.close()
+        for world in worlds:
+            await world.close()
     if difference is not None:
         raise difference
 
 
 def check_against_model(
-    make: Callable[[Path], Make], folder: Path, *, histories: int = 50, shrink: bool = True
+    make: Callable[[Path], Make], folder: Path, *, histories: int = 50, shrink: bool = True, nodes: int = 1
 ) -> None:
     """Compare random histories with the model; ``AssertionError`` at the first difference.
 
     * ``make(place)``: gives what makes the stores of one history; ``place`` is a folder of its own.
     * ``histories``: how many; each is 30 to 40 operations.
+    * ``nodes``: how many share the store, 1 or 2; the operations of two are interleaved.
     * ``shrink``: look for a shorter history that differs too, before it is told.
     """
     phases = [Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if shrink else [])]
@@ -210,10 +228,10 @@ def check_against_model(
         phases=phases,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
     )
-    @given(operations=HISTORIES)
+    @given(operations=HISTORIES if nodes == 1 else HISTORIES_OF_TWO)
     def check(operations: list[tuple[Any, ...]]) -> None:
         place = next(places)
         place.mkdir()
-        trio.run(_play, operations, make(place))
+        trio.run(_play, operations, make(place), nodes)
 
     check()

@@ -121,6 +121,13 @@ class LeasedStoreContract(EngineContract):
     def make_store(self, folder: Path, seams: Seams, options: StoreOptions) -> Store:
         return self.make_node(folder, seams, options, LONG_LEASE)
 
+    def test_random_histories_of_two_nodes_agree_with_the_model(self) -> None:
+        def make(folder: Path) -> Callable[[Seams, StoreOptions], Store]:
+            return partial(type(self)().make_store, folder)
+
+        with tempfile.TemporaryDirectory() as folder:
+            check_against_model(make, Path(folder), histories=self.HISTORIES, nodes=2)
+
     @pytest.fixture
     async def nodes(self, tmp_path: Path, nursery: trio.Nursery) -> Nodes:
         """Two running nodes on one store."""

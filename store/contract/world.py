@@ -93,6 +93,7 @@ class World:
         name: str = "",
         **seams: Any,
     ) -> None:
+        self.name = name
         self.wall = Wall() if wall is None else wall
         self.notices: list[CommitNotice] = []
         ids = itertools.count(1)

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 
+from tests.store.shared_memory import SharedMemory, SharedTables
 from tests.store.support import maker
 from trouper.store import contract, memory_queue, rules, transactions
 from trouper.store.contract import check_against_model
+from trouper.store.contract.suite import LONG_LEASE
 from trouper.store.lifecycle import JobEvent
 from trouper.store.memory import MemoryStore
 from trouper.store.memory_tables import MemoryTables
+from trouper.store.nodes import MemoryNodes
+from trouper.store.options import StoreOptions
+from trouper.store.protocol import Store
 from trouper.store.records import Counts
+from trouper.store.seams import Seams
 from trouper.store.tables import Candidate, Head, Turn
 from trouper.store.views import Snapshot
 
@@ -126,3 +133,33 @@ def test_what_needs_the_extra_says_so(missing: str, monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(ModuleNotFoundError, match=rf"needs {missing}.*pip install 'trouper\[test\]'"):
         _ = contract.StoreContract
+
+
+BROKEN_OF_TWO: dict[str, tuple[Any, str, Any]] = {
+    "what another node runs is an orphan": (SharedTables, "live", MemoryTables.live),
+    "a boot that was let go lives on": (SharedMemory, "live", lambda self, boot: boot is not None),
+    "a node knows its own names only": (MemoryNodes, "known", lambda self: frozenset({"report"})),
+}
+
+
+@pytest.mark.clause("J6")
+@pytest.mark.parametrize("promise", BROKEN_OF_TWO)
+def test_random_histories_of_two_nodes_catch_an_engine_that_mixes_them_up(
+    promise: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(_: Path) -> Callable[[Seams, StoreOptions], Store]:
+        shared: list[SharedMemory] = []
+
+        def node(seams: Seams, options: StoreOptions) -> Store:
+            if not shared:
+                shared.append(SharedMemory(clock=seams.now, lease=LONG_LEASE))
+            return shared[0].node(seams, options)
+
+        return node
+
+    check_against_model(make, tmp_path, histories=5, shrink=False, nodes=2)
+    monkeypatch.setattr(*BROKEN_OF_TWO[promise])
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    with pytest.raises(AssertionError):
+        check_against_model(make, broken, histories=HISTORIES, shrink=False, nodes=2)

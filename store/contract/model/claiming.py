@@ -16,7 +16,9 @@ class Claiming(Rows):
             if held.state == "running" and lost(begun, held.boot, held.id, held.attempt):
                 held.reason = "released"
                 self.wait(held, 0.0)
-        self._tell_unknown(names)
+        self.names_of[self.boot] = names.known
+        anywhere = self._known(names)
+        self._tell_unknown(anywhere)
         ended = [self._end_unrun(row, self._ending(row)) for row in self._overdue()]
         started: list[tuple[str, int]] = []
         while len(started) < limit and (row := self._next(per_user, names)) is not None:
@@ -26,7 +28,9 @@ class Claiming(Rows):
                 ended.append(self._end_unrun(row, ending))
             elif row.spec.name not in names:
                 self.wait(row, 0.0)
-                self._unknown(row, names)
+                row.reason = "process_death"
+                if row.spec.name not in anywhere:
+                    self._unknown(row, anywhere)
             else:
                 self._start(row)
                 started.append((row.id, row.attempt))
@@ -34,6 +38,12 @@ class Claiming(Rows):
                     self.starts += 1
                     self.served[row.spec.user] = self.starts
         return started, ended, self._next_time(), len(self.queued())
+
+    def _known(self, names: Names) -> Names:
+        """What one live node or another can run."""
+        of = list(self.names_of.values())
+        known = None if None in of else {name for each in of for name in each or ()}
+        return Names(known, names.unknown_job_s)
 
     def _tell_unknown(self, names: Names) -> None:
         for row in self.queued():
@@ -54,7 +64,7 @@ class Claiming(Rows):
         return [row for place in places for row in self.jobs.values() if row.place == place]
 
     def _next(self, per_user: int | None, names: Names) -> Row | None:
-        orphans = [row for row in self.active() if row.state == "running" and row.boot != self.boot]
+        orphans = [row for row in self.active() if row.state == "running" and row.boot not in self.names_of]
         due = [row for row in self.queued() if self.may_start(row, per_user) and row.spec.name in names]
         return orphans[0] if orphans else min(due, key=self._turn, default=None)
 

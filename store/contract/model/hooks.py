@@ -11,7 +11,7 @@ class Hooks(Rows):
     def claim_completions(self, limit: int, *, begun: Begun | None = None) -> object:
         for id, hook in self.hooks.items():
             unbegun = hook.claimed_by is not None and lost(begun, hook.claimed_by, id, hook.tries)
-            if unbegun or hook.claimed_by not in (None, self.boot):  # by one that is gone
+            if unbegun or hook.claimed_by not in (None, *self.names_of):  # by one that is gone
                 hook.claimed_by, hook.run_at, hook.tries = None, 0.0, hook.tries - unbegun
         waiting = [(hook.run_at, id, hook) for id, hook in self.hooks.items() if hook.waits]
         due = sorted((each for each in waiting if each[0] <= self.clock()), key=lambda each: each[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import attrs
 
@@ -99,6 +99,9 @@ class Rows:
     clock: Callable[[], float]
     options: StoreOptions
     boot: int = 1
+    """That of the node which acts."""
+    names_of: dict[int, Collection[str] | None] = attrs.field(factory=dict)
+    """Live boot → what its node can run."""
     jobs: dict[str, Row] = attrs.field(factory=dict)
     notes: dict[Key, Note] = attrs.field(factory=dict)
     hooks: dict[str, Hook] = attrs.field(factory=dict)
@@ -112,6 +115,12 @@ class Rows:
     """User → the start that was this user's last."""
     since: dict[str, int] = attrs.field(factory=dict)
     """User → the job with which the present wait began."""
+
+    def begin(self, boot: int, instead: int | None = None) -> None:
+        """A node acts under ``boot`` from now on, and nobody under ``instead``."""
+        self.names_of.pop(instead or 0, None)
+        self.boot = boot
+        self.names_of.setdefault(boot, ())
 
     def active(self, user: str | None = None) -> list[Row]:
         return [row for row in self.jobs.values() if row.active and user in (None, row.spec.user)]
