@@ -30,19 +30,17 @@ def queued_row(job: Job, run_at: float, now: float) -> Job:
 def after_jump(job: Job, by_s: float, now: float) -> Job:
     """A queued row after the wall clock has jumped by ``by_s`` seconds, to ``now``."""
 
-    def moved(time: float | None) -> float | None:
-        return None if time is None else time + by_s
+    run_at, later_s = job.run_at, by_s
+    if job.at is not None and run_at == job.at > now - by_s:  # it stays when it was asked for
+        later_s = max(0.0, now - job.at)
+    elif run_at > 0:  # what was due stays due
+        run_at += by_s
 
-    if job.at is None or job.run_at != job.at or job.at <= now - by_s:  # what was due stays due
-        run_at = job.run_at + by_s if job.run_at > 0 else job.run_at
-        return attrs.evolve(
-            job, run_at=run_at, expires_at=moved(job.expires_at), unknown_until=moved(job.unknown_until)
-        )
-    late_s = max(0.0, now - job.at)
+    def moved(time: float | None) -> float | None:
+        return None if time is None else time + later_s
+
     return attrs.evolve(
-        job,
-        expires_at=None if job.expires_at is None else job.expires_at + late_s,
-        unknown_until=None if job.unknown_until is None else job.unknown_until + late_s,
+        job, run_at=run_at, expires_at=moved(job.expires_at), unknown_until=moved(job.unknown_until)
     )
 
 

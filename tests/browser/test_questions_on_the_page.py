@@ -42,6 +42,13 @@ def enter(page: Page, server: ChatServer, name: str) -> None:
     page.log_in(server.url, name)
 
 
+def asked(page: Page) -> str:
+    """The id of a job that was started there and shows its question."""
+    job = page.start("review")
+    page.until(OPEN)
+    return job
+
+
 def field(page: Page, name: str) -> Any:
     return page.one("field", f'[data-name="{name}"] input')
 
@@ -77,8 +84,7 @@ def test_a_question_is_answered_in_one_tab_and_gone_in_all_over_two_kills(
 ) -> None:
     first = browser.first()
     enter(first, server, "ada")
-    job = first.start("review")
-    first.until(OPEN)
+    job = asked(first)
     thread = first.script("return location.hash")
     assert focused(first) == "", "nobody asked for the focus to be moved"
     assert "asks: Which packages" in first.script("return document.getElementById('announce').textContent")
@@ -140,15 +146,13 @@ def test_a_question_that_was_stopped_or_not_answered_in_time_says_so(
 ) -> None:
     page = browser.first()
     enter(page, server, "bea")
-    stopped = page.start("review")
-    page.until(OPEN)
+    stopped = asked(page)
     page.click("stop")
     until_outcome(page, "Stopped before there was an answer.")
     assert page.until_state(stopped, "cancelled") == "cancelled"
     assert page.script(GONE)
 
-    job = page.start("review")
-    page.until(OPEN)
+    job = asked(page)
     typed(page, "most", "2")
     page.script("location.hash = '#/'")  # a look elsewhere costs nothing
     page.until("return !document.getElementById('welcome').hidden")

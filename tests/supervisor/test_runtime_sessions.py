@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 import trio
@@ -24,6 +25,14 @@ from trouper.actors.options import ChannelLimits
 from trouper.store.protocol import Changes
 from trouper.transport.codec import encode_item
 from trouper.transport.views import channel_item
+
+
+@asynccontextmanager
+async def crowded(opened: Open, room: int) -> AsyncIterator[tuple[trouper.Runtime, SubscriberChannel]]:
+    """A session of ada's, whose notifier has room for so many messages."""
+    options = trouper.RuntimeOptions(notifier_mailbox=room)
+    async with opened(echo, options=options) as runtime, runtime.open_session("ada") as channel:
+        yield runtime, channel
 
 
 @pytest.mark.clause("N1")
@@ -79,10 +88,7 @@ async def test_more_wishes_than_a_notifier_has_room_for_are_all_served_in_the_en
 async def test_what_was_seen_when_a_notifier_had_no_room_is_told_to_it_again(
     opened: Open, autojump_clock: MockClock
 ) -> None:
-    async with (
-        opened(echo, options=trouper.RuntimeOptions(notifier_mailbox=2)) as runtime,
-        runtime.open_session("ada") as channel,
-    ):
+    async with crowded(opened, 2) as (runtime, channel):
         jobs = [await runtime.submit(echo.call(text="hi"), user="ada") for _ in range(6)]
         for job in jobs:
             await runtime.wait(job.id)
@@ -100,10 +106,7 @@ async def test_what_was_seen_when_a_notifier_had_no_room_is_told_to_it_again(
 async def test_a_reader_of_another_user_who_leaves_does_not_take_a_wish_along(
     opened: Open, autojump_clock: MockClock
 ) -> None:
-    async with (
-        opened(echo, options=trouper.RuntimeOptions(notifier_mailbox=1)) as runtime,
-        runtime.open_session("ada") as channel,
-    ):
+    async with crowded(opened, 1) as (runtime, channel):
         job = await runtime.submit(echo.call(text="hi"), user="ada")
         await runtime.wait(job.id)
         await trio.sleep(1)
