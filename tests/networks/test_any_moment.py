@@ -133,7 +133,7 @@ def play(happens: Happening, at: int, *, told_before: bool) -> int:
             await visit.go()
             trio.lowlevel.remove_instrument(counter)
             nursery.cancel_scope.cancel()
-            return counter.steps
+        return counter.steps
 
     report = simulate(whole, seed=at)
     check(report)
