@@ -48,13 +48,14 @@ class Visit:
 
     async def go(self) -> None:
         with self.scope:
-            async with self.service.client("ada") as self.client:
-                job = await submit(self.client)
-                async with aclosing(self.client.output(job)) as output:
+            async with self.service.client("ada") as client:
+                self.client = client
+                job = await submit(client)
+                async with aclosing(client.output(job)) as output:
                     await anext(output)
                     await anext(output)
-                await self.client.job(job)
-                await read(self.service, self.client, job)
+                await client.job(job)
+                await read(self.service, client, job)
         if self.scope.cancelled_caught and self.again:
             self.again, self.scope = False, trio.CancelScope()
             await self.go()
