@@ -164,12 +164,13 @@ class Session:
             if len(due) == 1 and not parts and type(item := due[0]) is OutputItem:
                 return item.message or self._alone(item, channel)
             parts.extend(self._outgoing.channel_items(due, channel.detach))
+            if not parts:  # nothing of it can be written; the channel tells of more after an empty list only
+                return self.take_message()
         return join_items(parts) if parts else None
 
-    def _alone(self, item: OutputItem, channel: Channel) -> bytes | None:
+    def _alone(self, item: OutputItem, channel: Channel) -> bytes:
         """A message of nothing else, which is what most are. Whoever is sent the same finds it there."""
-        encoded = self._outgoing.channel_items((item,), channel.detach)
-        message = join_items(encoded) if encoded else None
+        message = join_items(self._outgoing.channel_items((item,), channel.detach))
         if item.encoded:  # else it cannot be written: each of them is to be told, and to let go of it
             item.message = message
         return message
@@ -297,10 +298,9 @@ class Session:
         self.window_s = asked if self._visible else max(asked or 0.0, self._options.hidden_tick_s)
 
     def _hasten(self) -> None:
-        """What waits for the end of a longer window need not."""
+        """What waits for the end of a longer window need not, and neither does the next look for more."""
         self._set_window()
-        if self.pending:
-            self._on_due()
+        self._on_due()
 
     def _command(self, command: Command, actions: list[Action]) -> None:
         limit = self._options.max_pending_commands

@@ -329,3 +329,13 @@ def test_an_event_that_is_not_legal_names_state_and_event() -> None:
     talk = Talk()
     with pytest.raises(IllegalSessionEvent, match="'welcomed' is not legal in the state 'waiting for hello'"):
         talk.session.opened(talk.channel, WELCOME)
+
+
+@pytest.mark.clause("E1", "O2")
+def test_after_what_cannot_be_written_a_session_looks_on_until_there_is_nothing() -> None:
+    talk = opened()
+    looks = len(talk.channel.taken)
+    talk.channel.give(ProgressItem("j1", 1, 1, 2, "\ud800"))
+    assert talk.hear() == []
+    assert len(talk.channel.taken) == looks + 2, "a channel tells of what comes only after an empty list"
+    assert [what for what, _ in talk.faults] == ["an item of a session (ProgressItem)"]
