@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from tests.supervisor.helpers import Stage, running
+from trouper.supervisor.backoff import Backoff
 from trouper.supervisor.child import ChildState
 from trouper.supervisor.errors import (
     BadSpec,
@@ -168,3 +169,24 @@ async def test_a_job_that_is_done_ends_its_tree_and_the_tree_above() -> None:
             await nursery.start(outer.run)
             stage.fail("work")
     assert stage.log == ["base+", "helper+", "work+", "work-", "helper-", "base-"]
+
+
+@pytest.mark.clause("S1")
+async def test_a_significant_child_that_waits_for_its_restart_is_still_active(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage = Stage()
+    wait = Backoff(base_s=10, factor=1, max_s=10, jitter=0)
+    specs = [
+        stage.child("a", significant=True, restart=Restart.TRANSIENT, backoff=wait),
+        stage.child("b", significant=True, restart=Restart.TRANSIENT),
+    ]
+    top = Supervisor("top", specs, auto_shutdown=AutoShutdown.ALL_SIGNIFICANT, reporter=stage.report)
+    async with running(top):
+        stage.fail("a", ValueError())
+        await settle()
+        stage.fail("b")
+        await trio.sleep(5)
+        assert (top.running, top.state_of("a")) == (True, ChildState.BACKOFF)
+        await trio.sleep(6)
+        assert top.state_of("a") is ChildState.RUNNING

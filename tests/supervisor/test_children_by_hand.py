@@ -85,6 +85,20 @@ async def test_a_terminated_child_is_kept_restarted_by_hand_and_deleted() -> Non
                 await ask("a")
 
 
+@pytest.mark.clause("S2")
+async def test_a_child_that_is_restarted_by_hand_has_its_whole_budget_again() -> None:
+    stage = Stage()
+    spec = stage.child("a", intensity=Intensity(1, 1_000.0))
+    top = Supervisor("top", [spec], intensity=Intensity(9, 1_000.0), reporter=stage.report)
+    async with running(top):
+        for _ in range(3):
+            stage.fail("a", ValueError())
+            await settle()
+            assert top.state_of("a") is ChildState.RUNNING
+            await top.terminate_child("a")
+            await top.restart_child("a")
+
+
 async def test_a_restart_by_hand_that_fails_leaves_the_child_ended() -> None:
     stage = Stage()
 

@@ -314,3 +314,17 @@ async def test_a_session_that_comes_late_gets_no_frame_across_the_latest_savepoi
         await wait_all_tasks_blocked()
         frames = [item for item in channel.take(64 * 1024) if isinstance(item, OutputItem)]
         assert [(frame.start, frame.end) for frame in frames] == [(0, 2), (2, 3)]
+
+
+@pytest.mark.clause("N3")
+@pytest.mark.parametrize(
+    ("epoch", "seq", "kind"), [("", 0, FeedChanges), ("", 99, FeedSnapshot), ("x", 0, FeedSnapshot)]
+)
+async def test_a_cursor_too_new_or_of_another_database_gets_a_snapshot(
+    opened: Open, epoch: str, seq: int, kind: type
+) -> None:
+    async with opened(echo) as runtime:
+        await runtime.wait((await runtime.submit(echo.call(text="a"), user="ada")).id)
+        async with runtime.open_session("ada", feed=(epoch or runtime.epoch, seq)) as channel:
+            await wait_all_tasks_blocked()
+            assert isinstance(channel.take(64 * 1024)[0], kind)

@@ -173,3 +173,24 @@ async def test_a_stop_inside_of_an_unsafe_step_is_recorded_as_it_stops(
     async with opened(charging, url=url, seams=slow_seams()) as runtime:
         await trio.sleep(5)
         assert hooked == ["unsafe:charge card"]
+
+
+@pytest.mark.clause("E3")
+async def test_a_submit_while_the_runtime_stops_is_refused_and_may_be_tried_again(
+    opened: Open, autojump_clock: MockClock
+) -> None:
+    @trouper.job
+    async def pay(ctx: trouper.JobContext) -> None:
+        async with ctx.unsafe("charge card"):
+            await trio.sleep(3)
+
+    async def come_late(runtime: trouper.Runtime) -> None:
+        await trio.sleep(1)
+        with pytest.raises(Draining) as refused:
+            await runtime.submit(echo.call(text="a"), user="ada")
+        assert refused.value.retryable
+
+    async with trio.open_nursery() as nursery, opened(pay, echo) as runtime:
+        await runtime.submit(pay.call(), user="ada")
+        await wait_all_tasks_blocked()
+        nursery.start_soon(come_late, runtime)
