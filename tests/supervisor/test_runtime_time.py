@@ -362,6 +362,7 @@ async def test_the_first_reason_to_stop_is_the_reason_whatever_comes_while_the_j
         assert (await runtime.cancel(job.id)).answer is trouper.CancelAnswer.ACCEPTED
         ended = await runtime.wait(job.id)
         assert (ended.state, ended.reason) == (state, {TIMED_OUT: "timeout"}.get(state, "user"))
+        assert not ended.stuck, "3 s are within its grace of 5"
         assert trio.current_time() == pytest.approx(min(cancel_after_s, 10) + 3, abs=0.5)
 
 
