@@ -37,9 +37,10 @@ class Begun:
         """What was begun last of it is not claimed any more, or never began."""
         self._numbers.pop(job_id, None)
 
-    def keep(self, claimed: Container[str]) -> None:
-        """Forget what is not ``claimed`` any more, by whomever it was ended."""
-        if not self.unsure:
+    def keep(self, boot: int, claimed: Container[str]) -> None:
+        """Forget what is not ``claimed`` any more under ``boot``, by whomever it was ended. Not before a
+        claim under it was answered: until then what ran under the boot before may still have to be told."""
+        if not self.unsure and self._boots <= {boot}:
             self._numbers = {id: number for id, number in self._numbers.items() if id in claimed}
 
     @contextmanager

@@ -8,6 +8,7 @@ jumps and lost wake-ups, every ``sweep_interval_s``.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -17,7 +18,7 @@ from trouper.actors.actor import Actor, StopReason
 from trouper.actors.patience import hash_log
 from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver
 from trouper.store.errors import StoreCorrupt, StoreUnavailable
-from trouper.store.protocol import Claims, EndingKind, Finish, Names, Store
+from trouper.store.protocol import Claims, EndingKind, Finish, Names, Refused, Store
 from trouper.store.records import Job, JobState
 from trouper.store.seams import Seams
 from trouper.store.usage import StoreUsage
@@ -40,8 +41,6 @@ class ActorGone:
     """The actor of an attempt is gone: was the end of the attempt recorded?"""
 
     job_id: str
-    started: bool = True
-    """False: it could not be started at all."""
 
 
 ExpiryMessage = Due | ActorGone
@@ -74,6 +73,8 @@ class ExpiryPorts:
     """Told how far the bounds of users and jobs are used, at each sweep."""
     names: Collection[str]
     """The jobs that can run here."""
+    held: Callable[[], bool]
+    """Whether what this node claimed is still its own."""
     enter: Callable[[Job], Callable[[], Awaitable[None]]]
     """Enter the actor of a claimed row into ``running``; what it gives starts it and waits until it runs."""
     reporter: Reporter
@@ -98,8 +99,8 @@ class Expiry(Actor[ExpiryMessage]):
             match message:
                 case Due():
                     await self._claim()
-                case ActorGone(job_id=job_id, started=started):
-                    await self._bury(job_id, EndingKind.CRASHED if started else EndingKind.RELEASED)
+                case ActorGone(job_id=job_id):
+                    await self._bury(job_id)
         except StoreUnavailable:
             self.context.nursery.start_soon(self._tell_after, _STORE_RETRY_S, message)
 
@@ -118,7 +119,7 @@ class Expiry(Actor[ExpiryMessage]):
             except Exception as error:
                 # No actor, so no attempt was used: the row is queued again.
                 self._report_start(job, error)
-                self.context.ref.tell(ActorGone(job.id, started=False))
+                self.context.ref.tell(ActorGone(job.id))
         self._timer.cancel()
         if claims.next_due_at is not None:
             delay_s = max(0.0, claims.next_due_at - claims.now)
@@ -168,23 +169,26 @@ class Expiry(Actor[ExpiryMessage]):
     async def _sweep_forever(self) -> None:
         while True:
             await trio.sleep(self._ports.options.sweep_interval_s)
-            self.context.ref.tell(Due())
             self._ports.wake_notifiers()  # one that was in quarantine may be started again now
-            try:
-                rows = await self._ports.store.running()
-                self._ports.begun.keep({*self._ports.running, *(job.id for job in rows)})
-                for job in rows:
-                    if job.id not in self._ports.running:
-                        begun = (job.id, job.attempt) in self._ports.begun
-                        self.context.ref.tell(ActorGone(job.id, started=begun))
-                    elif job.cancel_requested:
-                        self._ports.look(job)  # should the word of it have been lost
-                self._ports.used(await self._ports.store.usage(LARGEST_USERS))
-            except StoreUnavailable:
-                continue
+            with suppress(StoreUnavailable):
+                await self._sweep()
+            self.context.ref.tell(Due())  # last: while a claim is under way, nothing may be forgotten
 
-    async def _bury(self, job_id: str, kind: EndingKind) -> None:
-        """Finish an attempt whose actor died of a bug of ours without recording an end (J6)."""
+    async def _sweep(self) -> None:
+        store, running = self._ports.store, self._ports.running
+        boot, rows = store.boot, await store.running()
+        if store.boot == boot:  # else they are of one of the two
+            self._ports.begun.keep(boot, {*running, *(job.id for job in rows)})
+        for job in rows:
+            if job.id not in running:
+                self.context.ref.tell(ActorGone(job.id))
+            elif job.cancel_requested:
+                self._ports.look(job)  # should the word of it have been lost
+        self._ports.used(await store.usage(LARGEST_USERS))
+
+    async def _bury(self, job_id: str) -> None:
+        """Finish an attempt whose actor died of a bug of ours without recording an end (J6), or give back one
+        that never began: its start failed, or its claim was not answered."""
         store = self._ports.store
         head = await store.output_head(job_id)
         if job_id in self._ports.running:
@@ -192,26 +196,29 @@ class Expiry(Actor[ExpiryMessage]):
         if head is None or head.job.state is not JobState.RUNNING:
             self._ports.begun.over(job_id)
             return
-        if head.job.boot != store.boot:  # another node's by now, or nobody's: a claim has it
-            return
+        if head.job.boot != store.boot or not self._ports.held():
+            return  # another node's by now, or nobody's: a claim has it, which takes it for a process death
         try:
             sha256 = (await hash_log(store, job_id, head.entries)).hexdigest()
         except StoreCorrupt:
-            await store.lose(job_id, head.job.fence, "undecodable")
-            self._ports.begun.over(job_id)
-            return
-        crashed = kind is EndingKind.CRASHED
-        await store.finish(
-            Finish(
-                job_id=job_id,
-                fence=head.job.fence,
-                kind=kind,
-                entries=head.entries,
-                sha256=sha256,
-                used_ms=head.job.used_ms,
-                error="the attempt's actor ended without recording how" if crashed else None,
-                reason="actor_died" if crashed else "released",
-                jitter=self._ports.seams.random.random(),
-            )
-        )
+            result = await store.lose(job_id, head.job.fence, "undecodable")
+        else:
+            result = await store.finish(self._end_of(head.job, head.entries, sha256))
+        if isinstance(result, Refused):
+            return  # it is orphaned, and a claim is still to be told that it began
         self._ports.begun.over(job_id)
+
+    def _end_of(self, job: Job, entries: int, sha256: str) -> Finish:
+        # By the attempt in the row: the actor that is gone may have run an earlier one.
+        crashed = (job.id, job.attempt) in self._ports.begun
+        return Finish(
+            job_id=job.id,
+            fence=job.fence,
+            kind=EndingKind.CRASHED if crashed else EndingKind.RELEASED,
+            entries=entries,
+            sha256=sha256,
+            used_ms=job.used_ms,
+            error="the attempt's actor ended without recording how" if crashed else None,
+            reason="actor_died" if crashed else "released",
+            jitter=self._ports.seams.random.random(),
+        )

@@ -233,6 +233,7 @@ class RuntimeTree:
             reporter=self.reporter,
             look=self._row_changed,
             names=frozenset(self.specs),
+            held=lambda: self.lease.held,
         )
         return Expiry(ports)
 

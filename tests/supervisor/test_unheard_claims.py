@@ -80,6 +80,28 @@ async def test_what_runs_when_a_claim_is_not_answered_runs_on(
         assert (row.state, row.attempt) == (trouper.JobState.RUNNING, 1)
 
 
+async def test_the_actor_of_the_attempt_before_does_not_count_for_one_that_never_began(
+    opened: Open, url: str, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its actor is gone while the row says that the next attempt runs, of which nobody here has heard."""
+    go_on = trio.Event()
+
+    @trouper.job(retry=trouper.Retry(attempts=2))
+    async def again(ctx: trouper.JobContext) -> None:
+        if ctx.attempt == 1:
+            await go_on.wait()
+            raise trouper.Again(after=0)
+
+    async with opened(again, url=url, seams=slow_seams()) as runtime:
+        job = await runtime.submit(again.call(), user="ada")
+        await trio.sleep(1)
+        lost = unheard(runtime, monkeypatch)
+        go_on.set()
+        ended = await runtime.wait(job.id)
+        assert [row.attempt for row in lost] == [2]
+        assert (ended.state, ended.attempt, ended.attempts_used) == (trouper.JobState.COMPLETED, 3, 1)
+
+
 async def test_a_store_that_ends_by_an_unanswered_claim_counts_only_what_had_begun(
     opened: Open, tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -1,0 +1,133 @@
+"""Whatever becomes of leases and answers: what began uses an attempt, and what did not begin uses none."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+import trouper
+from tests.store.shared_memory import SharedMemory
+from tests.supervisor.nodes import Node, node_of
+from trouper.store.errors import StoreUnavailable
+from trouper.store.leases import Begun as Told
+from trouper.store.leases import Lease
+from trouper.supervisor.begun import Begun
+
+LEASE = Lease(seconds=9.0, margin_s=3.0)
+ATTEMPTS = 4
+
+
+class Life:
+    """Two nodes with jobs, cut lines, boots that die unnoticed, and answers that are lost."""
+
+    def __init__(self, seed: int) -> None:
+        self.draw = random.Random(seed)
+        self.shared = SharedMemory(lease=LEASE)
+        self.starts: dict[str, list[int]] = {}
+        """Job id → the attempts whose function was called."""
+        self.quiet = False
+
+    def job(self) -> Any:
+        @trouper.job(retry=trouper.Retry(attempts=ATTEMPTS, backoff=trouper.Backoff(base=0.1)))
+        async def long(ctx: trouper.JobContext, *, seconds: int) -> None:
+            self.starts.setdefault(ctx.job_id, []).append(ctx.attempt)
+            for _ in range(seconds):
+                await trio.sleep(1)
+                await ctx.write(".")
+
+        return long
+
+    def lose_answers(self, node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+        claim = node.store.claim
+
+        async def claims(*values: Any, **named: Any) -> Any:
+            result = await claim(*values, **named)
+            if result.started and not self.quiet and self.draw.random() < 0.3:
+                raise StoreUnavailable("the answer is lost")
+            return result
+
+        monkeypatch.setattr(node.store, "claim", claims)
+
+    async def disturb(self, node: Node) -> None:
+        for _ in range(8):
+            await trio.sleep(self.draw.choice([0.3, 1, 2.9, 3, 5]))
+            drawn = self.draw.random()
+            if drawn < 0.5:
+                node.store.cut(self.draw.choice(["down", "silent"]))
+                await trio.sleep(self.draw.choice([1, 3, 6, 7, 10, 14]))
+                node.store.heal()
+            elif drawn < 0.8:  # as after a process that was suspended: only the store knows it
+                self.shared.live_until[node.store.boot] = 0.0
+
+
+@pytest.mark.clause("J5", "J6")
+@pytest.mark.parametrize("seed", range(8))
+async def test_every_attempt_that_began_is_counted_however_leases_and_answers_are_lost(
+    seed: int, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    life = Life(seed)
+    long, draw = life.job(), life.draw
+    sweeps = [draw.choice([1, 3, 7, 30]) for _ in range(2)]
+    async with (
+        node_of(life.shared, "a", long, sweep_interval_s=sweeps[0]) as a,
+        node_of(life.shared, "b", long, sweep_interval_s=sweeps[1]) as b,
+    ):
+        for node in (a, b):
+            life.lose_answers(node, monkeypatch)
+        jobs = [
+            await draw.choice([a, b]).runtime.submit(long.call(seconds=draw.randint(1, 25)), user=f"u{n % 3}")
+            for n in range(8)
+        ]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(life.disturb, a)
+            nursery.start_soon(life.disturb, b)
+        life.quiet = True
+        for job in jobs:
+            ended = await a.runtime.wait(job.id)
+            starts = life.starts.get(job.id, [])
+            assert starts == sorted(set(starts)), "no attempt begins twice"
+            assert len(starts) <= ATTEMPTS
+            assert ended.attempts_used >= len(starts) - (ended.state is trouper.JobState.COMPLETED)
+        await trio.sleep(4 * max(sweeps))
+        assert [len(node.runtime._tree.begun) for node in (a, b)] == [0, 0], "nothing is remembered for ever"
+
+
+@pytest.mark.clause("J6")
+@pytest.mark.parametrize("sweep_s", [2.0, 5.0, 7.0, 11.0])
+@pytest.mark.parametrize("silent_s", [7.0, 10.0, 14.0])
+async def test_an_attempt_that_was_let_go_counts_as_a_process_death(
+    sweep_s: float, silent_s: float, autojump_clock: MockClock
+) -> None:
+    """Its node comes back before or after the store takes it for dead, and claims it anew."""
+
+    @trouper.job(retry=trouper.Retry(attempts=2))
+    async def waits(ctx: trouper.JobContext) -> None:
+        if ctx.attempt == 1:
+            await trio.sleep_forever()
+
+    async with node_of(SharedMemory(lease=LEASE), "a", waits, sweep_interval_s=sweep_s) as a:
+        job = await a.runtime.submit(waits.call(), user="ada")
+        await trio.sleep(4.5)
+        a.store.cut("silent")
+        await trio.sleep(silent_s)
+        a.store.heal()
+        ended = await a.runtime.wait(job.id)
+        assert (ended.state, ended.attempt, ended.attempts_used) == (trouper.JobState.COMPLETED, 2, 1)
+
+
+def test_what_began_under_the_boot_before_is_remembered_until_a_claim_has_told_it() -> None:
+    begun = Begun()
+    with begun.claiming(1) as told:
+        assert told is None
+    begun.begin("j1", 1)
+    begun.keep(2, set())
+    with begun.claiming(2) as told:
+        assert told == Told((1, 2), frozenset({("j1", 1)}))
+        begun.keep(2, set())
+        assert len(begun) == 1, "nor while a claim is under way"
+    begun.keep(2, set())
+    assert len(begun) == 0
