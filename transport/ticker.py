@@ -141,7 +141,10 @@ class Ticker:
         now = trio.current_time()
         due = [tick for tick in self._waiting if tick * self._base_s <= now]
         for tick in due:
-            self._now.update(self._waiting.pop(tick))
+            members = self._waiting.pop(tick)
+            for member in members:
+                member.due_tick = _NOW  # or who is marked before its turn would have two
+            self._now.update(members)
         return bool(due)
 
     async def _flush_all(self, *, tick: bool) -> None:

@@ -133,6 +133,28 @@ async def test_who_grows_without_a_word_is_sent_it_once_per_tick(autojump_clock:
     await running(ticker, script)
 
 
+@pytest.mark.clause("O5")
+async def test_who_is_marked_while_others_have_their_turn_has_one_turn(autojump_clock: MockClock) -> None:
+    ticker, first, last = Ticker(TICK, 0.1), Member(), Member()
+
+    def flush() -> bool:
+        if len(last.at) == 1:  # its turn has come with this one's, and is not over
+            last.mark(ticker)
+        return Member.flush(first)
+
+    first.flush = flush  # type: ignore[method-assign]
+
+    async def script() -> None:
+        first.mark(ticker)
+        last.mark(ticker)
+        await trio.sleep(1)
+        assert len(last.at) == 2
+        assert len(last.looks) == 3
+        assert ticker.statistics().waiting == 0
+
+    await running(ticker, script)
+
+
 async def test_what_changes_in_one_step_goes_in_one_flush(autojump_clock: MockClock) -> None:
     ticker, member = Ticker(TICK, 0.1), Member()
 
