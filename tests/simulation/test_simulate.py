@@ -333,7 +333,7 @@ def test_what_takes_too_many_steps_is_cancelled_first_and_has_room_for_its_clean
 
     async def scenario(world: World) -> None:
         try:
-            while True:
+            while True:  # noqa: ASYNC110  # steps without end are what is tested
                 await trio.lowlevel.checkpoint()
         finally:
             with trio.CancelScope(shield=True):
