@@ -52,7 +52,7 @@ class CompletionsPorts:
     stopping: Callable[[], bool]
     """Whether the runtime is being stopped: then no further hook is begun."""
     begun: Begun = attrs.field(factory=Begun)
-    unsettled: dict[str, SettleCompletion] = attrs.field(factory=dict)
+    unsettled: dict[tuple[str, int], SettleCompletion] = attrs.field(factory=dict)
     """Of the tries that were begun: how they ended, as far as that is known; until the store has heard it."""
     counters: dict[str, int] = attrs.field(
         factory=lambda: dict.fromkeys(("running", "done", "failed", "given_up", "dead"), 0)
@@ -123,16 +123,17 @@ class Completions(Actor[HooksDue]):
 
     async def _carry_out(self, row: Completion, job: Job) -> None:
         unsettled = self._ports.unsettled
-        unsettled[row.job] = SettleCompletion(job_id=row.job, tries=row.tries, end=TryEnd.RELEASED)
+        of = (row.job, row.tries)  # after a lost lease a later try may run beside this one
+        unsettled[of] = SettleCompletion(job_id=row.job, tries=row.tries, end=TryEnd.RELEASED)
         try:
-            unsettled[row.job] = self._judge(row, job, await self._try(row, job))
-            await self._settle(unsettled[row.job])
+            unsettled[of] = self._judge(row, job, await self._try(row, job))
+            await self._settle(unsettled[of])
         finally:
-            if row.job in unsettled:
+            if of in unsettled:
                 # The runtime stops. If the store does not hear of it, the next start takes it for a try.
                 with trio.move_on_after(_GIVE_BACK_S, shield=True):
-                    await self._settle(unsettled[row.job])
-            if row.job in unsettled:
+                    await self._settle(unsettled[of])
+            if of in unsettled:
                 what = f"the end of a run of the hook of {job.name!r} was not recorded, or that is not known"
                 self._report(ReportKind.UNRECORDED, row, f"{what}: the next start counts it as a try", "")
             self._running.discard(row.job)
@@ -142,8 +143,9 @@ class Completions(Actor[HooksDue]):
     async def _settle(self, settle: SettleCompletion) -> None:
         """Tell the store how a try ended, until it has heard it."""
         await patiently(lambda: self._ports.store.settle_completion(settle))
-        if self._ports.unsettled.get(settle.job_id) is settle:  # else a later try is under way
-            del self._ports.unsettled[settle.job_id]
+        of = (settle.job_id, settle.tries)
+        self._ports.unsettled.pop(of, None)
+        if of in self._ports.begun:
             self._ports.begun.over(settle.job_id)
 
     def _hook(self, job: Job) -> EndedHook | None:
