@@ -79,8 +79,8 @@ class EngineStore(abc.ABC):
         """Open, serve until cancelled, commit what is pending, close."""
 
     @abc.abstractmethod
-    def dirty(self, source: OutputSource) -> None:
-        """``source`` has something to commit."""
+    def dirty(self, source: OutputSource, urgent: bool = False) -> None:
+        """``source`` has something to commit; ``urgent``: at once, since somebody waits for it."""
 
     @abc.abstractmethod
     def statistics(self) -> Mapping[str, int]:

@@ -85,7 +85,7 @@ class MemoryStore(EngineStore):
             "dirty_sources": len(self._dirty),
         }
 
-    def dirty(self, source: OutputSource) -> None:
+    def dirty(self, source: OutputSource, urgent: bool = False) -> None:
         if not self._open:
             return
         if self._committing:  # a source's own take or settled, or a listener: the loop below comes to it

@@ -111,8 +111,8 @@ class OutputLog:
     """The log of one attempt, from its claim to its end.
 
     ``job`` is the claimed row: the log begins at ``job.entries`` (what the claim kept), with
-    ``prefix`` the hash over that. ``on_dirty`` tells the store; ``used_ms`` gives the running time to
-    commit along. ``on_change`` is called after an append failed or was refused, and after one that went
+    ``prefix`` the hash over that. ``on_dirty`` tells the store (see ``Store.dirty``), urgently when the log
+    is ``full``; ``used_ms`` gives the running time to commit along. ``on_change`` is called after an append failed or was refused, and after one that went
     through if the last did not, or if that is ``awaited``. With more than ``pending_bytes_max`` pending
     the log is ``full``; ``tail_bytes_max`` bounds what is kept in memory of the committed part.
     """
@@ -152,7 +152,7 @@ class OutputLog:
         job: Job,
         prefix: OutputHash,
         *,
-        on_dirty: Callable[[OutputLog], None],
+        on_dirty: Callable[[OutputLog, bool], None],
         on_change: Callable[[], None],
         used_ms: Callable[[], int],
         pending_bytes_max: int = 256 * 1024,
@@ -221,9 +221,10 @@ class OutputLog:
 
     def _look(self) -> bool:
         self._look_at = self.committed_bytes + self._pending_bytes_max
-        if len(self._pending) == 1:  # else the store was told, and has not asked since
-            self._on_dirty(self)
-        return self.bytes_total - self.committed_bytes > self._pending_bytes_max
+        urgent = self.full and not self._in_flight  # else what is under way makes room
+        if urgent or len(self._pending) == 1:  # else the store was told, and has not asked since
+            self._on_dirty(self, urgent)
+        return self.full
 
     def sha256(self) -> str:
         """Hash over all entries so far, those not committed included."""

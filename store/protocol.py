@@ -126,7 +126,7 @@ class OutputSource(Protocol):
 
     def take(self) -> Append | None:
         """All that is to be committed next, or None. Called in trio's thread, once after ``dirty`` was told
-        of it; until ``settled`` is called for it, ``take`` is not called again."""
+        of it (however often); until ``settled`` is called for it, ``take`` is not called again."""
         ...
 
     def settled(self, result: Appended | Refused | AppendFailed) -> None:
@@ -264,8 +264,11 @@ class Store(LeasedStore, CompletionStore, SignalStore, QuestionStore, QueueStore
         and may be claimed by this one: it used no attempt."""
         ...
 
-    def dirty(self, source: OutputSource) -> None:
-        """``source`` has something to commit: soon, its ``take`` is called. Never blocks."""
+    def dirty(self, source: OutputSource, urgent: bool = False) -> None:
+        """``source`` has something to commit: soon, its ``take`` is called. Never blocks.
+
+        ``urgent``: somebody waits for room in it, so it goes as soon as an operation would. May be told of
+        a source that is dirty already."""
         ...
 
     async def savepoint(self, request: Savepoint) -> Saved | Refused: ...

@@ -73,9 +73,9 @@ class SqliteStore(EngineStore):
                 with trio.CancelScope(shield=True):
                     await thread.aclose()
 
-    def dirty(self, source: OutputSource) -> None:
+    def dirty(self, source: OutputSource, urgent: bool = False) -> None:
         if self._writer is not None:
-            self._writer.dirty(source)
+            self._writer.dirty(source, urgent)
 
     def statistics(self) -> Mapping[str, int]:
         engine = self._engine.statistics() if self._engine else {}

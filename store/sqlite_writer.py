@@ -3,7 +3,7 @@
 One task builds batches and sends them to the store's thread, one at a time:
 
 * an operation goes at once, with all that waits beside it;
-* output alone goes once per tick, the first after a silence at once;
+* output alone goes once per tick, the first after a silence at once, and so what a full log waits for;
 * whatever goes takes along what every dirty source has (``take``).
 
 So a commit, which costs an fsync, is shared by all that came up while the last one was under way.
@@ -56,16 +56,20 @@ class GroupCommit:
         self._output_due_at = -1.0
         self._silent = False
         """Whether output that comes now wakes the task: it sleeps, and not just until the next tick."""
+        self._urgent = False
+        """Somebody waits for room in a dirty source."""
         self._retry_s = 0.0
         self._closed = False
         self._faults: list[Exception] = []
 
     # --- what callers do ---
 
-    def dirty(self, source: OutputSource) -> None:
+    def dirty(self, source: OutputSource, urgent: bool) -> None:
         if self._closed:
             return
-        if self._silent:
+        if urgent:
+            self._urgent = True
+        if urgent or self._silent:
             self._wake.set()
         self._dirty[source] = None
 
@@ -132,7 +136,7 @@ class GroupCommit:
         await trio.lowlevel.checkpoint()
         while not (self._operations or self._reads):
             # A tick is slept through whether there is output yet or not: so it wakes up once, not twice.
-            delay = self._output_due_at - trio.current_time()
+            delay = self._output_delay_s()
             if delay <= 0:
                 if self._dirty:
                     return
@@ -143,6 +147,12 @@ class GroupCommit:
                 await self._wake.wait()
             self._silent = False
 
+    def _output_delay_s(self) -> float:
+        """For how long output alone is to wait. Who waits for room does not hurry a store that is down."""
+        if self._urgent and not self._retry_s:
+            return 0.0
+        return self._output_due_at - trio.current_time()
+
     def _build(self) -> Batch:
         batch = Batch(self._watch.read(), self._watch.jumped_s)
         for queue, taken in ((self._operations, batch.operations), (self._reads, batch.reads)):
@@ -151,12 +161,13 @@ class GroupCommit:
                 operation.handed_over = True
                 taken.append(operation)
         # Reads alone take no output along: a fsync for each would undo the tick.
-        if batch.operations or self._closed or self._output_due_at <= trio.current_time():
+        if batch.operations or self._closed or self._output_delay_s() <= 0:
             self._take(batch)
         return batch
 
     def _take(self, batch: Batch) -> None:
         dirty, self._dirty = self._dirty, {}
+        self._urgent = False
         sources, appends = batch.sources, batch.appends
         for source in dirty:
             try:

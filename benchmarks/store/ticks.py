@@ -58,8 +58,8 @@ class MeasuredThread(NamedThread):
 class Writers:
     """The jobs' logs. ``dirty``: whom they tell that there is something to commit."""
 
-    def __init__(self, jobs: list[Job], dirty: Callable[[OutputSource], None]) -> None:
-        self.dirty: Callable[[OutputSource], None] | None = dirty
+    def __init__(self, jobs: list[Job], dirty: Callable[[OutputSource, bool], None]) -> None:
+        self.dirty: Callable[[OutputSource, bool], None] | None = dirty
         self._settled = trio.Event()
         self._logs = [self._log(job, lambda: None) for job in jobs[:-1]]
         self._logs.append(self._log(jobs[-1], lambda: self._settled.set()))
@@ -67,9 +67,9 @@ class Writers:
     def _log(self, job: Job, on_change: Callable[[], None]) -> OutputLog:
         return OutputLog(job, OutputHash(), on_dirty=self._tell, on_change=on_change, used_ms=lambda: 1)
 
-    def _tell(self, source: OutputSource) -> None:
+    def _tell(self, source: OutputSource, urgent: bool) -> None:
         if self.dirty is not None:
-            self.dirty(source)
+            self.dirty(source, urgent)
 
     async def loop_s(self, ticks: int) -> float:
         """Processor time of this thread while every job writes once a tick."""

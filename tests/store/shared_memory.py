@@ -129,9 +129,9 @@ class SharedMemoryStore(MemoryStore):
         await self._reach()
         return await super()._query(call)
 
-    def dirty(self, source: OutputSource) -> None:
+    def dirty(self, source: OutputSource, urgent: bool = False) -> None:
         if self.line == "up":
-            super().dirty(source)
+            super().dirty(source, urgent)
         elif source not in self._held_back:
             self._held_back[source] = None
             if self.line == "down" and source.take() is not None:

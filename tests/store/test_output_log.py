@@ -18,7 +18,7 @@ def make_log(tail_bytes_max: int = 1000, *, pending_bytes_max: int = 10_000) -> 
     log = OutputLog(
         Job(id="j", user="ada", name="reply", attempt=2, fence=7, entries=3, savepoint=3),
         OutputHash(),
-        on_dirty=lambda _: told.append("dirty"),
+        on_dirty=lambda _, urgent: told.append("urgent" if urgent else "dirty"),
         on_change=lambda: told.append("changed"),
         used_ms=lambda: 42,
         pending_bytes_max=pending_bytes_max,
@@ -187,3 +187,13 @@ def test_the_store_is_told_once_of_what_it_has_not_asked_for_yet() -> None:
     log.take()
     put(log, "c")  # not in what is under way: it must be asked for by itself
     assert told == ["dirty", "dirty"]
+
+
+def test_the_store_is_urged_only_when_a_log_is_full_and_nothing_is_under_way() -> None:
+    log, told = make_log(pending_bytes_max=100)
+    put(log, "x" * 100)
+    assert put(log, "x")
+    assert told == ["dirty", "urgent"]
+    log.take()
+    assert put(log, "y")
+    assert told[2:] == ["dirty"], "what is under way makes room"

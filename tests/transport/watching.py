@@ -78,7 +78,7 @@ class Writer:
         )
         self._house.outputs.open_log(self.row, self._log)
 
-    def _commit(self, log: OutputLog) -> None:
+    def _commit(self, log: OutputLog, _urgent: bool) -> None:
         request = log.take()
         assert request is not None
         self.logs[-1] += request.entries
