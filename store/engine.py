@@ -80,7 +80,7 @@ class EngineStore(abc.ABC):
 
     @abc.abstractmethod
     def dirty(self, source: OutputSource, urgent: bool = False) -> None:
-        """``source`` has something to commit; ``urgent``: at once, since somebody waits for it."""
+        """``source`` has something to commit; ``urgent``: at once, since it runs out of room."""
 
     @abc.abstractmethod
     def statistics(self) -> Mapping[str, int]:

@@ -112,9 +112,10 @@ class OutputLog:
 
     ``job`` is the claimed row: the log begins at ``job.entries`` (what the claim kept), with
     ``prefix`` the hash over that. ``on_dirty`` tells the store (see ``Store.dirty``), urgently when the log
-    is ``full``; ``used_ms`` gives the running time to commit along. ``on_change`` is called after an append failed or was refused, and after one that went
-    through if the last did not, or if that is ``awaited``. With more than ``pending_bytes_max`` pending
-    the log is ``full``; ``tail_bytes_max`` bounds what is kept in memory of the committed part.
+    is half full; ``used_ms`` gives the running time to commit along. ``on_change`` is called after an append
+    failed or was refused, and after one that went through if the last did not, or if that is ``awaited``.
+    With more than ``pending_bytes_max`` pending the log is ``full``; ``tail_bytes_max`` bounds what is
+    kept in memory of the committed part.
     """
 
     __slots__ = (
@@ -220,8 +221,12 @@ class OutputLog:
         return total > self._look_at and self._look()
 
     def _look(self) -> bool:
-        self._look_at = self.committed_bytes + self._pending_bytes_max
-        urgent = self.full and not self._in_flight  # else what is under way makes room
+        # Urgent from half full on, so that a fast writer fills one half while the other is committed. While
+        # something is under way it is not: that makes room.
+        most = self._pending_bytes_max
+        half_full = self.pending_bytes > most // 2
+        self._look_at = self.committed_bytes + (most if half_full else most // 2)
+        urgent = half_full and not self._in_flight
         if urgent or len(self._pending) == 1:  # else the store was told, and has not asked since
             self._on_dirty(self, urgent)
         return self.full

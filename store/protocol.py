@@ -267,8 +267,8 @@ class Store(LeasedStore, CompletionStore, SignalStore, QuestionStore, QueueStore
     def dirty(self, source: OutputSource, urgent: bool = False) -> None:
         """``source`` has something to commit: soon, its ``take`` is called. Never blocks.
 
-        ``urgent``: somebody waits for room in it, so it goes as soon as an operation would. May be told of
-        a source that is dirty already."""
+        ``urgent``: it runs out of room, so it goes as soon as an operation would. May be told of a source
+        that is dirty already."""
         ...
 
     async def savepoint(self, request: Savepoint) -> Saved | Refused: ...

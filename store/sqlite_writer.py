@@ -3,7 +3,7 @@
 One task builds batches and sends them to the store's thread, one at a time:
 
 * an operation goes at once, with all that waits beside it;
-* output alone goes once per tick, the first after a silence at once, and so what a full log waits for;
+* output alone goes once per tick, the first after a silence at once, and so when a log runs out of room;
 * whatever goes takes along what every dirty source has (``take``).
 
 So a commit, which costs an fsync, is shared by all that came up while the last one was under way.
@@ -57,7 +57,7 @@ class GroupCommit:
         self._silent = False
         """Whether output that comes now wakes the task: it sleeps, and not just until the next tick."""
         self._urgent = False
-        """Somebody waits for room in a dirty source."""
+        """A dirty source runs out of room."""
         self._retry_s = 0.0
         self._closed = False
         self._faults: list[Exception] = []
@@ -148,7 +148,7 @@ class GroupCommit:
             self._silent = False
 
     def _output_delay_s(self) -> float:
-        """For how long output alone is to wait. Who waits for room does not hurry a store that is down."""
+        """For how long output alone is to wait. Who runs out of room does not hurry a store that is down."""
         if self._urgent and not self._retry_s:
             return 0.0
         return self._output_due_at - trio.current_time()

@@ -71,7 +71,7 @@ class Completions(Actor[HooksDue]):
 
     def __init__(self, ports: CompletionsPorts) -> None:
         self._ports = ports
-        self._running: set[str] = set()
+        self._running: set[tuple[str, int]] = set()
         self._timer = trio.CancelScope()
 
     async def started(self) -> None:
@@ -97,7 +97,7 @@ class Completions(Actor[HooksDue]):
             claims = await self._ports.store.claim_completions(room, begun=begun)
         self._ports.counters["dead"] = claims.dead
         for row, job in claims.started:
-            self._running.add(row.job)
+            self._running.add((row.job, row.tries))
             self._ports.begun.begin(row.job, row.tries)
             self.context.nursery.start_soon(self._carry_out, row, job)
         self._ports.counters["running"] = len(self._running)
@@ -136,7 +136,7 @@ class Completions(Actor[HooksDue]):
             if of in unsettled:
                 what = f"the end of a run of the hook of {job.name!r} was not recorded, or that is not known"
                 self._report(ReportKind.UNRECORDED, row, f"{what}: the next start counts it as a try", "")
-            self._running.discard(row.job)
+            self._running.discard(of)
             self._ports.counters["running"] = len(self._running)
         self.context.ref.tell(HooksDue())
 

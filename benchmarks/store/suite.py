@@ -55,8 +55,8 @@ SUITE = Suite(
             "output",
             "entries",
             writers.output,
-            "as fast as the store takes them: of a job, 256 KiB at a time. The statements are spared appending,"
-            " hashing and telling",
+            "as fast as the store takes them: of a job, 256 KiB at a time. The statements are spared"
+            " appending, hashing and telling",
             share=OUTPUT_SHARE,
             each_waits=False,
         ),

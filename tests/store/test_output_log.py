@@ -189,11 +189,13 @@ def test_the_store_is_told_once_of_what_it_has_not_asked_for_yet() -> None:
     assert told == ["dirty", "dirty"]
 
 
-def test_the_store_is_urged_only_when_a_log_is_full_and_nothing_is_under_way() -> None:
+def test_the_store_is_urged_when_a_log_is_half_full_and_nothing_is_under_way() -> None:
     log, told = make_log(pending_bytes_max=100)
-    put(log, "x" * 100)
-    assert put(log, "x")
+    assert [put(log, "x" * size) for size in (50, 1, 20)] == [False, False, False]
     assert told == ["dirty", "urgent"]
     log.take()
-    assert put(log, "y")
+    assert [put(log, "y" * size) for size in (10, 19, 1)] == [False, False, True]
     assert told[2:] == ["dirty"], "what is under way makes room"
+    log.settled(APPENDED)
+    assert [put(log, "z" * size) for size in (20, 1)] == [False, False]
+    assert told[3:] == ["urgent"], "once more than half is pending again"

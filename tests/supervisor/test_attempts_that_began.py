@@ -12,6 +12,7 @@ from trio.testing import MockClock
 import trouper
 from tests.store.shared_memory import SharedMemory
 from tests.supervisor.nodes import Node, node_of
+from tests.supervisor.test_unheard_claims import unheard
 from trouper.store.errors import StoreUnavailable
 from trouper.store.leases import Begun as Told
 from trouper.store.leases import Lease
@@ -117,6 +118,41 @@ async def test_an_attempt_that_was_let_go_counts_as_a_process_death(
         a.store.heal()
         ended = await a.runtime.wait(job.id)
         assert (ended.state, ended.attempt, ended.attempts_used) == (trouper.JobState.COMPLETED, 2, 1)
+
+
+@pytest.mark.clause("N1")
+async def test_the_end_of_a_hooks_earlier_try_leaves_the_later_one_that_runs_beside_it(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lease is lost without the node's knowledge, so the store has a second try begun; then the first
+    fails, and then the answer of a claim is lost."""
+    calls: list[str] = []
+
+    @trouper.job
+    async def hooked(ctx: trouper.JobContext, *, name: str) -> None:
+        calls.append(ctx.job_id)
+
+    @hooked.on_ended(retry=trouper.Retry(attempts=5))
+    async def hook(job: trouper.Job) -> None:
+        calls.append(job.id)
+        if (job.id, calls.count(job.id)) == (calls[0], 2):
+            await trio.sleep(20)
+            raise OSError("the first try")
+        await trio.sleep(28)
+
+    shared = SharedMemory(lease=LEASE)
+    async with node_of(shared, "a", hooked, sweep_interval_s=1.0) as a:
+        first = await a.runtime.submit(hooked.call(name="first"), user="ada")
+        await trio.sleep(1)
+        shared.live_until[a.store.boot] = 0.0
+        await trio.sleep(15)
+        assert calls.count(first.id) == 3, "the second try runs beside the first"
+        await trio.sleep(10)
+        lost = unheard(a.runtime, monkeypatch, what="claim_completions")
+        await a.runtime.submit(hooked.call(name="second"), user="ada")
+        await trio.sleep(100)
+        assert len(lost) == 1
+        assert (calls.count(first.id), a.runtime.statistics()["hooks"]["done"]) == (3, 2)
 
 
 def test_what_began_under_the_boot_before_is_remembered_until_a_claim_has_told_it() -> None:

@@ -1,0 +1,82 @@
+"""When output is committed: at once, with the tick, or before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+import trio.testing
+
+from tests.store.support import PROMPT_OPTIONS, Fault, Source, opened
+from trouper.store.protocol import APPENDED, AppendFailed
+
+
+@pytest.mark.clause("O5")
+async def test_output_goes_at_once_after_a_silence_and_then_once_per_tick(
+    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    world = await opened(tmp_path, nursery, options=attrs.evolve(PROMPT_OPTIONS, commit_tick_s=0.025))
+    source = Source(world.store, await world.start("j1"))
+    for _ in range(2):
+        await trio.sleep(10)
+        before = trio.current_time()
+        assert await source.commit("first") == APPENDED
+        assert trio.current_time() == before, "the first after a silence does not wait"
+        commits = world.store.statistics()["output_commits"]
+        for _ in range(100):
+            await trio.sleep(0.005)
+            source.write("more")
+        assert 18 <= world.store.statistics()["output_commits"] - commits <= 21
+
+
+@pytest.mark.clause("E2")
+async def test_output_that_runs_out_of_room_goes_before_the_tick(
+    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    world = await opened(tmp_path, nursery, options=attrs.evolve(PROMPT_OPTIONS, commit_tick_s=60.0))
+    first, other = [Source(world.store, await world.start(f"j{place}")) for place in range(2)]
+    assert await first.commit("at once") == APPENDED
+    began = trio.current_time()
+    for _ in range(3):
+        other.write("beside it")
+        first.write("more than half full")
+        world.store.dirty(first, urgent=True)
+        await first.until(first.start + 1)
+        assert other.results[-1] == APPENDED, "it takes all along"
+    assert trio.current_time() == began
+    first.write("no hurry")
+    await trio.sleep(59)
+    assert first.pending == ["no hurry"]
+
+
+@pytest.mark.clause("E1", "E2")
+async def test_who_runs_out_of_room_does_not_hurry_a_store_that_is_down(
+    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    fault = Fault()
+    options = attrs.evolve(PROMPT_OPTIONS, retry_base_s=8.0, retry_max_s=8.0)
+    world = await opened(tmp_path, nursery, fault=fault, options=options)
+    source = Source(world.store, await world.start("j1"))
+    fault.at["output.appended"] = 1
+    assert isinstance(await source.commit("a"), AppendFailed)
+    for _ in range(7):
+        world.store.dirty(source, urgent=True)
+        await trio.sleep(1)
+    assert len(source.results) == 1
+    await source.until(1)
+    assert source.results[1:] == [APPENDED]
+
+
+async def test_a_read_does_not_make_pending_output_go_early(
+    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    world = await opened(tmp_path, nursery, options=attrs.evolve(PROMPT_OPTIONS, commit_tick_s=0.025))
+    source = Source(world.store, await world.start("j1"))
+    await source.commit("first")
+    source.write("second")
+    for _ in range(10):
+        await world.store.job("j1")
+    assert source.in_flight == ()
+    assert source.pending == ["second"]
