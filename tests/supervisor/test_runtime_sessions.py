@@ -19,6 +19,7 @@ from trouper.actors.channel_items import (
     FeedSnapshot,
     GoneItem,
     OutputItem,
+    PlacesItem,
     ProgressItem,
 )
 from trouper.actors.options import ChannelLimits
@@ -185,8 +186,9 @@ async def waited_for(channel: SubscriberChannel) -> list[ChannelItem]:
 
 
 async def told(channel: SubscriberChannel, seq: int, job_id: str) -> int:
-    """From ``seq`` on nothing but changes of this job, to its end; the seq that is held then."""
-    items = await waited_for(channel)
+    """From ``seq`` on nothing but changes of this job, to its end; the seq that is held then. Its place in
+    the queue may be told or not: only the latest ever is."""
+    items = [item for item in await waited_for(channel) if not isinstance(item, PlacesItem)]
     changes = [item.changes for item in items if isinstance(item, FeedChanges)]
     assert len(changes) == len(items) > 0, items
     assert changes[0].prev == seq
