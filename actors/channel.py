@@ -5,7 +5,7 @@ O(1): when it can be written again, ``take`` gives it one larger range.
 
 An output of which something was taken is *watched*: the next ``take`` looks at it without being told. Only
 when that finds nothing is it *quiet*, and its head tells when it grows. So what grows all the time calls
-nobody for each entry. (To be told of the first one of each window was a tenth of what a token cost.)
+nobody for each entry, nor once for each window.
 """
 
 from __future__ import annotations

@@ -126,10 +126,9 @@ def _array(text: str | bytes, max_bytes: int) -> list[Any]:
         raise MessageTooLarge(f"a message of {len(raw)} bytes; legal are {max_bytes}")
     try:
         value = orjson.loads(raw)
+        # Of an integer beyond 64 bits orjson makes a double, which would pass for one.
         if _MANY_DIGITS.search(raw):
-            value = json.loads(
-                raw
-            )  # orjson makes a double of an integer beyond 64 bits, which passes for one
+            value = json.loads(raw)
     except (orjson.JSONDecodeError, RecursionError) as error:
         raise ProtocolBroken(f"not JSON: {error}; legal is an array of items") from error
     if type(value) is not list:

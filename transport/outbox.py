@@ -4,7 +4,7 @@ Only the drain task awaits ``send_all``, so nobody else can be cancelled half-wa
 leave a mixed stream behind. ``offer`` is synchronous: on a plain socket with nothing pending it writes at
 once, without waiting, and only what the socket did not take is the drain's; a wake-up of the drain for
 each frame would cost several times what the write does. So most connections never need a drain, and it
-ends when all is sent: a task that waits takes two kilobytes, and there are many connections that are idle.
+ends when all is sent: a task that waits takes memory, and there are many connections that are idle.
 
 trio-websocket is handed an ``OutboxStream``, whose frames go through the same outbox: a pong behind the
 frame under way (only the newest is kept, and its sender never waits, so a reader that answers pings is
