@@ -1,4 +1,5 @@
-"""Options that are numbers: what each may be is checked where it is given, and told with what is legal.
+"""Options: what each may be (a number, one of a few words) is checked where it is given, and told with what
+is legal.
 
 An option that is not checked there fails much later, in a loop that divides by it or never waits, and that
 does not name it.
@@ -40,6 +41,13 @@ def count(default: int, *, least: int = 1) -> int:
 def number(default: float, *, zero: bool = False) -> float:
     """A field of a class of options: a time, as a rule. Raises ``ValueError``."""
     return _field(default, lambda value: wrong_number(value, zero=zero))
+
+
+def one_of(default: str, *others: str) -> str:
+    """A field of a class of options: one of a few words. Raises ``ValueError``."""
+    words = (default, *others)
+    legal = f"legal are {', '.join(map(repr, words))}"
+    return _field(default, lambda value: None if isinstance(value, str) and value in words else legal)
 
 
 def options(default: T) -> T:

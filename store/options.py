@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from trouper.store.checks import count, number
+from trouper.store.checks import count, number, one_of
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +25,11 @@ class StoreOptions:
     """Output of a job (encoded) that is gathered before it is written as a block of its own."""
     journal_rows_max: int = count(512)
     """Commits whose output may still wait in the journal for being written as blocks."""
+    secure_delete: str = one_of("fast", "off", "on")
+    """What SQLite does with the place of what is deleted. ``"fast"``: it is overwritten with zeros unless its
+    page becomes free, which then keeps it until it is needed again. ``"on"``: such pages too, so that the
+    file holds nothing of it; each page of the journal is written twice then. ``"off"``: all stays until
+    something else takes its place. (Said in any case: builds of SQLite differ in what they do.)"""
     read_bytes_max: int = count(1024 * 1024)
     """Payload of one page of output, whatever was asked for."""
     page_rows_max: int = count(500)

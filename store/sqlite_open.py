@@ -85,7 +85,7 @@ def open_database(path: Path, options: StoreOptions, new_id: Callable[[], str]) 
         # Text that is no UTF-8 is shown with replacement characters rather than failing a whole list.
         connection.text_factory = lambda raw: str(raw, "utf-8", "replace")
         _check_schema(connection, path)
-        _set_up(connection, path)
+        _set_up(connection, path, options)
         connection.execute("BEGIN IMMEDIATE")
         if migrate(connection):
             connection.execute("INSERT INTO meta VALUES ('epoch', ?), ('boot', 0)", (new_id(),))
@@ -124,13 +124,22 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _set_up(connection: sqlite3.Connection, path: Path) -> None:
+_SECURE_DELETE = {"off": 0, "on": 1, "fast": 2}
+"""How SQLite tells the value that is in effect."""
+
+
+def _set_up(connection: sqlite3.Connection, path: Path, options: StoreOptions) -> None:
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
         raise StoreRefused(f"{path} cannot have a write-ahead log there (its journal mode stays {mode})")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = OFF")
     connection.execute("PRAGMA temp_store = MEMORY")
+    # Said in any case: the default is the choice of who built this SQLite.
+    chosen = options.secure_delete
+    (in_effect,) = connection.execute(f"PRAGMA secure_delete = {chosen}").fetchone()
+    if in_effect != _SECURE_DELETE[chosen]:
+        raise StoreRefused(f"SQLite {sqlite3.sqlite_version} knows no secure_delete={chosen!r}")
     # The log may grow behind a long read; it is cut back to this when it begins anew.
     connection.execute(f"PRAGMA journal_size_limit = {64 * 1024 * 1024}")
 

@@ -48,6 +48,12 @@ def test_every_bound_that_is_a_number_of_something_is_a_whole_number(
         assert getattr(options(**{name: 1.5}), name) == 1.5
 
 
+@pytest.mark.parametrize("value", ["FAST", "", "zero", True, 1, None, ["on"]])
+def test_an_option_that_is_one_of_a_few_words_refuses_others_and_says_which(value: object) -> None:
+    with pytest.raises(ValueError, match=r"secure_delete=.*: legal are 'fast', 'off', 'on'$"):
+        StoreOptions(secure_delete=value)  # type: ignore[arg-type]
+
+
 def test_options_within_options_are_of_their_kind() -> None:
     with pytest.raises(ValueError, match=r"RuntimeOptions.jobs=None: legal is JobLimits\(…\)"):
         RuntimeOptions(jobs=None)  # type: ignore[arg-type]
