@@ -24,7 +24,7 @@ from trouper.actors.job_errors import BadState, OutputTooLarge, beyond
 from trouper.actors.job_spec import Again, BadArguments, Fail, JobSpec
 from trouper.actors.outputs import Outputs
 from trouper.actors.patience import hash_log, patiently
-from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver
+from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver, split_failure
 from trouper.store.errors import StoreCorrupt, StoreUnavailable
 from trouper.store.protocol import EndingKind, Finish, RefusalReason, Refused
 from trouper.store.records import Job
@@ -226,11 +226,11 @@ class JobActor(Actor[JobMessage]):
             try:
                 if attempt.reason is None:
                     ending = self._returned(await self._call(JobContext(attempt)))
-            except (Exception, SystemExit, BaseExceptionGroup) as error:
-                crash, rest = _split(error)
+            except BaseException as error:  # noqa: ASYNC103  # what must pass does
+                crash, passing = split_failure(error)
                 ending = None if crash is None else self._crashed(crash)
-                if rest is not None:
-                    raise rest from None
+                if passing is not None:
+                    raise passing from None  # noqa: ASYNC104
         self._ending = self._judge(ending)
         self._ended.set()
         self.context.ref.tell(Ended())
@@ -338,13 +338,6 @@ class JobActor(Actor[JobMessage]):
     def _report(self, kind: ReportKind, reason: str, detail: str) -> None:
         path, at = f"runtime/core/jobs/{self.job.name}", self._ports.seams.wall()
         deliver(self._reporter, Report(kind, path, self.job.id, self.job.attempt, reason, detail, at))
-
-
-def _split(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
-    """(what is a crash of the attempt, what must pass on). SystemExit is a crash here (S3)."""
-    if isinstance(error, BaseExceptionGroup):
-        return error.split((Exception, SystemExit))
-    return error, None
 
 
 def _find(error: BaseException, kinds: tuple[type[BaseException], ...]) -> BaseException | None:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import enum
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import islice
 from types import CodeType
 from typing import Final
 
 import attrs
+import trio
 
 TEXT_CHARACTERS: Final = 16_384
 """Bound of a crash's text. The end is kept: the last lines of a traceback say what happened."""
@@ -198,3 +200,32 @@ def split_crash(error: BaseException) -> tuple[Exception | None, BaseException |
     if isinstance(error, Exception):
         return error, None
     return None, error
+
+
+_PASSES = (KeyboardInterrupt, trio.Cancelled)
+
+
+def split_failure(error: BaseException) -> tuple[BaseException | None, BaseException | None]:
+    """As ``split_crash``, of what a function of the application raised (a job, a hook): all but
+    ``KeyboardInterrupt`` and ``Cancelled`` is a failure of that function alone.
+
+    ``SystemExit`` is one, and so is what stands beside ``Exception``: asyncio's ``CancelledError``, or the
+    panic of a library that is written in Rust, would else end everybody's process.
+    """
+    if isinstance(error, BaseExceptionGroup):
+        passing, failure = error.split(_PASSES)
+        return failure, passing
+    return (None, error) if isinstance(error, _PASSES) else (error, None)
+
+
+@contextmanager
+def exceptions_only() -> Iterator[None]:
+    """Around a call of the application where ``Exception`` is looked for: another failure, but for
+    ``SystemExit``, comes out as ``RuntimeError`` with that as its cause."""
+    try:
+        yield
+    except BaseException as error:
+        failure, passing = split_failure(error)
+        if failure is None or passing is not None or isinstance(failure, Exception | SystemExit):
+            raise
+        raise RuntimeError(Crash.of(failure).summary) from failure  # noqa: ASYNC104  # it is none

@@ -19,7 +19,7 @@ from trouper.actors.job_spec import JobSpec
 from trouper.actors.mailbox import Mailbox, Overflow
 from trouper.actors.patience import patiently
 from trouper.actors.ref import ActorRef
-from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver, split_crash
+from trouper.actors.reports import Crash, Report, Reporter, ReportKind, deliver, split_failure
 from trouper.store.completions import Completion, SettleCompletion, TryEnd
 from trouper.store.errors import StoreUnavailable
 from trouper.store.protocol import Store
@@ -205,15 +205,13 @@ class Completions(Actor[HooksDue]):
 
 
 async def _run(hook: EndedHook, job: Job) -> Crash | str | None:
-    """Run the hook within its time; what went wrong. SystemExit is a failure here, as in a job (S3)."""
+    """Run the hook within its time; what went wrong."""
     try:
         with trio.move_on_after(hook.timeout_s) as scope:
             await hook.function(job)
-    except SystemExit as error:
-        return Crash.of(error)
-    except (Exception, BaseExceptionGroup) as error:
-        crash, rest = split_crash(error)
-        if crash is None or rest is not None:
+    except BaseException as error:  # noqa: ASYNC103  # what must pass does
+        crash, passing = split_failure(error)
+        if crash is None or passing is not None:
             raise
-        return Crash.of(crash)
+        return Crash.of(crash)  # noqa: ASYNC104
     return f"it took more than {hook.timeout_s:g} s" if scope.cancelled_caught else None

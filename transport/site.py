@@ -10,6 +10,7 @@ from pathlib import Path
 import attrs
 import trio
 
+from trouper.actors.reports import exceptions_only
 from trouper.transport.errors import GatewayError
 from trouper.transport.file_cache import FileCache
 from trouper.transport.http import Request, Response
@@ -104,7 +105,7 @@ class Site:
 
     async def _handle(self, handler: Handler, request: Request) -> Response:
         try:
-            with trio.fail_after(self._options.response_s):
+            with exceptions_only(), trio.fail_after(self._options.response_s):
                 answer = handler(request)
                 response = await answer if inspect.isawaitable(answer) else answer
             if not isinstance(response, Response):

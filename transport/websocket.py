@@ -15,6 +15,7 @@ from contextlib import AbstractAsyncContextManager
 
 import trio
 
+from trouper.actors.reports import exceptions_only
 from trouper.store.errors import StoreUnavailable
 from trouper.supervisor.refusals import Refusal
 from trouper.transport import messages
@@ -144,7 +145,8 @@ class WebSocketConnection:
                 return None
             request, self._request = self._request, None
             assert request is not None
-            answer = self._ports.authenticate(hello_of(request, hello.token))
+            with exceptions_only():
+                answer = self._ports.authenticate(hello_of(request, hello.token))
             if inspect.isawaitable(answer):
                 answer = await self._authenticated(answer)
             user = checked_user(answer)
@@ -183,7 +185,8 @@ class WebSocketConnection:
             async with trio.open_nursery() as beside:
                 beside.start_soon(self._read)
                 try:
-                    user = await answer
+                    with exceptions_only():
+                        user = await answer
                 except Exception as error:
                     failure = error
                 beside.cancel_scope.cancel()  # it has ended before anybody else reads: all is in its order

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +63,56 @@ async def test_system_exit_out_of_a_job_is_a_crash_of_its_attempt_only(opened: O
         assert (await runtime.wait(job.id)).error == "SystemExit: 3"
         job = await runtime.submit(echo.call(text="still here"), user="ada")
         assert (await runtime.wait(job.id)).state is trouper.JobState.COMPLETED
+
+
+class Panic(BaseException):
+    """As a library raises it that is written in Rust."""
+
+
+@pytest.mark.clause("E1")
+@pytest.mark.parametrize("error", [Panic("no"), asyncio.CancelledError(), GeneratorExit()])
+async def test_what_stands_beside_exception_ends_neither_the_process_nor_another_job(
+    opened: Open, error: BaseException
+) -> None:
+    heard: list[str] = []
+
+    @trouper.job(retry=trouper.Retry(attempts=2, backoff=trouper.Backoff(base=0)))
+    async def panics(ctx: trouper.JobContext) -> None:
+        await ctx.write("so far")
+        raise error
+
+    @panics.on_ended(retry=trouper.Retry(attempts=2, backoff=trouper.Backoff(base=0)))
+    async def hook(job: trouper.Job) -> None:
+        heard.append(job.state)
+        if len(heard) == 1:
+            raise error
+
+    async with opened(panics, forever) as runtime:
+        other = await runtime.submit(forever.call(), user="ada")
+        ended = await runtime.wait((await runtime.submit(panics.call(), user="ada")).id)
+        assert (ended.state, ended.attempt, ended.reason) == (trouper.JobState.FAILED, 2, "crash")
+        assert (ended.error or "").startswith(type(error).__name__)
+        with trio.fail_after(5):
+            while runtime.statistics()["hooks"]["done"] == 0:  # noqa: ASYNC110  # a counter has no event
+                await trio.lowlevel.checkpoint()
+        assert heard == ["failed", "failed"]
+        running = await runtime.job(other.id)
+        assert running is not None
+        assert (running.state, running.attempt) == (trouper.JobState.RUNNING, 1)
+
+
+@pytest.mark.clause("S3")
+async def test_an_interrupt_inside_a_job_passes_though_something_else_failed_beside_it(
+    opened: Open,
+) -> None:
+    @trouper.job
+    async def both(ctx: trouper.JobContext) -> None:
+        raise BaseExceptionGroup("two at once", [ValueError("mine"), KeyboardInterrupt()])
+
+    with pytest.RaisesGroup(KeyboardInterrupt, flatten_subgroups=True):
+        async with opened(both) as runtime:
+            await runtime.submit(both.call(), user="ada")
+            await trio.sleep_forever()
 
 
 @pytest.mark.clause("S3", "J5")

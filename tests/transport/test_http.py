@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -123,6 +124,10 @@ def bug(request: Request) -> Response:
     raise ZeroDivisionError("a bug in the application")
 
 
+def panic(request: Request) -> Response:
+    raise asyncio.CancelledError
+
+
 def nonsense(request: Request) -> Response:
     return "not a response"  # type: ignore[return-value]
 
@@ -136,6 +141,7 @@ ROUTES: Routes = {
     ("POST", "/login"): login,
     ("GET", "/echo"): echo,
     ("GET", "/bug"): bug,
+    ("GET", "/panic"): panic,
     ("GET", "/nonsense"): nonsense,
     ("GET", "/slow"): slow,
 }
@@ -163,7 +169,7 @@ async def test_several_cookies_are_several_headers(pages: Path) -> None:
 
 
 @pytest.mark.clause("E1")
-@pytest.mark.parametrize("path", ["/bug", "/nonsense", "/slow"])
+@pytest.mark.parametrize("path", ["/bug", "/panic", "/nonsense", "/slow"])
 async def test_a_handler_that_fails_is_reported_and_answered_500(path: str) -> None:
     async with open_place(routes=ROUTES, options=GatewayOptions(response_s=0.2)) as place:
         assert (await place.get(path)).status == 500

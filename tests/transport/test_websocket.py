@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import weakref
@@ -146,16 +147,25 @@ async def test_what_comes_before_the_welcome_is_bounded_in_bytes_and_all_of_it_i
 
 
 @pytest.mark.clause("E1")
-@pytest.mark.parametrize("answer", [ValueError("a bug in the application"), 7, "", "x" * 201])
+@pytest.mark.parametrize(
+    "answer", [ValueError("a bug in the application"), asyncio.CancelledError(), 7, "", "x" * 201]
+)
+@pytest.mark.parametrize("waits", [False, True])
 async def test_an_authenticate_that_fails_closes_its_session_alone_and_is_reported(
-    autojump_clock: MockClock, answer: object
+    autojump_clock: MockClock, answer: object, waits: bool
 ) -> None:
-    def authenticate(hello: Hello) -> Any:
+    def answered(hello: Hello) -> Any:
         if hello.token == "ada":
             return "ada"
-        if isinstance(answer, Exception):
+        if isinstance(answer, BaseException):
             raise answer
         return answer
+
+    async def answered_later(hello: Hello) -> Any:
+        await trio.lowlevel.checkpoint()
+        return answered(hello)
+
+    authenticate = answered_later if waits else answered
 
     async with (
         open_house(authenticate=authenticate) as house,
