@@ -194,13 +194,16 @@ class JobActor(Actor[JobMessage]):
             return
         attempt = self._attempt = Attempt(self.job, prefix, self._ports, self._stopping)
         self._outputs.open_log(self.job, attempt.log)
-        # A cancel that was committed before anybody could tell this actor is found in the row. An attempt
-        # that is told to stop does not wait for that: it would seem stuck while the store is down.
+        # What was committed before anybody could tell this actor is found in the row: a cancel, or that a
+        # process that slept for long woke up to an attempt that is another's. One that is told to stop does
+        # not wait for that: it would seem stuck while the store is down.
         with self._looking:
             row = await patiently(lambda: self._ports.store.job(self.job.id))
             if row is not None:
                 attempt.bell.ring(row.signals)
-                if row.cancel_requested:
+                if row.fence != self.job.fence:
+                    attempt.stop(StopCause.FENCE)
+                elif row.cancel_requested:
                     attempt.stop(StopCause.CANCEL)
         if self._early is not None:
             attempt.stop(self._early)

@@ -106,6 +106,10 @@ def judge_claim(job: Job, now: float, *, known: bool = True) -> Run | EndUnrun |
     whether it took effect is not known, and that must be told rather than anything else), a later job of
     the thread that wants it ended (J4), an intent to cancel (J2), no running time left, no time in the
     queue left, no attempts left; and whether its name is ``known``."""
+    # An orphan counts, also one that may never have begun: of an attempt that wrote nothing the row cannot
+    # tell it, and one that killed its process at once must not be begun for ever. A second write, between
+    # the claim and the start, would cost each start a commit, and what dies between that one and its start
+    # would be counted all the same.
     orphan = job.state is JobState.RUNNING
     used = job.attempts_used + 1 if orphan else job.attempts_used
     if job.reason == UNDECODABLE:

@@ -51,6 +51,8 @@ class CompletionsPorts:
     reporter: Reporter
     stopping: Callable[[], bool]
     """Whether the runtime is being stopped: then no further hook is begun."""
+    owns: Callable[[int | None], bool]
+    """Whether what was claimed under this boot is still this node's: else no hook of it is begun."""
     begun: Begun = attrs.field(factory=Begun)
     unsettled: dict[tuple[str, int], SettleCompletion] = attrs.field(factory=dict)
     """Of the tries that were begun: how they ended, as far as that is known; until the store has heard it."""
@@ -91,10 +93,13 @@ class Completions(Actor[HooksDue]):
 
     async def _claim(self) -> None:
         room = self._ports.options.max_hooks - len(self._running)
-        if room <= 0:
-            return  # the end of one wakes this again
-        with self._ports.begun.claiming(self._ports.store.boot) as begun:
-            claims = await self._ports.store.claim_completions(room, begun=begun)
+        store = self._ports.store
+        if room <= 0 or not self._ports.owns(store.boot):
+            return  # the end of one wakes this again, or the sweep once there is a lease
+        with self._ports.begun.claiming(store.boot) as begun:
+            claims = await store.claim_completions(room, begun=begun)
+            if claims.started and not self._ports.owns(claims.started[0][0].claimed_by):
+                raise StoreUnavailable("the answer came too late: what was claimed is others' to run by now")
         self._ports.counters["dead"] = claims.dead
         for row, job in claims.started:
             self._running.add((row.job, row.tries))

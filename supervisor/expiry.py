@@ -73,8 +73,8 @@ class ExpiryPorts:
     """Told how far the bounds of users and jobs are used, at each sweep."""
     names: Collection[str]
     """The jobs that can run here."""
-    held: Callable[[], bool]
-    """Whether what this node claimed is still its own."""
+    owns: Callable[[int | None], bool]
+    """Whether what was claimed under this boot is still this node's."""
     enter: Callable[[Job], Callable[[], Awaitable[None]]]
     """Enter the actor of a claimed row into ``running``; what it gives starts it and waits until it runs."""
     reporter: Reporter
@@ -130,7 +130,10 @@ class Expiry(Actor[ExpiryMessage]):
         store, options = self._ports.store, self._ports.options
         names = Names(self._ports.names, options.unknown_job_s)
         with self._ports.begun.claiming(store.boot) as begun:
-            return await store.claim(limit, options.max_running_per_user, names=names, begun=begun)
+            claims = await store.claim(limit, options.max_running_per_user, names=names, begun=begun)
+            if claims.started and not self._ports.owns(claims.started[0].boot):
+                raise StoreUnavailable("the answer came too late: what was claimed is others' to run by now")
+            return claims
 
     async def stopped(self, reason: StopReason) -> None:
         """What may have been claimed without an answer is given back: nothing of it will run here."""
@@ -196,7 +199,7 @@ class Expiry(Actor[ExpiryMessage]):
         if head is None or head.job.state is not JobState.RUNNING:
             self._ports.begun.over(job_id)
             return
-        if head.job.boot != store.boot or not self._ports.held():
+        if not self._ports.owns(head.job.boot):
             return  # another node's by now, or nobody's: a claim has it, which takes it for a process death
         try:
             sha256 = (await hash_log(store, job_id, head.entries)).hexdigest()

@@ -51,6 +51,10 @@ class LeaseKeeper:
         """Whether this node may claim, and what it claimed is its own."""
         return self.lease is None or (not self._let_go and self.left_s > 0)
 
+    def owns(self, boot: int | None) -> bool:
+        """Whether what was claimed under ``boot`` is still this node's: to begin, to run, to end."""
+        return self.held and boot == self._store.boot
+
     @property
     def left_s(self) -> float:
         """For how long it holds the lease if it cannot renew it, in seconds; not above 0: it does not."""

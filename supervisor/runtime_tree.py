@@ -113,6 +113,7 @@ class RuntimeTree:
             specs=self.specs,
             reporter=self.reporter,
             stopping=lambda: self.stopping,
+            owns=self.lease.owns,
         )
         completions_spec, self.completions = completions_child(self.hooks)
         core = Supervisor(
@@ -233,7 +234,7 @@ class RuntimeTree:
             reporter=self.reporter,
             look=self._row_changed,
             names=frozenset(self.specs),
-            held=lambda: self.lease.held,
+            owns=self.lease.owns,
         )
         return Expiry(ports)
 

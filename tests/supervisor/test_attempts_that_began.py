@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import signal
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +14,9 @@ from trio.testing import MockClock
 
 import trouper
 from tests.store.shared_memory import SharedMemory
+from tests.supervisor import deadly_job
 from tests.supervisor.nodes import Node, node_of
+from tests.supervisor.support import Open
 from tests.supervisor.test_unheard_claims import unheard
 from trouper.store.errors import StoreUnavailable
 from trouper.store.leases import Begun as Told
@@ -47,8 +52,11 @@ class Life:
 
         async def claims(*values: Any, **named: Any) -> Any:
             result = await claim(*values, **named)
-            if result.started and not self.quiet and self.draw.random() < 0.3:
+            drawn = 1.0 if self.quiet or not result.started else self.draw.random()
+            if drawn < 0.3:
                 raise StoreUnavailable("the answer is lost")
+            if drawn < 0.5:
+                await trio.sleep(self.draw.choice([2, 5, 7, 10]))
             return result
 
         monkeypatch.setattr(node.store, "claim", claims)
@@ -118,6 +126,117 @@ async def test_an_attempt_that_was_let_go_counts_as_a_process_death(
         a.store.heal()
         ended = await a.runtime.wait(job.id)
         assert (ended.state, ended.attempt, ended.attempts_used) == (trouper.JobState.COMPLETED, 2, 1)
+
+
+def answered_late(node: Node, what: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The next claim that starts something is answered so much later, and until then the line is cut."""
+    told: list[Any] = []
+    claim = getattr(node.store, what)
+
+    async def late(*values: Any, **named: Any) -> Any:
+        claims = await claim(*values, **named)
+        if claims.started and not told:
+            told.append(claims)
+            node.store.cut("down")
+            await trio.sleep(seconds)
+            node.store.heal()
+        return claims
+
+    monkeypatch.setattr(node.store, what, late)
+    return told
+
+
+@pytest.mark.clause("J5", "J6")
+@pytest.mark.parametrize("late_s", [6.1, 8.9, 9.1, 20.0])
+async def test_what_a_claim_tells_after_the_node_let_go_is_not_begun_and_used_no_attempt(
+    late_s: float, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lets go 6 s after the last renewal: before the store holds it for dead, and after."""
+    held: list[tuple[int, bool]] = []
+
+    @trouper.job
+    async def work(ctx: trouper.JobContext) -> None:
+        held.append((ctx.attempt, a.runtime.statistics()["lease"]["held"] == 1))
+
+    async with node_of(SharedMemory(lease=LEASE), "a", work, sweep_interval_s=1.0) as a:
+        told = answered_late(a, "claim", late_s, monkeypatch)
+        job = await a.runtime.submit(work.call(), user="ada")
+        ended = await a.runtime.wait(job.id)
+        assert [row.attempt for row in told[0].started] == [1]
+        assert held == [(2, True)]
+        assert (ended.state, ended.attempts_used) == (trouper.JobState.COMPLETED, 0)
+
+
+@pytest.mark.clause("N1")
+async def test_a_hook_whose_claim_is_told_after_the_node_let_go_is_not_begun(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[bool] = []
+
+    @trouper.job
+    async def hooked(ctx: trouper.JobContext) -> None:
+        pass
+
+    @hooked.on_ended(retry=trouper.Retry(attempts=1))
+    async def hook(job: trouper.Job) -> None:  # noqa: ASYNC124  # as a hook is
+        held.append(a.runtime.statistics()["lease"]["held"] == 1)
+
+    async with node_of(SharedMemory(lease=LEASE), "a", hooked, sweep_interval_s=1.0) as a:
+        told = answered_late(a, "claim_completions", 6.1, monkeypatch)
+        await a.runtime.submit(hooked.call(), user="ada")
+        await trio.sleep(30)
+        shown = a.runtime.statistics()["hooks"]
+        assert (len(told), held, shown["done"], shown["failed"]) == (1, [True], 1, 0)
+
+
+@pytest.mark.clause("J6")
+async def test_an_attempt_that_is_anothers_when_its_process_wakes_up_is_not_begun(
+    autojump_clock: MockClock,
+) -> None:
+    """A process that was suspended after its claim: only the store knows that its lease has ended."""
+    begun: list[tuple[str, int]] = []
+
+    @trouper.job(retry=trouper.Retry(attempts=2))
+    async def work(ctx: trouper.JobContext) -> None:
+        begun.append((ctx.job_id, ctx.attempt))
+
+    shared = SharedMemory(lease=LEASE)
+    async with node_of(shared, "a", work) as a:
+        claim = a.store.claim
+
+        async def suspended(*values: Any, **named: Any) -> Any:
+            claims = await claim(*values, **named)
+            a.store.cut("silent" if claims.started else "up")
+            return claims
+
+        a.store.claim = suspended
+        jobs = [await a.runtime.submit(work.call(), user=f"u{n}", delay=1) for n in range(12)]
+        await trio.sleep(1)
+        async with node_of(shared, "b", work, sweep_interval_s=0.5) as b:
+            shared.live_until[a.store.boot] = 0.0
+            for job in jobs:
+                await b.runtime.wait(job.id)
+            a.store._missed.clear()  # so that the row is all that tells it
+            a.store.heal()
+            await trio.sleep(1)
+        assert sorted(begun) == sorted((job.id, 2) for job in jobs)
+
+
+@pytest.mark.slow
+@pytest.mark.clause("J5", "J6")
+async def test_a_job_that_kills_its_process_at_once_is_begun_no_more_often_than_retry_allows(
+    opened: Open, tmp_path: Path
+) -> None:
+    """It leaves no trace but its claims: so these are what counts."""
+    attempts = deadly_job.ATTEMPTS
+    database, starts = str(tmp_path / "store.db"), tmp_path / "starts"
+    life = [sys.executable, "-m", "tests.supervisor.deadly_job", database, str(starts)]
+    codes = [(await trio.run_process(life, check=False)).returncode for _ in range(attempts + 1)]
+    assert codes == [-signal.SIGKILL] * attempts + [0]
+    assert starts.read_text().split() == ["1", "2"]
+    async with opened(url=f"sqlite:///{database}") as runtime:
+        (job,) = await runtime.jobs("ada")
+        assert (job.state, job.reason, job.attempts_used) == (trouper.JobState.LOST, "attempts", attempts)
 
 
 @pytest.mark.clause("N1")
