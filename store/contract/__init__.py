@@ -1,6 +1,6 @@
 """The contract of a store: the tests that every engine must pass, for those who write their own.
 
-In a test module of yours, with the extra ``trouper[test]`` and pytest-trio's ``trio_mode`` on::
+In a test module of yours, with the extra ``trouper[test]``::
 
     from trouper.store.contract import StoreContract
 

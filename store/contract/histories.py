@@ -112,9 +112,11 @@ WEIGHTS = {
 
 
 def _histories(arguments: dict[str, tuple[st.SearchStrategy[Any], ...]]) -> st.SearchStrategy[Any]:
-    often = st.sampled_from([name for name in arguments for _ in range(WEIGHTS.get(name, 1))])
-    operation = often.flatmap(lambda name: st.tuples(st.just(name), *arguments[name]))
-    return st.lists(operation, min_size=40, max_size=50)
+    # The first is nothing at all: what a shrunk history does not need becomes that, and is left out of it.
+    # (A list without a least size would shrink as well, but be of six operations on the average.)
+    often = st.sampled_from(["", *(name for name in arguments for _ in range(WEIGHTS.get(name, 1)))])
+    operation = often.flatmap(lambda name: st.tuples(st.just(name), *arguments[name]) if name else st.none())
+    return st.lists(operation, min_size=40, max_size=50).map(lambda drawn: [each for each in drawn if each])
 
 
 HISTORIES = _histories(ARGUMENTS)

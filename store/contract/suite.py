@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from inspect import iscoroutinefunction
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,7 @@ class EngineContract:
 class StoreContract(EngineContract):
     """Subclass it, name the subclass ``Test…`` and give it ``make_store``."""
 
+    @pytest.mark.trio
     async def test_an_engine_without_leases_has_nothing_to_renew(self, world: World) -> None:
         assert world.store.lease is None, "an engine with leases is held to LeasedStoreContract"
         boot = world.store.boot
@@ -148,6 +150,8 @@ def _take(into: type, part: str) -> None:
             assert not hasattr(into, name), f"two parts have a test called {name}"
             taken: Any = test
             taken.clauses = (*getattr(module, "CLAUSES", ()), *getattr(test, "clauses", ()))
+            if iscoroutinefunction(taken):  # so that it runs whatever the project of the engine has set
+                taken = pytest.mark.trio(taken)
             setattr(into, name, staticmethod(test))
 
 

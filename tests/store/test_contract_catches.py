@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -124,6 +125,57 @@ def test_an_engine_that_breaks_one_promise_is_caught(
 
 def test_an_engine_that_breaks_none_is_not(tmp_path: Path) -> None:
     compare(tmp_path, 100)
+
+
+def _told_of(tmp_path: Path) -> str:
+    """What is said of a difference, when a shorter history was looked for."""
+    with pytest.raises((AssertionError, TypeError)) as failed:
+        check_against_model(lambda _: maker("memory", tmp_path / "unused"), tmp_path, histories=HISTORIES)
+    return "\n".join([f"{failed.value!r}", *failed.value.__notes__])
+
+
+def test_a_difference_is_told_by_what_it_is_about_and_a_history_of_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryStore, "jobs", lambda self, *where, **how: MemoryStore.running(self))
+    told = _told_of(tmp_path)
+    assert "the jobs of ada, newest first" in told
+    assert told.count("('admit', ") == 1
+    assert told.count("\n") < 20
+
+
+def test_an_engine_that_raises_is_told_as_it_did_with_the_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(MemoryStore, "mark", lambda self, user, mark: None)
+    told = _told_of(tmp_path)
+    assert told.startswith("TypeError(")
+    assert "unexpected keyword argument 'ids'" in told
+    assert told.count("('mark', ") == 1
+    assert told.count("\n") < 20
+
+
+def test_the_contract_runs_in_a_project_that_has_set_nothing(tmp_path: Path) -> None:
+    tmp_path.joinpath("pytest.ini").write_text("[pytest]\n")
+    tmp_path.joinpath("test_mine.py").write_text(
+        "from trouper.store.contract import StoreContract\n"
+        "from trouper.store.memory import MemoryStore\n\n\n"
+        "class TestMine(StoreContract):\n"
+        "    def make_store(self, folder, seams, options):\n"
+        "        return MemoryStore(seams, options)\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-k",
+        "nothing_to_renew or asks_nothing",
+        "-p",
+        "no:cacheprovider",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert "2 passed" in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("missing", ["pytest", "hypothesis", "pytest_trio"])
