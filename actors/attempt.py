@@ -24,9 +24,8 @@ from trouper.store.protocol import Notify, RefusalReason, Refused, Savepoint, St
 from trouper.store.questions import Ask
 from trouper.store.records import Entry, Job
 from trouper.store.seams import Seams
-from trouper.store.signals import SignalRow
+from trouper.store.signals import Heard
 
-_MESSAGES_PAGE = 20
 _TAKE_BACK_S = 1.0  # for taking back the mark of an unsafe step that did not begin
 
 
@@ -89,7 +88,6 @@ class Attempt:
         self.heard = job.heard
         """How many of the messages to it the job has been given."""
         self._hearing = trio.Lock()
-        self._page: list[SignalRow] = []
         self.question: Ask | None = None
         """What it asks as it ends."""
         self._release_asked = False
@@ -275,19 +273,14 @@ class Attempt:
         async with self._hearing:
             while True:
                 self._check_open()
-                if not self._page:
-                    await self.bell.more_than(self.heard)
-                    upto = self.bell.signals
-                    self._page = list(await self.persist(self._read_messages))
-                    if not self._page:  # what cannot be read any more is passed over
-                        self.heard = upto
-                        continue
-                row = self._page.pop(0)
-                self.heard = row.seq
-                return Message.of(row)
+                await self.bell.more_than(self.heard)
+                heard: Heard = await self.persist(self._hear)
+                self.heard = heard.upto  # what cannot be read any more is passed over
+                if heard.row is not None:
+                    return Message.of(heard.row)
 
-    async def _read_messages(self) -> tuple[SignalRow, ...]:
-        return await self.ports.store.signals(self.job.id, self.heard, _MESSAGES_PAGE)
+    async def _hear(self) -> Heard | Refused:
+        return await self.ports.store.hear(self.job.id, self.job.fence, self.heard)
 
     async def ask(self, ask: Ask) -> str:
         """The answer (JSON) that was given to this question; if it was not asked yet, the end of the attempt.

@@ -43,7 +43,7 @@ from trouper.store.protocol import (
 from trouper.store.questions import AnswerOutcome, Asked, GiveAnswer
 from trouper.store.records import Counts, Job, JobState, Notification, ThreadSummary
 from trouper.store.seams import Seams
-from trouper.store.signals import SignalAnswer, SignalClash, SignalRow, SignalsFull
+from trouper.store.signals import Heard, SignalAnswer, SignalClash, SignalRow, SignalsFull
 from trouper.store.tables import Tables
 from trouper.store.transaction import Transaction
 from trouper.store.usage import StoreUsage
@@ -165,6 +165,9 @@ class EngineStore(abc.ABC):
         return await self._transact(
             lambda tx: signalling.signal(tx, row, user, pending_max=most, remembered=remembered)
         )
+
+    async def hear(self, job_id: str, fence: int, after: int) -> Heard | Refused:
+        return await self._transact(partial(signalling.hear, job_id=job_id, fence=fence, after=after))
 
     async def answer(self, request: GiveAnswer) -> AnswerOutcome:
         return await self._transact(partial(asking.answer, request=request))

@@ -31,7 +31,7 @@ from trouper.store.people import Notified as Notified
 from trouper.store.people import Notify as Notify
 from trouper.store.questions import Ask, QuestionStore
 from trouper.store.records import Counts, Entry, Job, JobState, Notification, ThreadSummary
-from trouper.store.signals import SignalStore
+from trouper.store.signals import Heard, SignalStore
 from trouper.store.usage import StoreUsage
 from trouper.store.views import ANY_NAME as ANY_NAME
 from trouper.store.views import Changes as Changes
@@ -274,6 +274,11 @@ class Store(LeasedStore, CompletionStore, SignalStore, QuestionStore, QueueStore
     async def savepoint(self, request: Savepoint) -> Saved | Refused: ...
     async def unsafe(self, job_id: str, fence: int, step: str | None, used_ms: int = 0) -> Saved | Refused:
         """An unsafe step begins (its name) or has ended (None)."""
+        ...
+
+    async def hear(self, job_id: str, fence: int, after: int) -> Heard | Refused:
+        """The attempt reads its next message behind ``after``. The row of the job tells that it was read
+        (``Job.given``), until that attempt is over."""
         ...
 
     async def finish(self, request: Finish) -> Finished | Refused:

@@ -94,6 +94,10 @@ class Job:
     """0 while it has never been claimed; rises at every claim."""
     attempts_used: int = 0
     """Attempts that ended by a crash, an idle time-out or a process death; releases do not count."""
+    began_after: str | None = None
+    """What its present attempt (while it is queued: the next) goes on after: ``crash``, ``idle_timeout``,
+    ``process_death``, ``released``, ``question`` (it waits for a person), ``answered``, ``unanswered`` (its
+    question's time was over); None for the first."""
     fence: int = 0
     """Proves the right to write the current attempt; rises at every claim and at a forced end."""
     boot: int | None = None
@@ -125,6 +129,9 @@ class Job:
     """Messages to it that were accepted; they are numbered from 1."""
     heard: int = 0
     """How many of them it had read at its savepoint."""
+    given: int = 0
+    """How many of them its present attempt has read; what it read behind the savepoint waits again when that
+    attempt is over."""
     asking: str | None = None
     """While it waits for a person: its question, as JSON {key, question, schema, asked_at, expires_at}."""
     keeps: tuple[int, ...] = ()

@@ -137,6 +137,11 @@ def judge_claim(job: Job, now: float, *, known: bool = True) -> Run | EndUnrun |
 
 def claimed_row(job: Job, verdict: Run, *, boot: int, now: float) -> Job:
     """The row of the next attempt, whose log was cut to the savepoint (O3)."""
+    began_after = job.began_after
+    if job.state is JobState.RUNNING:
+        began_after = "process_death"
+    elif job.asking is not None:
+        began_after = "unanswered"
     return attrs.evolve(
         job,
         state=after(job.state, JobEvent.CLAIM),
@@ -144,6 +149,8 @@ def claimed_row(job: Job, verdict: Run, *, boot: int, now: float) -> Job:
         error=None,
         attempt=job.attempt + 1,
         attempts_used=verdict.attempts_used,
+        began_after=began_after,
+        given=job.heard,
         fence=job.fence + 1,
         boot=boot,
         stuck=False,
@@ -160,13 +167,15 @@ def put_back_row(job: Job, verdict: Wait, now: float) -> Job:
     """The row of a job whose process died, back in the queue: whoever knows its name may claim it."""
     state = after(job.state, JobEvent.RELEASE)
     used = verdict.attempts_used
-    row = attrs.evolve(job, state=state, reason="process_death", boot=None, attempts_used=used)
+    why = "process_death"
+    row = attrs.evolve(job, state=state, reason=why, boot=None, attempts_used=used, began_after=why)
     return queued_row(row, 0.0, now)
 
 
 def unbegun_row(job: Job, now: float) -> Job:
     """The row of a claim of which its process was not told, so that nothing ran: due as before it."""
-    row = attrs.evolve(job, state=after(job.state, JobEvent.RELEASE), reason="released", boot=None)
+    state, why = after(job.state, JobEvent.RELEASE), "released"
+    row = attrs.evolve(job, state=state, reason=why, boot=None, began_after=job.began_after or why)
     return queued_row(row, 0.0, now)
 
 
@@ -275,6 +284,8 @@ def ended_attempt(job: Job, finish: Finish, now: float) -> Job:
     if state.terminal:
         result = finish.result if event is JobEvent.COMPLETE else None
         ended = {"ended_at": now, "sha256": finish.sha256, "result": result}
+    else:
+        ended = {"began_after": reason}
     row = attrs.evolve(
         job,
         state=state,
@@ -288,7 +299,7 @@ def ended_attempt(job: Job, finish: Finish, now: float) -> Job:
         entries=finish.entries,
         **ended,
     )
-    if ended:
+    if state.terminal:
         return row
     if event is JobEvent.ASK and finish.question is not None:
         row = attrs.evolve(row, asking=shown(finish.question, now))

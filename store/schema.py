@@ -209,6 +209,12 @@ _HOOK_OWNERS = """
 ALTER TABLE completions ADD COLUMN claimed_by INTEGER;
 """
 
+_READ_BY_ATTEMPTS = """
+ALTER TABLE jobs ADD COLUMN given INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN began_after TEXT;
+UPDATE jobs SET given = heard;
+"""
+
 # The counts follow the rows by themselves, whoever changes one.
 _COUNTING = """
 CREATE TRIGGER jobs_counted_in AFTER INSERT ON jobs WHEN new.state IN ('queued', 'running') BEGIN
@@ -265,6 +271,7 @@ MIGRATIONS = (
     _QUESTIONS,
     _NAMES,
     _HOOK_OWNERS,
+    _READ_BY_ATTEMPTS,
 )
 """``MIGRATIONS[n]`` makes version n+1 of version n; version 0 is an empty file. What was released is
 never changed: what comes after it is a step of its own."""

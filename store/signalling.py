@@ -1,10 +1,13 @@
-"""The transaction that puts a message to a job, written once over the ``Tables`` of any engine."""
+"""The transactions that put a message to a job and give it to an attempt, written once over the ``Tables`` of
+any engine."""
 
 from __future__ import annotations
 
 import attrs
 
-from trouper.store.signals import SignalAnswer, SignalClash, SignalRow, SignalsFull
+from trouper.store import rules
+from trouper.store.protocol import RefusalReason, Refused
+from trouper.store.signals import Heard, SignalAnswer, SignalClash, SignalRow, SignalsFull
 from trouper.store.transaction import Transaction, check_text
 
 
@@ -28,3 +31,16 @@ def signal(
     tx.tables.signals.forget(job.id, job.heard - remembered)
     tx.update_job(job)
     return SignalAnswer.ACCEPTED
+
+
+def hear(tx: Transaction, job_id: str, fence: int, after: int) -> Heard | Refused:
+    """One by one: a page of them would be told as read while the attempt is at the first."""
+    job = tx.tables.job(job_id)
+    refused = rules.refuse_write(job, fence, tx.boot)
+    if refused or job is None:
+        return refused or Refused(RefusalReason.FENCED)
+    row = next(iter(tx.tables.signals.after(job.id, after, 1)), None)
+    upto = job.signals if row is None else row.seq
+    if upto > job.given:
+        tx.update_job(attrs.evolve(job, given=upto))
+    return Heard(row, upto)

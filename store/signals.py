@@ -2,7 +2,7 @@
 
 They are numbered from 1 for each job. The row of the job counts those that were accepted (``signals``) and
 those that it had read at its savepoint (``heard``): what lies between is pending, and is given to the next
-attempt again.
+attempt again. How far the attempt that runs is with them (``given``) is for those who look on.
 """
 
 from __future__ import annotations
@@ -39,6 +39,15 @@ class SignalRow:
 @attrs.frozen
 class SignalClash:
     """The job has another message with that id."""
+
+
+@attrs.frozen
+class Heard:
+    """What an attempt has read: the message, and how far it is with them now."""
+
+    row: SignalRow | None
+    """None: there is none, or none that can be read."""
+    upto: int
 
 
 @attrs.frozen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import attrs
@@ -30,9 +31,9 @@ class SqliteSignals:
         self._db.execute(f"INSERT INTO signals ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
 
     def after(self, job_id: str, seq: int, limit: int) -> list[SignalRow]:
-        where = "WHERE job = ? AND seq > ? ORDER BY seq LIMIT ?"
-        rows = self._db.execute(f"SELECT {_COLUMNS} FROM signals {where}", (job_id, seq, limit))
-        return list(_readable(rows))
+        where = "WHERE job = ? AND seq > ? ORDER BY seq"
+        rows = self._db.execute(f"SELECT {_COLUMNS} FROM signals {where}", (job_id, seq))
+        return list(islice(_readable(rows), limit))  # no LIMIT: what is damaged takes nobody's place
 
     def forget(self, job_id: str, upto: int) -> None:
         self._db.execute("DELETE FROM signals WHERE job = ? AND seq <= ?", (job_id, upto))

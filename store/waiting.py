@@ -24,7 +24,8 @@ def queued_row(job: Job, run_at: float, now: float) -> Job:
     itself, from when it is due: the time for which it was put off, or runs, is none in the queue."""
     limit_s = job.options.queue_timeout_s
     expires_at = None if limit_s is None else max(now, run_at) + limit_s
-    return attrs.evolve(job, run_at=run_at, expires_at=expires_at, unknown_until=None)
+    # What an attempt read and did not save is given to the next one again.
+    return attrs.evolve(job, run_at=run_at, expires_at=expires_at, unknown_until=None, given=job.heard)
 
 
 def after_jump(job: Job, by_s: float, now: float) -> Job:
@@ -57,4 +58,4 @@ def known_row(job: Job) -> Job:
 
 def answered_row(job: Job, now: float) -> Job:
     """The row of a job that got the answer that it waited for: due, from ``now`` on."""
-    return queued_row(attrs.evolve(job, asking=None, reason="answered"), 0.0, now)
+    return queued_row(attrs.evolve(job, asking=None, reason="answered", began_after="answered"), 0.0, now)

@@ -67,8 +67,8 @@ class ExpiryPorts:
     """See that every user with sessions has a notifier."""
     room: Callable[[], int]
     """How many more attempts may run here now."""
-    counted: Callable[[int], None]
-    """Told how many rows are queued, after each claim."""
+    claimed: Callable[[Claims], None]
+    """Told of each claim."""
     used: Callable[[StoreUsage], None]
     """Told how far the bounds of users and jobs are used, at each sweep."""
     names: Collection[str]
@@ -110,7 +110,7 @@ class Expiry(Actor[ExpiryMessage]):
         if self._ports.stopping():
             return
         claims = await self._claim_up_to(self._ports.room())
-        self._ports.counted(claims.queued)
+        self._ports.claimed(claims)
         # All of them are known before the first is waited for: a cancel must find every one.
         starts = [self._ports.enter(job) for job in claims.started]
         for job, start in zip(claims.started, starts, strict=True):

@@ -158,6 +158,10 @@ class Runtime:
         """Whether it takes work now."""
         return self._tree.ready
 
+    def now(self) -> float:
+        """The time by the clock that all times in rows are by, in seconds since the epoch."""
+        return self._tree.now()
+
     async def job(self, job_id: str, *, user: str | None = None) -> Job | None:
         """The row as it is now, with the present count of entries; None if there is none."""
         head = await self.store.output_head(job_id)
@@ -250,6 +254,16 @@ class Runtime:
         body = canonical(message, "the message", self.options.signal_bytes, "signal_bytes")
         row = SignalRow(job=job_id, id=id, body=body, sender=user)
         return signalled(await self.store.signal(row, user), row)
+
+    async def messages(
+        self, job_id: str, *, user: str | None = None, after: int = 0, limit: int = 50
+    ) -> tuple[SignalRow, ...] | None:
+        """The messages to a job with a ``seq`` above ``after``, in their order: all that wait to be read
+        (those above its row's ``given``) and those that it read lately. None if there is no such job."""
+        job = await self.store.job(job_id)
+        if job is None or (user is not None and job.user != user):
+            return None
+        return await self.store.signals(job_id, after, limit)
 
     async def answer(self, job_id: str, key: str, value: object, *, user: str | None = None) -> AnswerOutcome:
         """Answer the question that a job asks (``ctx.ask_user``; ``Job.asking`` shows it).

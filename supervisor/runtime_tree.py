@@ -33,7 +33,7 @@ from trouper.actors.ref import ActorRef
 from trouper.actors.reports import Report, Reporter, ReportKind, deliver
 from trouper.store.errors import StoreError
 from trouper.store.options import StoreOptions
-from trouper.store.protocol import CommitNotice, Store
+from trouper.store.protocol import Claims, CommitNotice, Store
 from trouper.store.records import Job, JobState
 from trouper.store.seams import Seams
 from trouper.store.urls import StoreFactory, create_store
@@ -85,6 +85,7 @@ class RuntimeTree:
         self.audience = Audience(self.store, options, seams, reporter)
         self.lease = LeaseKeeper(self.store, seams, self._lease_lost)
         self.used = NOTHING
+        self._ahead_s = 0.0
         self.waiters = Waiters()
         self.bells = Bells()
         self._idle = trio.Event()
@@ -228,7 +229,7 @@ class RuntimeTree:
             stopping=lambda: self.stopping,
             wake_notifiers=self.audience.wake_notifiers,
             room=self._room,
-            counted=self.audience.board.counted,
+            claimed=self._claimed,
             used=self._used,
             enter=self._enter_job,
             reporter=self.reporter,
@@ -292,6 +293,16 @@ class RuntimeTree:
             self._row_changed(job)
         if notice.due:
             self.expiry.tell(Due())
+
+    def _claimed(self, claims: Claims) -> None:
+        self.audience.board.counted(claims.queued)
+        if self.store.lease is not None:
+            self._ahead_s = claims.now - self.seams.wall()
+
+    def now(self) -> float:
+        """By the clock that the times of rows are by. (A store that nodes share has one of its own, and what
+        it shows comes with every claim, so at least once a sweep.)"""
+        return self.seams.wall() + self._ahead_s
 
     def _used(self, used: StoreUsage) -> None:
         self.used = used

@@ -17,6 +17,7 @@ import trio
 
 from trouper.actors.output_pieces import Transcript
 from trouper.store.seams import Seams
+from trouper.transport.client_clock import ServerClock
 from trouper.transport.client_commands import Commands
 from trouper.transport.client_core import ClientCore
 from trouper.transport.client_encoding import checked, packed
@@ -152,6 +153,12 @@ class Client(Commands):
         changes = Changes(self, self._core, self._changes.discard)
         self._changes.add(changes)
         return changes
+
+    def server_time(self) -> float:
+        """What time it is by the server's clock, in seconds since the epoch: all times of rows are by it, so
+        how long a question is still open is ``asking["expires_at"] - client.server_time()``. Until the first
+        welcome it is by this machine's own."""
+        return self._core.clock.now()
 
     def set_visible(self, visible: bool) -> None:
         """Whether a person can see this session now: only then does output that was received count
@@ -336,7 +343,7 @@ async def connect(
 
     * ``token``: for a gateway that asks for one; it goes in the first message, never in the URL.
     * ``headers``: of the handshake, such as a cookie (an ``Origin`` is then added by itself).
-    * ``seams``: ids and randomness. ``options``: every bound and time.
+    * ``seams``: ids, randomness and the wall clock. ``options``: every bound and time.
     * ``feed``: keep the rows of the feed in ``Client.feed``; without, only its cursor.
     * ``visible``: a person can see this session.
     * ``coalesce_ms``: for how long the server may gather output, see ``Client.set_coalesce``.
@@ -360,6 +367,7 @@ async def connect(
     core = ClientCore(
         options=options,
         uniform=seams.random.uniform,
+        clock=ServerClock(trio.current_time, seams.wall),
         token=token,
         visible=visible,
         feed_rows=feed,

@@ -11,6 +11,7 @@ from trouper.store.records import Counts
 from trouper.transport.client_views import (
     CancelView,
     JobView,
+    MessageView,
     NotificationView,
     ThreadView,
     WireItem,
@@ -96,6 +97,13 @@ class Commands(ABC):
         """
         fields = {"job": job_id, "message": message, "key": key if key is not None else self._new_key()}
         return string(await self._ask("signal", fields), "answer")
+
+    async def messages(self, job_id: str, *, after: int = 0, limit: int = 50) -> tuple[MessageView, ...]:
+        """The messages that a job was sent with a ``seq`` above ``after``, in their order, up to ``limit``
+        (1–100); only an empty answer is the end. ``after=row.messages_read`` gives those that wait to be
+        read. ``CommandFailed`` ``unknown``: none of yours."""
+        ok = await self._ask("messages", {"job": job_id, "after": after, "limit": limit})
+        return tuple(MessageView.from_wire(row) for row in rows(ok, "messages"))
 
     async def answer(self, job_id: str, key: str, value: Any) -> str:
         """Answer the question that a job asks (``JobView.asking`` has its ``key`` and its ``schema``):

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from trouper.actors.output_pieces import OutputPiece
+from trouper.transport.client_clock import ServerClock
 from trouper.transport.client_errors import CommandFailed, OutputRefused, ServerFault
 from trouper.transport.client_events import (
     Broken,
@@ -28,9 +29,6 @@ from trouper.transport.client_options import ClientOptions
 from trouper.transport.client_output import OutputState, parse_parts, parse_progress
 from trouper.transport.client_views import WireItem, boolean, integer, mapping, string
 
-BACKOFF_DOUBLINGS = 32
-"""Beyond this many failures in a row the back-off is at its maximum in any case."""
-
 
 class ClientCore:
     """Everything that the client knows. ``uniform(a, b)`` is the source of jitter."""
@@ -40,6 +38,7 @@ class ClientCore:
         *,
         options: ClientOptions,
         uniform: Callable[[float, float], float],
+        clock: ServerClock,
         token: str | None = None,
         visible: bool = True,
         feed_rows: bool = True,
@@ -56,15 +55,15 @@ class ClientCore:
         """Times that something did not fit a cursor and the output was attached again."""
         self._options = options
         self._uniform = uniform
+        self.clock = clock
         self._hello = ClientHello(token, visible=visible, coalesce_ms=coalesce_ms)
         self._open = False
         self._epoch: str | None = None
-        self._window = 0
+        self._window = self._last_id = 0
         self._outputs: dict[str, OutputState] = {}
         self._attached: set[str] = set()  # on this connection
         self._commands: dict[str, dict[str, Any]] = {}  # not sent on this connection yet
         self._unanswered: dict[str, dict[str, Any] | None] = {}  # sent; None: nobody waits any more
-        self._last_id = 0
         self._sent_seen = self._sent_acked = 0
         self._forget_slots()
 
@@ -103,10 +102,9 @@ class ClientCore:
             return None
         if lasted_s >= self._options.stable_s:
             self.failures = 0
-        doublings = min(self.failures, BACKOFF_DOUBLINGS)
+        ceiling_s = self._options.backoff_ceiling_s(self.failures)
         self.failures += 1
-        ceiling = min(self._options.backoff_max_s, self._options.backoff_base_s * 2**doublings)
-        return self._uniform(0, ceiling)
+        return self._uniform(0, ceiling_s)
 
     # --- what the application asks --------------------------------------------------------------
 
@@ -240,6 +238,7 @@ class ClientCore:
         silence_ms, window = integer(item, "silence_ms"), integer(item, "window")
         if silence_ms == 0:
             raise ServerFault("welcome: the field 'silence_ms' must be above 0")
+        self.clock.told(item)
         self.silence_s, self._window = silence_ms / 1000, window
         self.welcomed = True
         return [welcome, *self._epoch_is(welcome.epoch)]
@@ -255,6 +254,7 @@ class ClientCore:
         return [OutputChanged(output) for output in voided]
 
     def _on_beat(self, item: WireItem) -> list[CoreEvent]:
+        self.clock.told(item)
         self._beat_due = True
         for output in self._outputs.values():
             if output.missed and not output.parked:  # its attach was not answered for a whole beat

@@ -39,6 +39,7 @@ _TYPES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "at": (_is_number, "a number"),
     "delay_s": (_is_number, "a number"),
     "value": (lambda value: True, "any JSON"),
+    "after": (_is_integer, "an integer"),
     "limit": (_is_integer, "an integer"),
     "upto": (_is_integer, "an integer"),
 }

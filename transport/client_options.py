@@ -10,6 +10,9 @@ SUBPROTOCOL = "trouper.v1"
 MAX_CLIENT_MESSAGE_BYTES = 64 * 1024
 """The most that one message of a client may hold (protocol 1)."""
 
+BACKOFF_DOUBLINGS = 32
+"""Beyond this many failures in a row the back-off is at its maximum in any case."""
+
 COALESCE_MS = (0, 100, 500)
 """For how long a client may ask its output to be gathered, in milliseconds (protocol 1)."""
 
@@ -54,3 +57,7 @@ class ClientOptions:
     """Ended jobs that ``Client.feed`` remembers, the latest changed ones; active jobs always."""
     feed_notifications: int = count(200)
     """Notifications that ``Client.feed`` remembers, the latest changed ones."""
+
+    def backoff_ceiling_s(self, failures: int) -> float:
+        """The most that is waited before connecting again after ``failures`` in a row, in seconds."""
+        return min(self.backoff_max_s, self.backoff_base_s * 2.0 ** min(failures, BACKOFF_DOUBLINGS))

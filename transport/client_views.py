@@ -78,6 +78,11 @@ def counts(item: WireItem, field: str = "counts") -> Counts:
     return Counts(unseen=integer(row, "unseen"), unread=integer(row, "unread"))
 
 
+def _count(row: WireItem, field: str) -> int:
+    """0 from a server of an earlier version, which does not tell it."""
+    return integer(row, field) if field in row else 0
+
+
 @attrs.frozen(kw_only=True)
 class JobView:
     """A job, as its user may see it. Of two versions the one with the larger ``seq`` is newer."""
@@ -104,6 +109,15 @@ class JobView:
     """None on the feed: replies have it."""
     result: Any = None
     """None on the feed: replies have it."""
+    attempts_used: int = 0
+    """How many of its attempts have failed."""
+    began_after: str | None = None
+    """What its present attempt (while it is queued: the next) goes on after: ``crash``, ``idle_timeout``,
+    ``process_death``, ``released``, ``question``, ``answered``, ``unanswered`` …; None for the first."""
+    messages: int = 0
+    """Messages that it was sent; ``Client.messages`` gives them."""
+    messages_read: int = 0
+    """Those of them that it has read."""
 
     @property
     def ended(self) -> bool:
@@ -126,9 +140,37 @@ class JobView:
             cancel_requested=boolean(row, "cancel_requested"),
             seq=integer(row, "seq"),
             asking=None if row.get("asking") is None else mapping(row, "asking"),
-            saved_entries=integer(row, "saved_entries") if "saved_entries" in row else 0,
+            saved_entries=_count(row, "saved_entries"),
             arguments=row.get("arguments"),
             result=row.get("result"),
+            attempts_used=_count(row, "attempts_used"),
+            began_after=optional_string(row, "began_after"),
+            messages=_count(row, "messages"),
+            messages_read=_count(row, "messages_read"),
+        )
+
+
+@attrs.frozen(kw_only=True)
+class MessageView:
+    """A message that a job was sent. ``seq`` counts from 1 in each job; those above its ``messages_read``
+    wait to be read, or were not when it ended."""
+
+    seq: int
+    key: str
+    message: Any
+    """Any JSON."""
+    sender: str | None
+    """None: the application itself."""
+    sent_at: float
+
+    @classmethod
+    def from_wire(cls, row: WireItem) -> MessageView:
+        return cls(
+            seq=integer(row, "seq"),
+            key=string(row, "key"),
+            message=row.get("message"),
+            sender=optional_string(row, "sender"),
+            sent_at=number(row, "sent_at"),
         )
 
 

@@ -24,7 +24,8 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 from trouper.actors.channel_items import OutputItem
 from trouper.transport import messages
 from trouper.transport.errors import MessageTooLarge, ProtocolBroken
-from trouper.transport.messages import CLIENT_ITEMS, Item, JsonObject, OutOfRange, Part, Unacceptable
+from trouper.transport.messages import CLIENT_ITEMS, Item, JsonObject, Part, Unacceptable
+from trouper.transport.values import OutOfRange
 from trouper.transport.wording import said
 
 _JSON_NAMES = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
@@ -98,7 +99,21 @@ def _make_converter() -> cattrs.Converter:
 
 _converter = _make_converter()
 _MANY_DIGITS = re.compile(rb"[0-9]{19}")
+_DIGITS_MAX = 300
+_STRING_OR_NUMBER = re.compile(
+    rb'"(?:[^"\\]|\\.)*(?:"|\Z)'  # a string; one without an end is all the rest, or this would be quadratic
+    rb"|-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?",
+    re.DOTALL,
+)
 _CLIENT: Mapping[str, type[Item]] = {item.t: item for item in CLIENT_ITEMS}
+
+
+def _may_be_left_out(cls: Any) -> frozenset[str]:
+    return frozenset(field.name for field in attrs.fields(cls) if field.default is not attrs.NOTHING)
+
+
+_OPTIONAL: Mapping[type[Item], frozenset[str]] = {item: _may_be_left_out(item) for item in CLIENT_ITEMS}
+"""The fields that may be left out, of which null says the same."""
 
 
 # --- reading ------------------------------------------------------------------------------------
@@ -125,7 +140,12 @@ def _array(text: str | bytes, max_bytes: int) -> list[Any]:
     if len(raw) > max_bytes:
         raise MessageTooLarge(f"a message of {len(raw)} bytes; legal are {max_bytes}")
     try:
-        value = orjson.loads(raw)
+        try:
+            value = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            if (shorter := _shortened(raw)) == raw:
+                raise
+            value, raw = orjson.loads(shorter), shorter
         # Of an integer beyond 64 bits orjson makes a double, which would pass for one.
         if _MANY_DIGITS.search(raw):
             value = json.loads(raw)
@@ -134,6 +154,17 @@ def _array(text: str | bytes, max_bytes: int) -> list[Any]:
     if type(value) is not list:
         raise ProtocolBroken(f"the message is {said(value)}; legal is an array of items")
     return value
+
+
+def _shortened(raw: bytes) -> bytes:
+    """``raw`` with the integers that have more digits than any double, because of which orjson reads nothing,
+    cut to fewer: still far too large, so that they are refused with their place, as others are."""
+
+    def shorter(match: re.Match[bytes]) -> bytes:
+        token = match[0]
+        return token[:_DIGITS_MAX] if token.removeprefix(b"-").isdigit() else token
+
+    return _STRING_OR_NUMBER.sub(shorter, raw)
 
 
 def _tag(value: Any) -> str:
@@ -146,6 +177,8 @@ def _tag(value: Any) -> str:
 
 
 def _item(cls: type[Item], value: dict[str, Any]) -> Item:
+    if None in value.values():
+        value = {name: each for name, each in value.items() if each is not None or name not in _OPTIONAL[cls]}
     try:
         return _converter.structure(value, cls)
     except (BaseValidationError, _WrongType, OutOfRange) as error:

@@ -95,6 +95,11 @@ async def _answer(runtime: GatewayRuntime, user: str, command: Command, most: in
             if found is None:
                 raise _Unknown(f"there is no job {command.job!r} of yours")
             return {"job": views.job_detail(found)}
+        case messages.ListMessages():
+            sent = await runtime.messages(command.job, user=user, after=command.after, limit=command.limit)
+            if sent is None:
+                raise _Unknown(f"there is no job {command.job!r} of yours")
+            return {"messages": _cut(map(views.message_row, sent), most)}
         case messages.ListJobs():
             jobs = await runtime.jobs(user, thread=command.thread, before=command.before, limit=command.limit)
             return {"jobs": _cut(map(views.job_detail, jobs), most)}

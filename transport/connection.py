@@ -25,6 +25,8 @@ class ConnectionPorts:
     """Told in ``welcome``; the runtime's channels keep to it."""
     ticker: Ticker
     alarms: Alarms
+    wall: Callable[[], float]
+    """The clock that the times of rows are by, in seconds since the epoch."""
     on_crash: Callable[[str, Exception], None]
     """Told what failed, and how."""
 

@@ -100,6 +100,7 @@ class Gateway:
             window_bytes=window_bytes,
             ticker=self._ticker,
             alarms=self._alarms,
+            wall=runtime.now,
             on_crash=self.report_crash,
         )
         self._websockets: set[WebSocketConnection] = set()

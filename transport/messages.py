@@ -1,67 +1,28 @@
 """Every item of the wire protocol, as a frozen class (docs/protocol.md is the specification).
 
 A field that is named otherwise on the wire says so with ``wire(...)``. Validators check *values*
-(lengths, ranges, words) and raise ``OutOfRange``; the JSON *types* are the codec's to check.
+(``values``) and raise ``OutOfRange``; the JSON *types* are the codec's to check.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, ClassVar, get_args
 
 import attrs
 
 from trouper.store.protocol import OnBusy
 from trouper.transport.codes import COALESCE_MS, MAX_INTEGER, PROTOCOL_VERSION
-from trouper.transport.integers import large_integer
 from trouper.transport.rows import Counts as Counts
 from trouper.transport.rows import JobDetail as JobDetail
 from trouper.transport.rows import JobRow as JobRow
+from trouper.transport.rows import MessageRow as MessageRow
 from trouper.transport.rows import NotificationRow as NotificationRow
 from trouper.transport.rows import ThreadRow as ThreadRow
-from trouper.transport.wording import brief, said
+from trouper.transport.values import OutOfRange, between, exact, length, one_of
+from trouper.transport.wording import brief
 
 JsonObject = dict[str, Any]
 """A JSON object whose contents are not ours to judge."""
-
-
-class OutOfRange(ValueError):
-    """A field has the right JSON type and a value that is not legal."""
-
-
-_Validator = Callable[[Any, "attrs.Attribute[Any]", Any], None]
-
-
-def _length(least: int, most: int) -> _Validator:
-    def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value is not None and not least <= len(value) <= most:
-            what = "elements" if isinstance(value, tuple) else "characters"
-            raise OutOfRange(f"{attribute.name} has {len(value)} {what}; legal are {least} to {most}")
-
-    return check
-
-
-def _between(least: int, most: int) -> _Validator:
-    def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value is not None and not least <= value <= most:
-            raise OutOfRange(f"{attribute.name} is {value}; legal are {least} to {most}")
-
-    return check
-
-
-def _exact(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-    """Of any JSON: its integers are such as every reader can hold."""
-    if (fault := large_integer(attribute.name, value)) is not None:
-        raise OutOfRange(fault)
-
-
-def _one_of(*words: str | int | None) -> _Validator:
-    def check(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
-        if value not in words:
-            legal = ", ".join("null" if word is None else str(word) for word in words)
-            raise OutOfRange(f"{attribute.name} is {said(value)}; legal are {legal}")
-
-    return check
 
 
 def wire(name: str) -> dict[str, str]:
@@ -69,11 +30,11 @@ def wire(name: str) -> dict[str, str]:
     return {"wire": name}
 
 
-_natural = _between(0, MAX_INTEGER)
-_name = _length(1, 200)
-_command_id = _length(1, 64)
-_limit = _between(1, 100)
-_coalesce = _one_of(*COALESCE_MS, None)
+_natural = between(0, MAX_INTEGER)
+_name = length(1, 200)
+_command_id = length(1, 64)
+_limit = between(1, 100)
+_coalesce = one_of(*COALESCE_MS, None)
 
 
 class Item:
@@ -111,7 +72,7 @@ class FeedCursor:
 class Hello(Item):
     t: ClassVar[str] = "hello"
     visible: bool
-    token: str | None = attrs.field(default=None, repr=False, validator=_length(0, 8192))
+    token: str | None = attrs.field(default=None, repr=False, validator=length(0, 8192))
     feed: FeedCursor | None = None
     coalesce_ms: int | None = attrs.field(default=None, validator=_coalesce)
 
@@ -162,12 +123,12 @@ class Submit(Command):
     t: ClassVar[str] = "submit"
     id: str = attrs.field(validator=_command_id)
     job: str = attrs.field(validator=_name)
-    arguments: JsonObject = attrs.field(validator=_exact)
+    arguments: JsonObject = attrs.field(validator=exact)
     key: str = attrs.field(validator=_name)
     thread: str | None = attrs.field(default=None, validator=_name)
-    on_busy: str = attrs.field(default="enqueue", validator=_one_of(*get_args(OnBusy)))
-    at: float | None = attrs.field(default=None, validator=_between(0, MAX_INTEGER))
-    delay_s: float | None = attrs.field(default=None, validator=_between(0, MAX_INTEGER))
+    on_busy: str = attrs.field(default="enqueue", validator=one_of(*get_args(OnBusy)))
+    at: float | None = attrs.field(default=None, validator=between(0, MAX_INTEGER))
+    delay_s: float | None = attrs.field(default=None, validator=between(0, MAX_INTEGER))
 
 
 @attrs.frozen(kw_only=True)
@@ -187,8 +148,17 @@ class Signal(Command):
     t: ClassVar[str] = "signal"
     id: str = attrs.field(validator=_command_id)
     job: str = attrs.field(validator=_name)
-    message: Any = attrs.field(validator=_exact)
+    message: Any = attrs.field(validator=exact)
     key: str = attrs.field(validator=_name)
+
+
+@attrs.frozen(kw_only=True)
+class ListMessages(Command):
+    t: ClassVar[str] = "messages"
+    id: str = attrs.field(validator=_command_id)
+    job: str = attrs.field(validator=_name)
+    after: int = attrs.field(default=0, validator=_natural)
+    limit: int = attrs.field(default=50, validator=_limit)
 
 
 @attrs.frozen(kw_only=True)
@@ -197,15 +167,15 @@ class Answer(Command):
     id: str = attrs.field(validator=_command_id)
     job: str = attrs.field(validator=_name)
     key: str = attrs.field(validator=_name)
-    value: Any = attrs.field(validator=_exact)
+    value: Any = attrs.field(validator=exact)
 
 
 @attrs.frozen(kw_only=True)
 class Mark(Command):
     t: ClassVar[str] = "mark"
     id: str = attrs.field(validator=_command_id)
-    mark: str = attrs.field(validator=_one_of("seen", "read", "archived"))
-    ids: tuple[str, ...] | None = attrs.field(default=None, validator=_length(0, 500))
+    mark: str = attrs.field(validator=one_of("seen", "read", "archived"))
+    ids: tuple[str, ...] | None = attrs.field(default=None, validator=length(0, 500))
     job: str | None = attrs.field(default=None, validator=_name)
     upto: int | None = attrs.field(default=None, validator=_natural)
 
@@ -266,9 +236,16 @@ class Welcome(Item):
     session: str
     user: str
     epoch: str
+    now: float
     beat_ms: int
     silence_ms: int
     window: int
+
+
+@attrs.frozen
+class ServerBeat(Item):
+    t: ClassVar[str] = "beat"
+    now: float
 
 
 @attrs.frozen
@@ -383,5 +360,5 @@ class Fault(Item):
 
 CLIENT_ITEMS: tuple[type[Item], ...] = (
     Hello, Beat, Attach, Detach, Ack, Resync, Visible, Coalesce,
-    Submit, Cancel, Signal, Answer, Mark, GetJob, ListJobs, ListThreads, ListNotifications,
+    Submit, Cancel, Signal, Answer, Mark, GetJob, ListJobs, ListThreads, ListNotifications, ListMessages,
 )  # fmt: skip

@@ -10,7 +10,7 @@ from trouper.actors.reports import Report
 from trouper.store.protocol import CancelResult, Mark, OnBusy
 from trouper.store.questions import AnswerOutcome
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
-from trouper.store.signals import SignalAnswer
+from trouper.store.signals import SignalAnswer, SignalRow
 from trouper.transport.session_ports import Channel
 
 
@@ -26,6 +26,8 @@ class GatewayRuntime(Protocol):
 
     @property
     def ready(self) -> bool: ...
+
+    def now(self) -> float: ...
 
     def open_session(
         self, user: str, *, visible: bool = True, feed: tuple[str, int] | None = None
@@ -52,6 +54,10 @@ class GatewayRuntime(Protocol):
     async def signal(
         self, job_id: str, message: object, *, id: str | None = None, user: str | None = None
     ) -> SignalAnswer: ...
+
+    async def messages(
+        self, job_id: str, *, user: str | None = None, after: int = 0, limit: int = 50
+    ) -> tuple[SignalRow, ...] | None: ...
 
     async def answer(
         self, job_id: str, key: str, value: object, *, user: str | None = None

@@ -1,4 +1,4 @@
-"""The rows that items of the wire protocol hold (docs/protocol.md, 2.1 and 2.2)."""
+"""The rows that items of the wire protocol hold (docs/protocol.md, 2.1 to 2.3)."""
 
 from __future__ import annotations
 
@@ -33,6 +33,10 @@ class JobRow:
     saved_entries: int = 0
     asking: Any = None
     """While it waits for a person: its question."""
+    attempts_used: int = 0
+    began_after: str | None = None
+    messages: int = 0
+    messages_read: int = 0
 
 
 @attrs.frozen(kw_only=True)
@@ -57,6 +61,17 @@ class NotificationRow:
     read: bool
     archived: bool
     seq: int
+
+
+@attrs.frozen
+class MessageRow:
+    """A message to a job (docs/protocol.md, 2.3)."""
+
+    seq: int
+    key: str
+    message: Any
+    sender: str | None
+    sent_at: float
 
 
 @attrs.frozen

@@ -25,8 +25,6 @@ from trouper.transport.outgoing import OnFault, Outgoing
 from trouper.transport.session_ports import Action, Authenticate, CarryOut, Channel, Close
 from trouper.transport.session_state import SessionEvent, SessionState, after
 
-_BEAT = encode_item(messages.Beat())
-
 
 @attrs.frozen
 class _Reply:
@@ -40,7 +38,8 @@ class Session:
     """One session, from the upgrade to its end.
 
     ``on_due`` is called, synchronously, whenever ``take_message`` may have something to give;
-    ``on_fault`` when something could not be written as JSON. ``now()``: a monotonic clock, in seconds.
+    ``on_fault`` when something could not be written as JSON. ``now()``: a monotonic clock, in seconds;
+    ``wall()``: the one that the times of rows are by, in seconds since the epoch.
     """
 
     def __init__(
@@ -49,11 +48,13 @@ class Session:
         on_due: Callable[[], None],
         on_fault: OnFault,
         now: Callable[[], float],
+        wall: Callable[[], float],
     ) -> None:
         self.state = SessionState.WAITING
         self._options = options
         self._on_due = on_due
         self._now = now
+        self._wall = wall
         most = options.max_message_bytes
         self._rate = DeliveryRate(min(ENTRY_BYTES, most), most)
         self._visible = True
@@ -179,7 +180,7 @@ class Session:
         """Add the beat and replies to ``parts``; the bytes of the latter."""
         if self._beat_due:
             self._beat_due = False
-            parts.append(_BEAT)
+            parts.append(encode_item(messages.ServerBeat(self._wall())))  # as it goes, not as it became due
         size = 0
         while self._replies and (size == 0 or size + len(self._replies[0].encoded) <= limit):
             reply = self._replies.pop(0)

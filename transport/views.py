@@ -17,6 +17,7 @@ from trouper.actors.channel_items import (
     RewindItem,
 )
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
+from trouper.store.signals import SignalRow
 from trouper.transport import messages
 from trouper.transport.codec import finite
 
@@ -76,6 +77,10 @@ def _row_fields(job: Job) -> dict[str, Any]:
         "seq": job.feed_seq,
         "saved_entries": job.savepoint,
         "asking": _json(job.asking),
+        "attempts_used": job.attempts_used,
+        "began_after": job.began_after,
+        "messages": job.signals,
+        "messages_read": min(job.given, job.signals),
     }
 
 
@@ -116,6 +121,10 @@ def notification_row(row: Notification) -> messages.NotificationRow:
         archived=row.archived_at is not None,
         seq=row.feed_seq,
     )
+
+
+def message_row(row: SignalRow) -> messages.MessageRow:
+    return messages.MessageRow(row.seq, row.id, _json(row.body), row.sender, row.sent_at)
 
 
 def thread_row(summary: ThreadSummary) -> messages.ThreadRow:

@@ -63,7 +63,7 @@ class WebSocketConnection:
         options = ports.options
         self._ports = ports
         self._request: Request | None = request
-        self._session = Session(options, self._due, ports.on_crash, trio.current_time)
+        self._session = Session(options, self._due, ports.on_crash, trio.current_time, ports.wall)
         direct = descriptor_of(stream) if options.direct_writes else None
         self._outbox = Outbox(stream, self._idle, direct)
         self._stream = OutboxStream(
@@ -220,6 +220,7 @@ class WebSocketConnection:
             session=channel.session_id,
             user=self._user,
             epoch=channel.epoch,
+            now=self._ports.wall(),
             beat_ms=round(options.beat_s * 1000),
             silence_ms=round(options.silence_s * 1000),
             window=self._ports.window_bytes,

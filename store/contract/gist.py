@@ -22,14 +22,15 @@ from trouper.store.protocol import (
 )
 from trouper.store.questions import AnswerOutcome, open_question
 from trouper.store.records import Job, Notification
-from trouper.store.signals import SignalAnswer, SignalClash, SignalsFull
+from trouper.store.signals import Heard, SignalAnswer, SignalClash, SignalsFull
 
 FAR = 5e10
 """A time in the year 3554: what waits for a person without a time-out is due later than this."""
 
 SEEN = (
     *("id", "state", "reason", "attempt", "attempts_used", "fence", "boot", "keeps", "savepoint", "saved"),
-    *("cancel_requested", "superseded", "stuck", "unsafe", "signals", "heard", "result"),
+    *("cancel_requested", "superseded", "stuck", "unsafe", "signals", "heard", "given", "result"),
+    "began_after",
 )
 """The columns of a job that are compared at all times."""
 
@@ -56,6 +57,7 @@ GISTS: dict[type, Callable[[Any], object]] = {
     Notified: lambda told: ("notified", told.created),
     AnswerOutcome: str,
     SignalAnswer: str,
+    Heard: lambda told: (told.row and told.row.seq, told.row and told.row.body),
     SignalClash: lambda told: "clash",
     SignalsFull: lambda told: "full",
     CompletionClaims: lambda told: (

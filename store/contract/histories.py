@@ -85,6 +85,7 @@ ARGUMENTS: dict[str, tuple[st.SearchStrategy[Any], ...]] = {
     "lose": (PICK,),
     "answer": (PICK, st.sampled_from(['"a"', '"a"', '"b"']), ANYBODY, st.sampled_from([True, True, False])),
     "signal": (PICK, st.sampled_from(["m", "n", "o"]), st.sampled_from(["1", "1", "2"]), ANYBODY),
+    "hear": (PICK, SMALL),
     "hook": (
         SMALL,
         st.sampled_from([None, *BEGUN]),
@@ -276,6 +277,10 @@ class Play:
         job_id = active[pick % len(active)].id if active and pick not in PICKS[-2:] else self.job_id(pick)
         message = SignalRow(job=job_id, id=id, body=body, sender=user)
         return await self.carry_out("signal", message, user)
+
+    async def hear(self, pick: int, after: int) -> object:
+        job = await self.attempt(pick)
+        return await self.carry_out("hear", job.id, job.fence, after)
 
     async def hook(self, limit: int, which: str | None, end: TryEnd | None, after_s: float | None) -> object:
         """Claim hooks, and tell how all but the first went."""

@@ -6,9 +6,10 @@ import pytest
 
 from trouper.store.contract.world import World, options
 from trouper.store.errors import DataRefused
-from trouper.store.protocol import EndingKind, Saved, Savepoint
+from trouper.store.protocol import EndingKind, RefusalReason, Refused, Saved, Savepoint
+from trouper.store.questions import Ask
 from trouper.store.records import Job
-from trouper.store.signals import SignalAnswer, SignalClash, SignalRow, SignalsFull
+from trouper.store.signals import Heard, SignalAnswer, SignalClash, SignalRow, SignalsFull
 
 CLAUSES = ("J7",)
 
@@ -105,6 +106,70 @@ async def test_what_was_read_is_remembered_for_a_while_and_then_removed(small: W
         await heard(small, job, count)
     assert await send(small, "e") == ACCEPTED
     assert [seq for seq, _ in await bodies(small)] == [4, 5]
+
+
+async def hear(world: World, job: Job, after: int) -> tuple[str | None, int]:
+    """The body of what is read, and how far the job's row tells that it has read."""
+    told = await world.store.hear(job.id, job.fence, after)
+    assert isinstance(told, Heard)
+    row = await world.row(job.id)
+    assert told.upto <= row.given <= row.signals
+    return None if told.row is None else told.row.body, row.given
+
+
+async def test_an_attempt_reads_one_by_one_and_the_row_tells_how_far_it_is(world: World) -> None:
+    job = await world.start("j1")
+    for id in "abc":
+        await send(world, id, body=f'"{id}"')
+    assert [await hear(world, job, after) for after in (0, 1)] == [('"a"', 1), ('"b"', 2)]
+    assert [(row.id, row.given) for row in world.notices[-1].jobs] == [("j1", 2)], "and so do listeners"
+    assert await hear(world, job, 0) == ('"a"', 2), "one that is asked for again was read before"
+    assert [await hear(world, job, after) for after in (2, 3)] == [('"c"', 3), (None, 3)]
+    assert (await world.row("j1")).heard == 0, "none of it is saved"
+
+
+@pytest.mark.parametrize("kind", [EndingKind.CRASHED, EndingKind.RELEASED, EndingKind.ASKED])
+async def test_what_an_attempt_read_and_did_not_save_waits_again_after_it(
+    world: World, kind: EndingKind
+) -> None:
+    job = await world.start("j1", options=options(attempts=3))
+    for id in "abc":
+        await send(world, id)
+    await hear(world, job, 0)
+    await heard(world, job, 1)
+    await hear(world, job, 1)
+    ask = (
+        {"question": Ask(key="k", question="?", schema="{}", timeout_s=1.0)}
+        if kind is EndingKind.ASKED
+        else {}
+    )
+    await world.end(job, kind, retry_after_s=0.0, **ask)
+    assert (await world.row("j1")).given == 1
+    late = await world.store.hear("j1", job.fence, 1)
+    assert isinstance(late, Refused)
+    assert late.reason is RefusalReason.FENCED
+    world.wall.now += 2
+    (again,) = (await world.store.claim(1)).started
+    assert again.given == 1
+    assert await hear(world, again, again.heard) == ("1", 2)
+
+
+async def test_what_was_read_and_not_saved_waits_again_after_a_process_death(world: World) -> None:
+    job = await world.start("j1", options=options(attempts=3))
+    await send(world, "a")
+    await hear(world, job, 0)
+    await world.restart()
+    (again,) = (await world.store.claim(1)).started
+    assert (again.given, again.began_after) == (0, "process_death")
+
+
+async def test_how_far_a_job_read_is_told_after_its_end(world: World) -> None:
+    job = await world.start("j1")
+    for id in "ab":
+        await send(world, id)
+    await hear(world, job, 0)
+    await world.end(job)
+    assert ((row := await world.row("j1")).given, row.signals) == (1, 2)
 
 
 async def test_output_of_the_running_job_stays_as_it_is(world: World) -> None:

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from trouper.store.contract.world import World, admission, notice_of, options
+from trouper.store.contract.world import World, admission, clause, notice_of, options
+from trouper.store.leases import Begun
 from trouper.store.protocol import CancelAnswer, EndingKind, ThreadBusy
-from trouper.store.records import JobState
+from trouper.store.questions import Ask, GiveAnswer
+from trouper.store.records import Job, JobState
 
 CLAUSES = ("J5",)
 
@@ -139,6 +141,58 @@ async def test_crashes_idle_attempts_and_process_deaths_use_attempts_up_and_rele
         (job,) = (await world.store.claim(1)).started
         seen.append((job.attempt, job.attempts_used))
     assert seen == [(2, 1), (3, 1), (4, 2), (5, 3), (6, 3)]
+
+
+@clause("J6", "J8")
+async def test_what_an_attempt_goes_on_after_is_told_apart(world: World) -> None:
+    """A number of attempts alone says nothing: one that asked four times has five."""
+    job = await world.start("j1", options=options(attempts=9))
+    told: list[tuple[object, object]] = []
+
+    async def goes_on() -> Job:
+        before = (await world.row("j1")).began_after
+        (again,) = (await world.store.claim(9)).started
+        told.append((before, again.began_after))
+        return again
+
+    for kind in (EndingKind.CRASHED, EndingKind.IDLE, EndingKind.RELEASED):
+        await world.end(job, kind, retry_after_s=0.0)
+        job = await goes_on()
+    await world.restart()
+    job = await goes_on()
+    for key, answered in (("k", True), ("late", False)):
+        await world.end(
+            job, EndingKind.ASKED, question=Ask(key=key, question="?", schema="{}", timeout_s=5.0)
+        )
+        if answered:
+            await world.store.answer(GiveAnswer(job_id="j1", key=key, value="1"))
+        world.wall.now += 9
+        job = await goes_on()
+    assert told == [
+        ("crash", "crash"),
+        ("idle_timeout", "idle_timeout"),
+        ("released", "released"),
+        ("released", "process_death"),
+        ("answered", "answered"),
+        ("question", "unanswered"),
+    ]
+    assert (job.attempt, job.attempts_used) == (7, 3)
+    ended = await world.end(job)
+    assert ended.began_after == "unanswered", "that of its last attempt"
+
+
+async def test_a_claim_that_never_began_leaves_what_the_attempt_goes_on_after(world: World) -> None:
+    async def unheard() -> Job:
+        """Claimed without an answer, and claimed again."""
+        (again,) = (await world.store.claim(9, begun=Begun([world.store.boot], []))).started
+        return again
+
+    await world.start("j1", options=options(attempts=9))
+    job = await unheard()
+    assert job.began_after == "released", "nothing else has happened to it"
+    await world.end(job, EndingKind.CRASHED, retry_after_s=0.0)
+    await world.store.claim(9)
+    assert (await unheard()).began_after == "crash"
 
 
 async def test_an_idle_attempt_is_retried_and_the_last_one_ends_timed_out(world: World) -> None:

@@ -72,6 +72,10 @@ async def _save(ctx: trouper.JobContext) -> None:
     await ctx.savepoint({})
 
 
+async def _read(ctx: trouper.JobContext) -> None:
+    await anext(ctx.messages)
+
+
 async def _report(ctx: trouper.JobContext, *, done: int, total: int) -> None:
     await ctx.progress(done, total)
 
@@ -110,12 +114,14 @@ class Stage:
             r'(the job|j\d) writes (".*")': self._writes,
             r"(j\d) emits (\w+) (.*)": self._emits,
             r"(j\d) saves": partial(self._steps, _save),
+            r"(j\d) reads a message": partial(self._steps, _read),
             r"(j\d) reports (\d+) of (\d+)": self._reports,
             r'(j\d) asks (\w+) "(.*)"': self._asks,
             r"(j\d) crashes": self._crashes,
             r"(the job|j\d) ends": self._ends,
             r"(j\d) is cancelled": self._wait,
             r"(j\d) runs": self._runs,
+            r"(j\d) goes on": partial(self._runs, attempt=2),
             r"a beat is due|nothing is said for silence_ms": self._nothing,
             r"a message of (\d+) bytes is said": self._say_much,
             r"the store is down": self._store_down,
@@ -216,8 +222,8 @@ class Stage:
     async def _wait(self, who: str) -> None:
         await self.runtime.wait(self.names[who])
 
-    async def _runs(self, who: str) -> None:
-        await self._attempt(self.names[who], 1)
+    async def _runs(self, who: str, attempt: int = 1) -> None:
+        await self._attempt(self.names[who], attempt)
 
     async def _nothing(self) -> None:
         """What comes of it is heard."""

@@ -106,7 +106,8 @@ class Node:
 
     def connected(self) -> None:
         self.hang_up()
-        self.session = Session(GatewayOptions(), lambda: None, self._fault, lambda: self.now)
+        clock = lambda: self.now  # noqa: E731
+        self.session = Session(GatewayOptions(), lambda: None, self._fault, clock, clock)
 
     def hang_up(self) -> None:
         if self.session is not None:
@@ -149,6 +150,7 @@ class Node:
             session="s",
             user="ada",
             epoch=self.database.epoch,
+            now=self.now,
             beat_ms=25000,
             silence_ms=35000,
             window=LIMITS.window_bytes,

@@ -7,12 +7,16 @@ from typing import Any
 import orjson
 
 from trouper.actors.output_pieces import OutputPiece
+from trouper.transport.client_clock import ServerClock
 from trouper.transport.client_core import ClientCore
 from trouper.transport.client_options import ClientOptions
 from trouper.transport.client_output import OutputState
 from trouper.transport.hashing import LogHash
 
 Item = dict[str, Any]
+
+CLOCK = ServerClock(lambda: 0.0, lambda: 0.0)
+"""Of tests in which nobody asks for the time."""
 
 
 def loads(message: str | bytes) -> list[Item]:
@@ -134,7 +138,7 @@ def sha256(*parts: str | tuple[str, str]) -> str:
 
 def make_core(**options: Any) -> ClientCore:
     """A core whose jitter draws the ceiling."""
-    return ClientCore(options=ClientOptions(**options), uniform=lambda low, high: high)
+    return ClientCore(options=ClientOptions(**options), uniform=lambda low, high: high, clock=CLOCK)
 
 
 def connected(core: ClientCore | None = None, *items: Item, **options: Any) -> ClientCore:

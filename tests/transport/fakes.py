@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,7 +17,7 @@ from trouper.store.errors import StoreUnavailable
 from trouper.store.protocol import CancelAnswer, CancelResult, Mark, OnBusy, Snapshot
 from trouper.store.questions import AnswerOutcome
 from trouper.store.records import Counts, Job, Notification, ThreadSummary
-from trouper.store.signals import SignalAnswer
+from trouper.store.signals import SignalAnswer, SignalRow
 from trouper.supervisor.refusals import ThreadIsBusy
 
 
@@ -122,6 +123,9 @@ class FakeRuntime:
         self.go = trio.Event()
         self.mail: list[Notification] = []
 
+    def now(self) -> float:
+        return 1000.0
+
     @asynccontextmanager
     async def open_session(
         self, user: str, *, visible: bool = True, feed: tuple[str, int] | None = None
@@ -186,6 +190,19 @@ class FakeRuntime:
             return SignalAnswer.UNKNOWN
         self.signals.append((job_id, message, id))
         return SignalAnswer.ACCEPTED
+
+    async def messages(
+        self, job_id: str, *, user: str | None = None, after: int = 0, limit: int = 50
+    ) -> tuple[SignalRow, ...] | None:
+        """What was sent, as rows."""
+        if await self.job(job_id, user=user) is None:
+            return None
+        sent = [(message, key) for job, message, key in self.signals if job == job_id]
+        rows = [
+            SignalRow(job=job_id, id=key or "", seq=seq, body=json.dumps(message), sender=user)
+            for seq, (message, key) in enumerate(sent, 1)
+        ]
+        return tuple(rows[after:][:limit])
 
     async def answer(self, job_id: str, key: str, value: object, *, user: str | None = None) -> AnswerOutcome:
         if await self.job(job_id, user=user) is None:

@@ -11,7 +11,9 @@ from trouper.transport.options import GatewayOptions
 from trouper.transport.session import Session
 from trouper.transport.session_ports import Action
 
-WELCOME = Welcome(session="s1", user="ada", epoch="e1", beat_ms=25000, silence_ms=35000, window=262144)
+WELCOME = Welcome(
+    session="s1", user="ada", epoch="e1", now=1000.0, beat_ms=25000, silence_ms=35000, window=262144
+)
 HELLO = {"t": "hello", "visible": True}
 
 
@@ -28,6 +30,7 @@ class Talk:
             self._due,
             lambda what, error: self.faults.append((what, error)),
             lambda: self.now,
+            lambda: 1000.0 + self.now,
         )
 
     def _due(self) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.transport import client_wire as wire
-from tests.transport.client_wire import connected, kinds, make_core, watching
+from tests.transport.client_wire import CLOCK, connected, kinds, make_core, watching
 from trouper.transport.client_core import ClientCore
 from trouper.transport.client_errors import CommandFailed
 from trouper.transport.client_events import Broken, FeedChanged, ItemRefused, Replied
@@ -17,7 +17,7 @@ from trouper.transport.client_options import ClientOptions
 
 
 def test_the_first_items_are_a_hello_the_outputs_at_their_cursors_and_the_unanswered_commands() -> None:
-    core = ClientCore(options=ClientOptions(), uniform=lambda low, high: high, token="secret")
+    core = ClientCore(options=ClientOptions(), uniform=lambda low, high: high, clock=CLOCK, token="secret")
     core.open_output("j1", 0, 0)
     core.command("job", {"job": "j1"})
     assert core.take() == []  # no connection yet
@@ -125,7 +125,7 @@ def test_the_delay_is_a_uniform_draw_from_zero_to_the_ceiling() -> None:
         asked.append((low, high))
         return 0.25
 
-    core = ClientCore(options=ClientOptions(), uniform=uniform)
+    core = ClientCore(options=ClientOptions(), uniform=uniform, clock=CLOCK)
     assert core.closed(None) == 0.25
     assert asked == [(0, 0.5)]
 
@@ -341,13 +341,13 @@ def test_of_ended_jobs_and_notifications_only_the_latest_are_remembered() -> Non
 
 
 def test_without_rows_the_feed_keeps_its_cursor_and_counts() -> None:
-    core = ClientCore(options=ClientOptions(), uniform=lambda low, high: high, feed_rows=False)
+    core = ClientCore(options=ClientOptions(), uniform=lambda low, high: high, clock=CLOCK, feed_rows=False)
     connected(core, wire.snapshot(4, jobs=(wire.job(),), notes=(wire.notification(),)))
     assert (core.feed.seq, dict(core.feed.jobs), core.feed.counts.unread) == (4, {}, 1)
 
 
 def test_how_long_output_may_be_gathered_is_said_in_the_hello_and_when_it_changes() -> None:
-    core = ClientCore(options=ClientOptions(), uniform=lambda low, high: high, coalesce_ms=100)
+    core = ClientCore(options=ClientOptions(), uniform=lambda low, high: high, clock=CLOCK, coalesce_ms=100)
     core.opened()
     assert core.take()[0]["coalesce_ms"] == 100
     core.set_coalesce(100)

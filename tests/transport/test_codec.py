@@ -51,7 +51,9 @@ JOBS = {"t": "jobs", "id": "c1"}
         ({"t": "ack", "sent": 1}, ["feed"]),
         ({"t": "resync"}, ["feed"]),
         (SUBMIT, ["thread", "at", "delay_s"]),
-        (JOBS, ["thread", "before"]),
+        (JOBS, ["thread", "before", "limit"]),
+        (SUBMIT, ["on_busy", "thread", "at"]),
+        ({"t": "messages", "id": "c1", "job": "j"}, ["after", "limit"]),
         ({"t": "threads", "id": "c1"}, ["before"]),
         ({"t": "notifications", "id": "c1"}, ["before"]),
         ({"t": "cancel", "id": "c1", "job": "j"}, ["key"]),
@@ -62,9 +64,11 @@ def test_what_may_be_left_out_may_be_null(item: dict[str, Any], without: list[st
     assert decode(item | dict.fromkeys(without)) == decode(item)
 
 
-@pytest.mark.parametrize("item", [SUBMIT | {"on_busy": None}, JOBS | {"limit": None}])
-def test_what_has_another_default_than_null_may_not_be_null(item: dict[str, Any]) -> None:
-    with pytest.raises(ProtocolBroken):
+@pytest.mark.parametrize(
+    "item", [SUBMIT | {"key": None}, JOBS | {"id": None}, {"t": "hello", "visible": None}]
+)
+def test_what_may_not_be_left_out_may_not_be_null(item: dict[str, Any]) -> None:
+    with pytest.raises(ProtocolBroken, match="is null; legal is"):
         decode(item)
 
 
@@ -139,6 +143,8 @@ def test_a_wrong_value_of_a_command_is_to_be_answered(item: dict[str, Any], says
         ('[1, {"a b": [[], {}, "x", 18446744073709551616]}]', "message[1].a b[3] is 18446744073709551616;"),
         ('{"a": [1], "b": 123456789012345678901234567890}', "message.b is 123456789012345678901234567890;"),
         ("[" * 900 + "1" * 300 + "]" * 900, "message[0][0]"),
+        ('{"a": ["9' + "9" * 400 + '", -' + "1" * 309 + "]}", "message.a[1] is -11111"),
+        ('["\\"", ' + "7" * 30_000 + "]", "message[1] is 77777"),
     ],
 )
 def test_an_integer_that_not_every_reader_holds_is_named_by_its_place(value: str, says: str) -> None:
@@ -155,6 +161,23 @@ def test_the_largest_integers_doubles_and_long_texts_are_taken_as_they_are() -> 
         assert isinstance(signal, messages.Signal)
         assert signal.message == [value]
         assert type(signal.message[0]) is type(value)
+
+
+@pytest.mark.parametrize(
+    "number", ["1e400", "-1" + "0" * 400 + ".5", "NaN", "1" * 400 + "x", "01" + "0" * 400]
+)
+def test_what_is_no_integer_and_no_double_is_no_json(number: str) -> None:
+    with pytest.raises(ProtocolBroken, match="not JSON"):
+        decode_client(
+            f'[{{"t": "signal", "id": "c1", "job": "j", "key": "k", "message": {number}}}]', max_bytes=LIMIT
+        )
+
+
+@pytest.mark.parametrize("text", ['"' * 65_001, "[" + '"\\' * 30_000, "[" + '"\\""' * 15_000 + "1" * 400])
+def test_text_that_is_no_json_is_looked_at_once(text: str) -> None:
+    """A look from each quote to the end would take minutes."""
+    with pytest.raises(ProtocolBroken, match="not JSON"):
+        decode_client(text, max_bytes=LIMIT)
 
 
 @pytest.mark.parametrize(

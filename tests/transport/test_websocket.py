@@ -29,7 +29,7 @@ async def test_a_client_that_says_hello_is_welcomed_and_holds_a_cursor_at_once(
         await peer.say(HELLO | {"visible": False, "feed": {"epoch": "e0", "seq": 4}})
         welcome, feed = await peer.hear()
         assert welcome == {
-            "t": "welcome", "protocol": 1, "session": "s1", "user": "ada", "epoch": "e1",
+            "t": "welcome", "protocol": 1, "session": "s1", "user": "ada", "epoch": "e1", "now": 1000.0,
             "beat_ms": 25000, "silence_ms": 35000, "window": 262144,
         }  # fmt: skip
         assert feed == {
@@ -67,7 +67,7 @@ async def test_beats_go_every_25_s_and_a_client_that_answers_lives_on(autojump_c
         await peer.welcome()
         beats: list[float] = []
         while trio.current_time() < 1000:
-            await peer.hear_item("beat")
+            assert await peer.hear_item("beat") == {"t": "beat", "now": 1000.0}, "with the time"
             beats.append(round(trio.current_time()))
             await peer.say({"t": "beat"})
         assert beats == list(range(25, 1001, 25))

@@ -30,7 +30,7 @@ from trouper.transport.ticker import NEVER, Ticker
 OPTIONS = GatewayOptions()
 LIMITS = ChannelLimits(window_bytes=600, pages=2)
 PAGE_ENTRIES = 3
-WELCOME = Welcome(session="s", user="ada", epoch="e", beat_ms=25000, silence_ms=35000, window=600)
+WELCOME = Welcome(session="s", user="ada", epoch="e", now=0.0, beat_ms=25000, silence_ms=35000, window=600)
 
 
 class Writer:
@@ -158,7 +158,7 @@ class Peer:
         self._sent = self._acked = 0
         self._free_at = 0.0
         """When it was held up by something of its own for the last time."""
-        self._session = Session(OPTIONS, self._due, self._fault, trio.current_time)
+        self._session = Session(OPTIONS, self._due, self._fault, trio.current_time, trio.current_time)
         self._session.receive('[{"t": "hello", "visible": true}]')
         self.channel = SubscriberChannel(
             "s",

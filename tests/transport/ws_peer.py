@@ -98,6 +98,7 @@ class House:
             window_bytes=262144,
             ticker=Ticker(options.tick_s, options.max_tick_s),
             alarms=Alarms(),
+            wall=self.runtime.now,
             on_crash=lambda what, error: self.crashes.append((what, error)),
         )
 

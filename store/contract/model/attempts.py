@@ -70,7 +70,7 @@ class Attempts(Rows):
             row.result = request.result if state == "completed" else None
             self.end(row, state, reason)
         else:
-            row.reason = reason
+            row.reason = row.began_after = reason
             self.wait(row, self._due_again(row, request))
         return "finished", state
 

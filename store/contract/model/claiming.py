@@ -15,6 +15,7 @@ class Claiming(Rows):
         for held in self.active():
             if held.state == "running" and lost(begun, held.boot, held.id, held.attempt):
                 held.reason = "released"
+                held.began_after = held.began_after or "released"
                 self.wait(held, 0.0)
         self.names_of[self.boot] = names.known
         anywhere = self._known(names)
@@ -28,7 +29,7 @@ class Claiming(Rows):
                 ended.append(self._end_unrun(row, ending))
             elif row.spec.name not in names:
                 self.wait(row, 0.0)
-                row.reason = "process_death"
+                row.reason = row.began_after = "process_death"
                 if row.spec.name not in anywhere:
                     self._unknown(row, anywhere)
             else:
@@ -107,6 +108,11 @@ class Claiming(Rows):
         return row.id, row.state
 
     def _start(self, row: Row) -> None:
+        if row.state == "running":
+            row.began_after = "process_death"
+        elif row.asking:
+            row.began_after = "unanswered"
+        row.given = row.heard
         self.close_question(row)
         row.state, row.reason, row.boot, row.stuck = "running", None, self.boot, False
         row.attempt, row.fence, row.keeps = row.attempt + 1, row.fence + 1, (*row.keeps, row.savepoint)

@@ -57,7 +57,7 @@ class People(Rows):
             return "not_asked"
         self.questions[row.id, request.key] = request.value, request.user
         self.close_question(row)
-        row.reason = "answered"
+        row.reason = row.began_after = "answered"
         self.wait(row, 0.0)
         return "accepted"
 
@@ -82,6 +82,15 @@ class People(Rows):
             if number <= row.heard - self.options.signals_remembered:
                 del self.messages[row.id, id]
         return "accepted"
+
+    def hear(self, job_id: str, fence: int, after: int) -> object:
+        row = self.held_by(job_id, fence)
+        if row is None:
+            return FENCED
+        messages = self.messages_of(job_id).values()
+        number, body = next((each for each in messages if each[0] > after), (None, None))
+        row.given = max(row.given, row.signals if number is None else number)
+        return number, body
 
     def messages_of(self, job_id: str) -> dict[str, tuple[int, str]]:
         return {id: message for (job, id), message in self.messages.items() if job == job_id}

@@ -45,6 +45,8 @@ class Row:
     saved: str | None = None
     signals: int = 0
     heard: int = 0
+    given: int = 0
+    began_after: str | None = None
     asking: str | None = None
     """The key of its open question."""
     asking_until: float | None = None
@@ -145,6 +147,7 @@ class Rows:
         """It is in the queue from now on, due at ``run_at``."""
         limit_s = row.spec.options.queue_timeout_s
         row.state, row.boot, row.run_at, row.unknown_until = "queued", None, run_at, None
+        row.given = row.heard
         row.expires_at = None if limit_s is None else max(self.clock(), run_at) + limit_s
 
     def close_question(self, row: Row) -> None:
