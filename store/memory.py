@@ -1,11 +1,14 @@
 """The store without a file: for tests, and for what need not outlive its process.
 
-It commits at once: an append when its source says that it is dirty, a transaction when it is asked
-for. Its rows outlive ``run``, so that running it anew is a restart of the process, orphans and all.
+A transaction is committed when it is asked for, and takes along what every dirty source has. Output alone
+goes once per tick, the first after a silence at once, as in a file: what a commit costs besides its appends
+is shared by all that came meanwhile. (To commit each ``write`` by itself cost twice as much for each.) Its
+rows outlive ``run``, so that running it anew is a restart of the process, orphans and all.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -39,10 +42,11 @@ class MemoryStore(EngineStore):
         self._boot = 0
         self._open = False
         self._dirty: dict[OutputSource, None] = {}
-        self._committing = False
+        self._output_due_at = -math.inf
+        self._sleep = trio.CancelScope()
+        """Of the task; its deadline is when output is to be committed."""
         self._commits = 0
         self._faults: list[Exception] = []
-        self._failed = trio.Event()
 
     @property
     def boot(self) -> int:
@@ -53,7 +57,8 @@ class MemoryStore(EngineStore):
         return self._epoch
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled. Raises what a listener or a source raised: a fault of the runtime."""
+        """Serve until cancelled, then commit what is pending. Raises what a listener or a source raised: a
+        fault of the runtime."""
         if self._open:
             raise RuntimeError("this store runs already")
         self._watch = WallWatch(self._seams, self._options.clock_jump_s)
@@ -61,12 +66,17 @@ class MemoryStore(EngineStore):
         self._open = True
         task_status.started()
         try:
-            await self._failed.wait()
+            while not self._faults:
+                with trio.CancelScope(
+                    deadline=self._output_due_at if self._dirty else math.inf
+                ) as self._sleep:
+                    await trio.sleep_forever()
+                self._commit_output()
         finally:
+            self._commit_output()
             self._open = False
             self._end_boot()
             self._dirty.clear()
-            self._failed = trio.Event()
             faults, self._faults = self._faults, []
         raise ExceptionGroup("told of a commit, somebody failed", faults)
 
@@ -88,38 +98,29 @@ class MemoryStore(EngineStore):
     def dirty(self, source: OutputSource, urgent: bool = False) -> None:
         if not self._open:
             return
-        if self._committing:  # a source's own take or settled, or a listener: the loop below comes to it
-            self._dirty[source] = None
-            return
-        self._committing = True
-        try:
-            self._commit_output(source)
-            while self._dirty:
-                source = next(iter(self._dirty))
-                del self._dirty[source]
-                self._commit_output(source)
-        finally:
-            self._committing = False
-        if self._faults:
-            self._failed.set()
+        self._dirty[source] = None
+        due_at = -math.inf if urgent else self._output_due_at
+        if due_at < self._sleep.deadline:
+            self._sleep.deadline = due_at
 
-    def _commit_output(self, source: OutputSource) -> None:
-        """The hot path, once for each ``write``: no transaction, since an append moves no feed, and a notice
-        of nothing but the log."""
-        try:
-            request = source.take()
-            if request is None:
-                return
-            self._moment()
-            outputs: dict[str, tuple[int, int]] = {}
-            result = append(self._tables, request, outputs)
-            self._commits += 1
-            source.settled(result)
-            if outputs:
-                self._tell(named_tuple(CommitNotice, (outputs, (), {}, False)))
-        except Exception as fault:  # of the source: the others go on, and ``run`` raises it
-            self._dirty.pop(source, None)
-            self._faults.append(fault)
+    def _commit_output(self) -> None:
+        """All that dirty sources have, in one commit. (No transaction: an append moves no feed, and this is
+        the hot path.)"""
+        if not self._dirty:
+            return
+        dirty, self._dirty = self._dirty, {}
+        self._output_due_at = trio.current_time() + self._options.commit_tick_s
+        self._moment()
+        self._commits += 1
+        outputs: dict[str, tuple[int, int]] = {}
+        for source in dirty:
+            try:
+                request = source.take()
+                if request is not None:
+                    source.settled(append(self._tables, request, outputs))
+            except Exception as fault:  # of the source: the others go on, and ``run`` raises it
+                self._faults.append(fault)
+        self._tell(named_tuple(CommitNotice, (outputs, (), {}, False)) if outputs else None)
 
     def _begin(self) -> Transaction:
         return Transaction(self._tables, self._boot, self._moment(), self._seams.new_id)
@@ -142,6 +143,7 @@ class MemoryStore(EngineStore):
     async def _transact(self, call: Callable[[Transaction], T], *, site: str = "") -> T:
         await trio.lowlevel.checkpoint()
         self._check_open()
+        self._commit_output()
         tx = self._begin()
         result = call(tx)
         self._commits += 1
@@ -151,7 +153,7 @@ class MemoryStore(EngineStore):
     def _tell(self, notice: CommitNotice | None) -> None:
         tell(self._listeners, notice, self._faults)
         if self._faults:
-            self._failed.set()
+            self._sleep.cancel()
 
     async def _query(self, call: Callable[[Tables], T]) -> T:
         await trio.lowlevel.checkpoint()

@@ -39,6 +39,7 @@ class MortalStore(MemoryStore):
 
     def die(self) -> None:
         self._open, self._dead = False, True
+        self._dirty.clear()
 
     def _begin_boot(self) -> None:
         self._boot = self._number

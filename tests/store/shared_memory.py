@@ -112,7 +112,7 @@ class SharedMemoryStore(MemoryStore):
             tell(self._listeners, notice, self._faults)
         held, self._held_back = self._held_back, {}
         for source in held:
-            super().dirty(source)
+            self.dirty(source)
 
     async def _reach(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -129,13 +129,16 @@ class SharedMemoryStore(MemoryStore):
         await self._reach()
         return await super()._query(call)
 
-    def dirty(self, source: OutputSource, urgent: bool = False) -> None:
+    def _commit_output(self) -> None:
         if self.line == "up":
-            super().dirty(source, urgent)
-        elif source not in self._held_back:
-            self._held_back[source] = None
-            if self.line == "down" and source.take() is not None:
-                source.settled(AppendFailed("the line is cut"))
+            super()._commit_output()
+            return
+        dirty, self._dirty = self._dirty, {}
+        for source in dirty:
+            if source not in self._held_back:
+                self._held_back[source] = None
+                if self.line == "down" and source.take() is not None:
+                    source.settled(AppendFailed("the line is cut"))
 
     # --- leases ---
 

@@ -97,9 +97,9 @@ def harm(path: Path, statement: str, *parameters: Any) -> None:
 
 
 async def opened(folder: Path, nursery: trio.Nursery, **seams: Any) -> World:
-    """A world on SQLite whose calls run inline."""
-    options = seams.pop("options", PROMPT_OPTIONS)
-    world = World("sqlite", folder, nursery, options=options, **{"open_thread": InlineThread, **seams})
+    """A world on SQLite, or on another ``engine``, whose calls run inline."""
+    engine, options = seams.pop("engine", "sqlite"), seams.pop("options", PROMPT_OPTIONS)
+    world = World(engine, folder, nursery, options=options, **{"open_thread": InlineThread, **seams})
     await world.open()
     return world
 

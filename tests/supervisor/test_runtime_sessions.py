@@ -299,7 +299,9 @@ async def test_hundreds_of_waiting_jobs_come_in_messages_of_a_bounded_size(opene
 
 
 @pytest.mark.clause("O3")
-async def test_a_session_that_comes_late_gets_no_frame_across_the_latest_savepoint(opened: Open) -> None:
+async def test_a_session_that_comes_late_gets_no_frame_across_the_latest_savepoint(
+    opened: Open, autojump_clock: MockClock
+) -> None:
     @trouper.job
     async def saves(ctx: trouper.JobContext) -> None:
         await ctx.write("a")
@@ -311,7 +313,7 @@ async def test_a_session_that_comes_late_gets_no_frame_across_the_latest_savepoi
 
     async with opened(saves) as runtime, runtime.open_session("ada") as channel:
         job = await runtime.submit(saves.call(), user="ada")
-        await wait_all_tasks_blocked()
+        await trio.sleep(1)
         channel.attach(job.id, 1, 0)
         await wait_all_tasks_blocked()
         frames = [item for item in channel.take(64 * 1024) if isinstance(item, OutputItem)]

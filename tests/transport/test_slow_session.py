@@ -271,15 +271,19 @@ def test_a_session_that_does_not_read_has_at_most_one_frame_pending(twins: list[
         assert slept["gateway"]["sessions"] == read["gateway"]["sessions"] == 1, "it was not disconnected"
         assert slept["channels"][0]["sent_bytes"] < WINDOW_BYTES < read["channels"][0]["sent_bytes"]
         assert slept["channels"][0]["in_flight_bytes"] <= WINDOW_BYTES
-        # What one commit holds, and whether its job has ended yet, is a matter of the moment; what is in
-        # flight is looked at above; who is far behind reads pages, of which there are few.
-        pages = slept["runtime"]["outputs"]["pages_most"]
-        assert pages <= slept["runtime"]["outputs"]["pages_max"]
+        # What one commit holds, what waits for the next, and whether its job has ended yet, is a matter of
+        # the moment; what is in flight is looked at above; who is far behind reads pages, and there are few.
+        outputs = slept["runtime"]["outputs"]
+        assert outputs["pages_most"] <= outputs["pages_max"]
+        assert outputs["pending_bytes_most"] <= outputs["pending_bytes_max"] + ENTRY_BYTES
+        assert outputs["tail_bytes_most"] <= 2 * outputs["tail_bytes_max"] + outputs["pending_bytes_max"]
+        moments = ("pages_most", "pending_bytes_most", "tail_bytes_most")
+        store = {name: slept["runtime"]["store"][name] for name in ("commits", "dirty_sources")}
         assert slept["runtime"] == read["runtime"] | {
-            "store": read["runtime"]["store"] | {"commits": slept["runtime"]["store"]["commits"]},
+            "store": read["runtime"]["store"] | store,
             "in_flight_bytes": slept["runtime"]["in_flight_bytes"],
             "users": slept["runtime"]["users"],
-            "outputs": read["runtime"]["outputs"] | {"pages_most": pages},
+            "outputs": read["runtime"]["outputs"] | {name: outputs[name] for name in moments},
         }
         difference = pair.slept.pending_bytes - pair.read.pending_bytes
         assert 0 < difference <= max(pair.slept.largest_message, pair.read.largest_message)

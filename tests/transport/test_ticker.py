@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Awaitable, Callable
 
@@ -238,6 +239,27 @@ async def test_a_tick_is_stretched_when_flushing_takes_more_than_a_quarter(
         slow.mark(ticker)
         await trio.testing.wait_all_tasks_blocked()
         assert ticker.statistics().tick_s == pytest.approx(tick_s)
+
+    await running(ticker, script)
+
+
+@pytest.mark.parametrize(("theirs_s", "rounds", "most"), [(0.0, range(8, 18), 128), (0.2, range(2, 8), 512)])
+async def test_who_shares_the_loop_with_others_has_turns_as_long_as_theirs(
+    mock_clock: MockClock, theirs_s: float, rounds: range, most: int
+) -> None:
+    ticker, members = Ticker(TICK, 0.1), [Slow(mock_clock, 0.001) for _ in range(1000)]
+    flushed: list[int] = []
+
+    async def script() -> None:
+        for member in members:
+            member.mark(ticker)
+        while not flushed or flushed[-1] < len(members):
+            mock_clock.jump(theirs_s)
+            await trio.lowlevel.checkpoint()
+            flushed.append(sum(bool(member.at) for member in members))
+        # (In a round it is chance who is first: so one may have two turns before the other has its next.)
+        assert len(flushed) in rounds
+        assert max(after - before for before, after in itertools.pairwise([0, *flushed])) <= most
 
     await running(ticker, script)
 

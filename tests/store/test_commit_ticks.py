@@ -9,33 +9,41 @@ import pytest
 import trio
 import trio.testing
 
-from tests.store.support import PROMPT_OPTIONS, Fault, Source, opened
+from tests.store.support import ENGINES, PROMPT_OPTIONS, Fault, Source, opened
 from trouper.store.protocol import APPENDED, AppendFailed
 
+on_each_engine = pytest.mark.parametrize("engine", ENGINES)
 
+
+@on_each_engine
 @pytest.mark.clause("O5")
 async def test_output_goes_at_once_after_a_silence_and_then_once_per_tick(
-    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    engine: str, tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    world = await opened(tmp_path, nursery, options=attrs.evolve(PROMPT_OPTIONS, commit_tick_s=0.025))
+    world = await opened(
+        tmp_path, nursery, engine=engine, options=attrs.evolve(PROMPT_OPTIONS, commit_tick_s=0.025)
+    )
     source = Source(world.store, await world.start("j1"))
     for _ in range(2):
         await trio.sleep(10)
         before = trio.current_time()
         assert await source.commit("first") == APPENDED
         assert trio.current_time() == before, "the first after a silence does not wait"
-        commits = world.store.statistics()["output_commits"]
+        commits = len(world.notices)
         for _ in range(100):
             await trio.sleep(0.005)
             source.write("more")
-        assert 18 <= world.store.statistics()["output_commits"] - commits <= 21
+        assert 18 <= len(world.notices) - commits <= 21
 
 
+@on_each_engine
 @pytest.mark.clause("E2")
 async def test_output_that_runs_out_of_room_goes_before_the_tick(
-    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    engine: str, tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    world = await opened(tmp_path, nursery, options=attrs.evolve(PROMPT_OPTIONS, commit_tick_s=60.0))
+    world = await opened(
+        tmp_path, nursery, engine=engine, options=attrs.evolve(PROMPT_OPTIONS, commit_tick_s=60.0)
+    )
     first, other = [Source(world.store, await world.start(f"j{place}")) for place in range(2)]
     assert await first.commit("at once") == APPENDED
     began = trio.current_time()
@@ -69,10 +77,13 @@ async def test_who_runs_out_of_room_does_not_hurry_a_store_that_is_down(
     assert source.results[1:] == [APPENDED]
 
 
+@on_each_engine
 async def test_a_read_does_not_make_pending_output_go_early(
-    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+    engine: str, tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:
-    world = await opened(tmp_path, nursery, options=attrs.evolve(PROMPT_OPTIONS, commit_tick_s=0.025))
+    world = await opened(
+        tmp_path, nursery, engine=engine, options=attrs.evolve(PROMPT_OPTIONS, commit_tick_s=0.025)
+    )
     source = Source(world.store, await world.start("j1"))
     await source.commit("first")
     source.write("second")
@@ -80,3 +91,17 @@ async def test_a_read_does_not_make_pending_output_go_early(
         await world.store.job("j1")
     assert source.in_flight == ()
     assert source.pending == ["second"]
+
+
+@on_each_engine
+async def test_a_store_that_ends_commits_what_waited_for_the_tick(
+    engine: str, tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    options = attrs.evolve(PROMPT_OPTIONS, commit_tick_s=60.0)
+    world = await opened(tmp_path, nursery, engine=engine, options=options)
+    sources = [Source(world.store, await world.start(f"j{place}")) for place in range(3)]
+    for source in sources:
+        await source.commit("first")
+        source.write("second")
+    await world.close()
+    assert [source.results for source in sources] == [[APPENDED, APPENDED]] * 3
