@@ -10,7 +10,10 @@ import inspect
 import re
 import typing
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import date, datetime
+from types import SimpleNamespace
 from typing import Any, Generic, ParamSpec, TypeVar
+from uuid import UUID  # noqa: TID251  # the type: none is made here
 
 import attrs
 import cattrs
@@ -84,6 +87,18 @@ def _strict_converter() -> cattrs.Converter:
     hook(int, int)
     hook(bool, bool)
     hook(float, float, int)
+
+    def written(kind: type, read: Callable[[str], object]) -> None:
+        def structure(value: Any, _: type) -> object:
+            if type(value) is not str:
+                raise TypeError(f"expected {kind.__name__} as text, got {type(value).__name__}")
+            return read(value)
+
+        converter.register_structure_hook(kind, structure)
+
+    written(datetime, datetime.fromisoformat)
+    written(date, date.fromisoformat)
+    written(UUID, UUID)
     configure_union_passthrough(str | int | float | bool | None, converter)
     return converter
 
@@ -188,10 +203,26 @@ class JobSpec(Generic[P, R]):
         self.structure(orjson.loads(encoded))
         return Call(self, encoded.decode())
 
+    def hints(self) -> dict[str, Any]:
+        """What the arguments are annotated with. That of the context is left alone: it may be imported for
+        type checkers only. Raises ``TypeError``, naming a parameter whose annotation cannot be found."""
+        inner = inspect.unwrap(getattr(self.function, "func", self.function))
+        around = getattr(inner, "__globals__", {})
+        hints: dict[str, Any] = {}
+        for name, parameter in _parameters(self.function).items():
+            one = SimpleNamespace(__annotations__={name: parameter.annotation})
+            try:
+                hints |= {} if parameter.annotation is parameter.empty else typing.get_type_hints(one, around)
+            except NameError as error:
+                what = f"parameter {name!r} of job {self.name!r} is annotated {parameter.annotation!r}"
+                legal = "what its module has at run time, not under TYPE_CHECKING or inside of a function"
+                raise TypeError(f"{what}, but {error}: legal is {legal}") from None
+        return hints
+
     def structure(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Keyword arguments for the function from decoded JSON, strictly by its signature."""
         parameters = _parameters(self.function)
-        hints = typing.get_type_hints(self.function)
+        hints = self.hints()
         unknown = sorted(set(arguments) - set(parameters))
         missing = sorted(
             name
@@ -215,17 +246,25 @@ class JobSpec(Generic[P, R]):
         return structured
 
     def _signature(self, hints: Mapping[str, Any]) -> str:
-        names = [
-            f"{name}: {getattr(hints.get(name, Any), '__name__', hints.get(name, Any))}"
-            for name in _parameters(self.function)
-        ]
+        names = [f"{name}: {_said(hints.get(name, Any))}" for name in _parameters(self.function)]
         return f"({', '.join(names)})"
+
+
+def _said(hint: Any) -> str:
+    """An annotation as its author wrote it, about."""
+    if isinstance(hint, type) and not typing.get_args(hint):
+        return hint.__name__
+    return str(hint).replace("typing.", "")
 
 
 def _reason(error: BaseException) -> str:
     """The innermost cause: cattrs wraps it in groups."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, KeyError):  # of an object
+        return f"{error.args[0]!r} is missing"
+    if isinstance(error, cattrs.StructureHandlerNotFoundError):
+        return f"no {_said(error.type_)} can be made of JSON"
     return str(error) or type(error).__name__
 
 
@@ -297,12 +336,12 @@ def _declare(
     notify_on: Iterable[str] = JobOptions().notify_on,
     client: bool = False,
 ) -> JobSpec[Any, R]:
-    name = function.__name__ if name is None else name
-    if not _NAME.fullmatch(name):
+    name = getattr(function, "__name__", "") if name is None else name
+    _check_function(function, name)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise ValueError(
             f"job name {name!r}: legal are 1 to 64 letters, digits, '_', '.', '-', no digit first"
         )
-    _check_function(function, name)
     limits = {"timeout": timeout, "idle_timeout": idle_timeout, "queue_timeout": queue_timeout}
     for what, seconds in limits.items():
         if seconds is not None and wrong_number(seconds):

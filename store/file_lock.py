@@ -7,10 +7,11 @@ to the process: a second runtime of the same process meets it too.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import trio
@@ -18,6 +19,8 @@ import trio
 from trouper.store.errors import StoreInUse, StoreRefused
 
 _POLL_S = 0.05
+_HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
+"""What a lock that somebody else holds is told as, on one system or another."""
 
 if sys.platform == "win32":
     import msvcrt
@@ -58,7 +61,7 @@ async def exclusive(database: Path, wait_s: float) -> AsyncIterator[None]:
     """Own ``database`` inside the ``async with``.
 
     Waits up to ``wait_s`` seconds for another owner, then raises ``StoreInUse`` naming its process
-    id; raises ``StoreRefused`` where the lock file cannot be made. **Cancellation**: nothing is
+    id; raises ``StoreRefused`` where the lock file cannot be made or locked. **Cancellation**: nothing is
     held. **Resources**: the lock file stays, empty of meaning; only its lock counts.
     """
     descriptor = _open_lock(database)
@@ -69,15 +72,18 @@ async def exclusive(database: Path, wait_s: float) -> AsyncIterator[None]:
                 _try_lock(descriptor)
                 break
             except OSError as error:
+                if error.errno not in _HELD:
+                    raise StoreRefused(f"cannot lock {database}.lock: {error.strerror}") from error
                 if trio.current_time() >= give_up_at:
                     raise StoreInUse(
                         f"{database} is in use by another runtime (process {_owner(descriptor)}), "
                         f"which did not end within {wait_s:g} s"
                     ) from error
             await trio.sleep(_POLL_S)
-        os.lseek(descriptor, 0, os.SEEK_SET)
-        os.truncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        with suppress(OSError):  # only for whoever waits; that a disk is full is the database's to say
+            os.lseek(descriptor, 0, os.SEEK_SET)
+            os.truncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
         yield
     finally:
         os.close(descriptor)

@@ -31,7 +31,7 @@ def create_store(url: str | StoreFactory, seams: Seams, options: StoreOptions = 
 
         return MemoryStore(seams, options)
     scheme, slashes, path = url.partition(":///")
-    if slashes and scheme == "sqlite" and path not in ("", "/", ":memory:") and "\0" not in path:
+    if slashes and scheme == "sqlite" and path not in ("", "/", ":memory:") and not {"\0", "?"} & {*path}:
         from trouper.store.sqlite import SqliteStore
 
         return SqliteStore(Path(path), seams, options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, get_args
 
@@ -12,7 +12,7 @@ import orjson
 
 from trouper.actors.job_errors import beyond
 from trouper.actors.job_spec import BadArguments, Call, JobSpec
-from trouper.store.checks import wrong_number
+from trouper.store.checks import need_options, wrong_number
 from trouper.store.protocol import Admission, Admitted, Conflict, OnBusy, QueueFull, ThreadBusy
 from trouper.store.records import Job
 from trouper.supervisor.options import RuntimeOptions
@@ -20,6 +20,22 @@ from trouper.supervisor.refusals import KeyConflict, QueueIsFull, ThreadIsBusy, 
 
 LABEL_CHARS_MAX = 200
 """Users, threads and idempotency keys: 1 to 200 characters."""
+
+
+def by_name(jobs: Iterable[JobSpec[Any, Any]], most: int) -> dict[str, JobSpec[Any, Any]]:
+    """The jobs that a runtime is opened with. Raises ``TypeError`` and ``ValueError`` with what is legal."""
+    specs: dict[str, JobSpec[Any, Any]] = {}
+    if isinstance(jobs, JobSpec):
+        raise TypeError(f"jobs is the job {jobs.name!r}: legal is a list of jobs")
+    for spec in jobs:
+        need_options("one of jobs", spec, JobSpec)
+        if spec.name in specs:
+            raise ValueError(f"two jobs are named {spec.name!r}: legal is one of each name")
+        spec.hints()
+        specs[spec.name] = spec
+    if len(specs) > most:
+        raise ValueError(f"{len(specs)} jobs: legal are up to {most} (StoreOptions.job_names_max)")
+    return specs
 
 
 def fingerprint(name: str, thread: str | None, arguments: str) -> str:
@@ -39,6 +55,18 @@ def check_label(what: str, value: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise BadArguments(f"{what} {value!r:.40} has a lone surrogate: legal is valid Unicode") from None
+    return value
+
+
+def check_id(value: str) -> str:
+    """``value`` if it may be the id of a job. Raises ``BadArguments``: a store knows no job of what is no
+    text, so whoever hands over the job itself would be told that it is unknown."""
+    if not isinstance(value, str):
+        raise BadArguments(f"job id {value!r:.40} is {type(value).__name__}: legal is text, the job's id")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise BadArguments(f"job id {value!r:.40} has a lone surrogate: legal is valid Unicode") from None
     return value
 
 
@@ -101,16 +129,19 @@ def make_admission(
         raise BadArguments(f"on_busy={on_busy!r}: legal are {', '.join(map(repr, get_args(OnBusy)))}")
     if when.put_off and on_busy != "enqueue":
         raise BadArguments(f"on_busy={on_busy!r} of a job that is put off: legal is 'enqueue'")
+    if thread is None and on_busy != "enqueue":
+        raise BadArguments(f"on_busy={on_busy!r} of a job without a thread: legal is 'enqueue'")
     if (size := len(call.arguments.encode())) > options.arguments_bytes:
         what = f"the JSON of the arguments of {call.spec.name!r}"
         raise BadArguments(beyond(what, size, "bytes", options.arguments_bytes, "arguments_bytes"))
+    thread = None if thread is None else check_label("thread", thread)
     return Admission(
         id=job_id,
         user=check_label("user", user),
         name=call.spec.name,
         arguments=call.arguments,
         fingerprint=fingerprint(call.spec.name, thread, call.arguments),
-        thread=None if thread is None else check_label("thread", thread),
+        thread=thread,
         idempotency_key=None if idempotency_key is None else check_label("idempotency key", idempotency_key),
         options=call.spec.options,
         on_busy=on_busy,
@@ -127,11 +158,10 @@ def admitted(result: Admitted | Conflict | ThreadBusy | QueueFull, admission: Ad
         case Admitted(job=job, created=created):
             return job, created
         case Conflict(job_id=job_id):
-            raise KeyConflict(
-                f"idempotency key {admission.idempotency_key!r} was used with other content, by job {job_id}"
-            )
+            key = admission.idempotency_key
+            raise KeyConflict(f"idempotency key {key!r} was used with other content, by job {job_id}", job_id)
         case ThreadBusy(job_id=job_id):
-            raise ThreadIsBusy(f"thread {admission.thread!r} is busy with job {job_id}")
+            raise ThreadIsBusy(f"thread {admission.thread!r} is busy with job {job_id}", job_id)
         case QueueFull(limit=limit, of_user=True):
             raise UserQueueIsFull(
                 f"{limit} of your jobs are queued, which is the limit (max_queued_per_user): try again later"

@@ -34,11 +34,20 @@ class UnknownJob(Refusal):
     code = "unknown_job"
 
 
-class ThreadIsBusy(Refusal):
+class _ByAJob(Refusal):
+    """Another job is why."""
+
+    def __init__(self, message: str, job_id: str) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+        """That job."""
+
+
+class ThreadIsBusy(_ByAJob):
     code = "thread_busy"
 
 
-class KeyConflict(Refusal):
+class KeyConflict(_ByAJob):
     code = "conflict"
 
 

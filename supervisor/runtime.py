@@ -29,6 +29,8 @@ from trouper.store.urls import StoreFactory
 from trouper.supervisor.admission import (
     When,
     admitted,
+    by_name,
+    check_id,
     check_label,
     check_when,
     make_admission,
@@ -76,7 +78,7 @@ class Runtime:
         * ``call``: ``reply.call(prompt="hi")`` of a job that this runtime was opened with.
         * ``thread``: jobs of one user and thread run one after the other.
         * ``idempotency_key``: the same key with the same content gives the same job, ended or not.
-        * ``on_busy``: when the thread has active jobs: ``"enqueue"`` behind them, ``"reject"``,
+        * ``on_busy``: when the ``thread`` has active jobs: ``"enqueue"`` behind them, ``"reject"``,
           ``"interrupt"`` (they end ``cancelled``, ``superseded``, and this one starts when the last has
           ended) or ``"rollback"`` (that, and their output and notifications are gone).
         * ``at``: not to run before this time, an aware ``datetime`` or seconds since the epoch; it follows
@@ -85,9 +87,9 @@ class Runtime:
           queue, but not its thread's: until it is due others pass it, and it is not what makes the thread
           busy.
 
-        Raises ``BadArguments``, ``UnknownJob``, ``KeyConflict``, ``ThreadIsBusy``, ``QueueIsFull``,
-        ``UserQueueIsFull``, ``Draining``, ``StoreUnavailable``. **Cancellation**: the job may have been
-        admitted; with an idempotency key, submitting again finds out.
+        Raises ``TypeError``, ``BadArguments``, ``UnknownJob``, ``KeyConflict``, ``ThreadIsBusy``,
+        ``QueueIsFull``, ``UserQueueIsFull``, ``Draining``, ``StoreUnavailable``.
+        **Cancellation**: the job may have been admitted; with an idempotency key, submitting again finds out.
         """
         when = self._when(at, delay)
         job, _ = await self._submit(call, user, thread, idempotency_key, on_busy, when)
@@ -128,6 +130,8 @@ class Runtime:
     ) -> tuple[Job, bool]:
         if self._tree.stopping:
             raise Draining("this runtime is stopping: try again in a moment")
+        if not isinstance(call, Call):
+            raise TypeError(f"call={call!r:.100}: legal is reply.call(…), of a job reply")
         if self._tree.specs.get(call.spec.name) is not call.spec:
             raise UnknownJob(f"job {call.spec.name!r} is not one that this runtime was opened with")
         admission = make_admission(
@@ -164,7 +168,7 @@ class Runtime:
 
     async def job(self, job_id: str, *, user: str | None = None) -> Job | None:
         """The row as it is now, with the present count of entries; None if there is none."""
-        head = await self.store.output_head(job_id)
+        head = await self.store.output_head(check_id(job_id))
         if head is None or (user is not None and head.job.user != user):
             return None
         return attrs.evolve(head.job, entries=head.entries)
@@ -173,19 +177,19 @@ class Runtime:
         self, user: str, *, thread: str | None = None, before: str | None = None, limit: int = 50
     ) -> tuple[Job, ...]:
         """Jobs of a user, newest first; ``before`` a job id, exclusive."""
-        return await self.store.jobs(user, thread=thread, before=before, limit=limit)
+        return await self.store.jobs(check_label("user", user), thread=thread, before=before, limit=limit)
 
     async def threads(
         self, user: str, *, before: str | None = None, limit: int = 50
     ) -> tuple[ThreadSummary, ...]:
         """Threads of a user, by their newest job, newest first; ``before`` a thread, exclusive."""
-        return await self.store.threads(user, before=before, limit=limit)
+        return await self.store.threads(check_label("user", user), before=before, limit=limit)
 
     async def inbox(
         self, user: str, *, before: str | None = None, limit: int = 50
     ) -> tuple[Notification, ...]:
         """Notifications that are not archived, newest first; ``before`` an id, exclusive."""
-        return await self.store.notifications(user, before=before, limit=limit)
+        return await self.store.notifications(check_label("user", user), before=before, limit=limit)
 
     async def mark(
         self,
@@ -210,6 +214,7 @@ class Runtime:
                 raise Draining(f"this runtime has ended: wait for job {job_id} in the next")
             return await self.store.job(job_id)
 
+        check_id(job_id)
         while True:
             with self._tree.waiters.waiting(job_id) as changed:
                 job = await patiently(look)
@@ -227,7 +232,7 @@ class Runtime:
         ``accepted``, ``already_ended`` or ``unknown`` (also for a job of another user).
         """
         # The commit itself tells the running attempt: see RuntimeTree.
-        return await self.store.cancel(job_id, user)
+        return await self.store.cancel(check_id(job_id), user)
 
     async def cancel_key(self, key: str, *, user: str) -> CancelResult:
         """Cancel the job that ``user`` submitted with an idempotency key, also if it has not come yet.
@@ -252,7 +257,7 @@ class Runtime:
         """
         id = self.seams.new_id() if id is None else check_label("the id of a message", id)
         body = canonical(message, "the message", self.options.signal_bytes, "signal_bytes")
-        row = SignalRow(job=job_id, id=id, body=body, sender=user)
+        row = SignalRow(job=check_id(job_id), id=id, body=body, sender=user)
         return signalled(await self.store.signal(row, user), row)
 
     async def messages(
@@ -289,7 +294,7 @@ class Runtime:
 
     async def retry_completion(self, job_id: str) -> bool:
         """Run the hook of a job that was given up again, with all its tries; False if it was not."""
-        retried = await self.store.retry_completion(job_id)
+        retried = await self.store.retry_completion(check_id(job_id))
         self._tree.completions.tell(HooksDue())
         return retried
 
@@ -302,7 +307,9 @@ class Runtime:
         its ``keep``. Its steps raise ``UnknownJob``. **Resources**: see ``OutputReader``.
         """
         tree = self._tree
-        return OutputReader(job_id, attempt, n, self.store, self._open_reader, tree.audience.close_channel)
+        return OutputReader(
+            check_id(job_id), attempt, n, self.store, self._open_reader, tree.audience.close_channel
+        )
 
     def _open_reader(self, user: str) -> SubscriberChannel:
         return self._tree.audience.open_channel(user, visible=False, feed=None, wants_feed=False)
@@ -312,7 +319,7 @@ class Runtime:
         texts: list[str] = []
         start = 0
         while True:
-            page = await self.store.read_output(job_id, start, self.options.channels.page_bytes)
+            page = await self.store.read_output(check_id(job_id), start, self.options.channels.page_bytes)
             if page is None:
                 raise UnknownJob(f"there is no job {job_id!r}")
             if not page.entries:
@@ -371,7 +378,7 @@ async def open_runtime(
     * ``on_report``: called with a ``Report`` for each crash, restart, give-up, stuck task.
 
     Raises ``StoreRefused`` and its kinds, ``ValueError`` for two jobs of one name or too many jobs,
-    ``TypeError`` for what is no job or are no options.
+    ``TypeError`` for what is no job or are no options, and a job whose annotations cannot be found.
 
     **Cancellation** and the end of the block: sessions and gateways are stopped first, running jobs
     are released (queued again, for the next start), the store is closed. All within
@@ -379,17 +386,7 @@ async def open_runtime(
     """
     need_options("options", options, RuntimeOptions)
     need_options("store_options", store_options, StoreOptions)
-    specs: dict[str, JobSpec[Any, Any]] = {}
-    if isinstance(jobs, JobSpec):
-        raise TypeError(f"jobs is the job {jobs.name!r}: legal is a list of jobs")
-    for spec in jobs:
-        need_options("one of jobs", spec, JobSpec)
-        if spec.name in specs:
-            raise ValueError(f"two jobs are named {spec.name!r}: legal is one of each name")
-        specs[spec.name] = spec
-    if len(specs) > store_options.job_names_max:
-        most = store_options.job_names_max
-        raise ValueError(f"{len(specs)} jobs: legal are up to {most} (StoreOptions.job_names_max)")
+    specs = by_name(jobs, store_options.job_names_max)
     tree = RuntimeTree(url, specs, options, store_options, Seams() if seams is None else seams, on_report)
     async with tree.open():
         yield Runtime(tree)

@@ -43,7 +43,7 @@ def signalled(result: SignalAnswer | SignalClash | SignalsFull, row: SignalRow) 
     """The answer, or the refusal as an error."""
     match result:
         case SignalClash():
-            raise KeyConflict(f"message {row.id!r} was sent to job {row.job} with other content")
+            raise KeyConflict(f"message {row.id!r} was sent to job {row.job} with other content", row.job)
         case SignalsFull(limit=limit):
             raise SignalsAreFull(
                 f"{limit} messages to job {row.job} are pending, which is the limit (signals_pending_max)"

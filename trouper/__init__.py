@@ -43,7 +43,11 @@ if TYPE_CHECKING:
     from trouper.actors.output_pieces import Transcript as Transcript
     from trouper.actors.questions import NoAnswer as NoAnswer
     from trouper.actors.reports import Report as Report
+    from trouper.actors.reports import ReportKind as ReportKind
     from trouper.store.completions import Completion as Completion
+    from trouper.store.errors import SchemaMismatch as SchemaMismatch
+    from trouper.store.errors import StoreCorrupt as StoreCorrupt
+    from trouper.store.errors import StoreInUse as StoreInUse
     from trouper.store.errors import StoreRefused as StoreRefused
     from trouper.store.errors import StoreUnavailable as StoreUnavailable
     from trouper.store.errors import TrouperError as TrouperError
@@ -58,7 +62,15 @@ if TYPE_CHECKING:
     from trouper.store.seams import Seams as Seams
     from trouper.store.signals import SignalAnswer as SignalAnswer
     from trouper.supervisor.options import RuntimeOptions as RuntimeOptions
+    from trouper.supervisor.refusals import Draining as Draining
+    from trouper.supervisor.refusals import KeyConflict as KeyConflict
+    from trouper.supervisor.refusals import QueueIsFull as QueueIsFull
     from trouper.supervisor.refusals import Refusal as Refusal
+    from trouper.supervisor.refusals import SignalsAreFull as SignalsAreFull
+    from trouper.supervisor.refusals import ThreadIsBusy as ThreadIsBusy
+    from trouper.supervisor.refusals import TooManySessions as TooManySessions
+    from trouper.supervisor.refusals import UnknownJob as UnknownJob
+    from trouper.supervisor.refusals import UserQueueIsFull as UserQueueIsFull
     from trouper.supervisor.runtime import Runtime as Runtime
     from trouper.supervisor.runtime import open_runtime as open_runtime
     from trouper.transport.auth import Hello as Hello
@@ -91,9 +103,16 @@ _HOMES = {
     "trouper.actors.options": ("ChannelLimits", "JobLimits"),
     "trouper.actors.output_pieces": ("End", "Event", "Progress", "Rewind", "Text", "Transcript"),
     "trouper.actors.questions": ("NoAnswer",),
-    "trouper.actors.reports": ("Report",),
+    "trouper.actors.reports": ("Report", "ReportKind"),
     "trouper.store.completions": ("Completion",),
-    "trouper.store.errors": ("StoreRefused", "StoreUnavailable", "TrouperError"),
+    "trouper.store.errors": (
+        "SchemaMismatch",
+        "StoreCorrupt",
+        "StoreInUse",
+        "StoreRefused",
+        "StoreUnavailable",
+        "TrouperError",
+    ),
     "trouper.store.options": ("StoreOptions",),
     "trouper.store.protocol": ("CancelAnswer", "CancelResult"),
     "trouper.store.questions": ("AnswerOutcome",),
@@ -101,7 +120,17 @@ _HOMES = {
     "trouper.store.seams": ("Seams",),
     "trouper.store.signals": ("SignalAnswer",),
     "trouper.supervisor.options": ("RuntimeOptions",),
-    "trouper.supervisor.refusals": ("Refusal",),
+    "trouper.supervisor.refusals": (
+        "Draining",
+        "KeyConflict",
+        "QueueIsFull",
+        "Refusal",
+        "SignalsAreFull",
+        "ThreadIsBusy",
+        "TooManySessions",
+        "UnknownJob",
+        "UserQueueIsFull",
+    ),
     "trouper.supervisor.runtime": ("Runtime", "open_runtime"),
     "trouper.transport.auth": ("Hello",),
     "trouper.transport.http": ("Request", "Response"),
@@ -130,6 +159,7 @@ __all__ = [
     "CommandFailed",
     "Completion",
     "Counts",
+    "Draining",
     "End",
     "Event",
     "Fail",
@@ -140,6 +170,7 @@ __all__ = [
     "JobLimits",
     "JobSpec",
     "JobState",
+    "KeyConflict",
     "Message",
     "NoAnswer",
     "Notification",
@@ -148,22 +179,32 @@ __all__ = [
     "OutputRefused",
     "OutputTooLarge",
     "Progress",
+    "QueueIsFull",
     "Refusal",
     "Report",
+    "ReportKind",
     "Request",
     "Response",
     "Retry",
     "Rewind",
     "Runtime",
     "RuntimeOptions",
+    "SchemaMismatch",
     "Seams",
     "SignalAnswer",
+    "SignalsAreFull",
+    "StoreCorrupt",
+    "StoreInUse",
     "StoreOptions",
     "StoreRefused",
     "StoreUnavailable",
     "Text",
+    "ThreadIsBusy",
+    "TooManySessions",
     "Transcript",
     "TrouperError",
+    "UnknownJob",
+    "UserQueueIsFull",
     "connect",
     "job",
     "open_runtime",

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import functools
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Any, Literal
+from uuid import UUID
 
 import attrs
+import orjson
 import pytest
 
 import trouper
 from trouper.actors.job_spec import JobSpec
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+
+    from trouper import JobContext
 
 
 @attrs.frozen
@@ -43,6 +52,7 @@ def test_a_call_holds_its_arguments_as_canonical_json() -> None:
         ({"prompt": "x", "n": True}, "argument 'n' of 'reply': expected int, got bool"),
         ({"prompt": "x", "tags": ["a", 1]}, "argument 'tags' of 'reply': expected str, got int"),
         ({"prompt": "x", "options": {"depth": 1, "mode": "bad"}}, "argument 'options' of 'reply': "),
+        ({"prompt": "x", "options": {"mode": "fast"}}, "'depth' is missing; .*tags: list\\[str\\] | None"),
         ({"prompt": "x", "options": {"depth": 1, "other": 2}}, "argument 'options' of 'reply': .*other"),
         ({"prompt": "\ud800"}, "arguments of 'reply' are not JSON"),
         ({"prompt": object()}, "arguments of 'reply' are not JSON"),
@@ -60,6 +70,44 @@ def test_arguments_come_back_as_the_types_of_the_signature() -> None:
     }
 
 
+def test_times_and_uuids_are_texts_in_the_arguments_and_come_back_as_what_they_were() -> None:
+    @trouper.job
+    async def remind(ctx: trouper.JobContext, *, at: datetime, on: date, of: UUID) -> None: ...
+
+    given = {"at": datetime(2026, 1, 2, 3, 4, tzinfo=UTC), "on": date(2026, 1, 2), "of": UUID(int=7)}
+    stored = remind.call(**given).arguments
+    assert orjson.loads(stored)["at"] == "2026-01-02T03:04:00+00:00"
+    assert remind.structure(orjson.loads(stored)) == given
+    with pytest.raises(trouper.BadArguments, match="expected datetime as text, got int"):
+        remind.call(**{**given, "at": 7})
+    with pytest.raises(trouper.BadArguments, match="Invalid isoformat string: 'noon'"):
+        remind.call(**{**given, "at": "noon"})
+
+
+def test_the_context_may_be_imported_for_type_checkers_alone() -> None:
+    @trouper.job
+    async def work(ctx: JobContext, *, n: int) -> Decimal:
+        raise NotImplementedError
+
+    assert work.call(n=7).arguments == '{"n":7}'
+    part = trouper.job(name="part")(functools.partial(work.function))
+    assert part.call(n=7).arguments == '{"n":7}'
+
+
+async def test_an_argument_whose_type_is_not_there_at_run_time_is_named_when_the_runtime_opens() -> None:
+    @trouper.job
+    async def work(ctx: trouper.JobContext, *, price: Decimal) -> None: ...
+
+    legal = (
+        "parameter 'price' of job 'work' is annotated 'Decimal', but name 'Decimal' is not defined: legal is"
+    )
+    with pytest.raises(TypeError, match=legal):
+        work.call(price=1)
+    with pytest.raises(TypeError, match=legal):
+        async with trouper.open_runtime("memory:", jobs=[work]):
+            pass
+
+
 def declare(**options: Any) -> JobSpec[Any, Any]:
     async def work(ctx: trouper.JobContext) -> None: ...
 
@@ -70,6 +118,7 @@ def declare(**options: Any) -> JobSpec[Any, Any]:
     ("options", "legal"),
     [
         ({"name": "9 lives"}, "legal are 1 to 64 letters"),
+        ({"name": 9}, "legal are 1 to 64 letters"),
         ({"timeout": 0}, "legal are None and seconds above 0"),
         ({"on_process_death": "ignore"}, "legal are 'retry' and 'end'"),
         ({"notify_on": ["running"]}, "legal are completed, failed, cancelled, timed_out, lost"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -41,6 +42,18 @@ async def test_a_second_runtime_is_refused_with_the_owners_process_id(
     assert isinstance(error, StoreInUse)
     assert f"process {os.getpid()}" in str(error)
     await sqlite.admit("j1")
+
+
+async def test_a_place_that_has_no_locks_is_told_as_that_and_not_as_another_owner(
+    tmp_path: Path, nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(descriptor: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("trouper.store.file_lock._try_lock", refuse)
+    error = await refusal(World("sqlite", tmp_path, nursery))
+    assert type(error) is StoreRefused
+    assert str(error) == f"cannot lock {tmp_path / 'store.db'}.lock: No locks available"
 
 
 async def test_a_directory_that_is_not_there_is_told_with_the_name_of_the_database(

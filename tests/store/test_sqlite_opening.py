@@ -37,14 +37,19 @@ def no_further_page(path: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
 
 
-def no_file_may_grow(path: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_file_may_grow(path: Path, patch: pytest.MonkeyPatch, most_bytes: int = 4096) -> Iterator[None]:
     resource = pytest.importorskip("resource")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def no_byte_is_left(path: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Not even for the process id of the lock's owner."""
+    return no_file_may_grow(path, patch, 0)
 
 
 def read_only(path: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -66,6 +71,7 @@ def written_by_another(path: Path, patch: pytest.MonkeyPatch) -> Iterator[None]:
     [
         (no_further_page, StoreUnavailable, "full", "make room on its disk"),
         (no_file_may_grow, StoreUnavailable, "disk I/O error|full", "its disk"),
+        (no_byte_is_left, StoreUnavailable, "disk I/O error|full", "its disk"),
         (read_only, StoreRefused, "readonly database|unable to open", "can write|able to write"),
         (written_by_another, StoreUnavailable, "locked", "another program writes into it"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -146,3 +147,58 @@ async def test_a_cancel_by_key_may_come_before_its_submit(opened: Open) -> None:
         assert (await runtime.wait(running.id)).state is trouper.JobState.CANCELLED
         with pytest.raises(trouper.BadArguments):
             await runtime.cancel_key("", user="ada")
+
+
+@pytest.mark.clause("E1")
+@pytest.mark.parametrize("wrong", [echo, "echo", None, {"job": "echo"}])
+async def test_what_is_no_call_is_refused_with_what_is(opened: Open, wrong: Any) -> None:
+    async with opened(echo) as runtime:
+        with pytest.raises(TypeError, match=r"legal is reply\.call\(…\), of a job reply"):
+            await runtime.submit(wrong, user="ada")
+
+
+@pytest.mark.clause("E1")
+async def test_the_job_in_the_place_of_its_id_is_told_and_not_taken_for_an_unknown_one(opened: Open) -> None:
+    async with opened(echo) as runtime:
+        job: Any = await runtime.submit(echo.call(text="a"), user="ada")
+        asked: list[Callable[[Any], Any]] = [
+            runtime.job,
+            runtime.wait,
+            runtime.cancel,
+            runtime.text,
+            runtime.retry_completion,
+            lambda id: runtime.signal(id, 1),
+            lambda id: runtime.answer(id, "k", 1),
+        ]
+        for ask in asked:
+            with pytest.raises(trouper.BadArguments, match="is Job: legal is text, the job's id"):
+                await ask(job)
+            with pytest.raises(trouper.BadArguments, match="has a lone surrogate"):
+                await ask("\ud800")
+        with pytest.raises(trouper.BadArguments, match="is Job: legal is text, the job's id"):
+            runtime.read(job)
+        for listed in (runtime.jobs, runtime.threads, runtime.inbox):
+            with pytest.raises(trouper.BadArguments, match="user None is NoneType: legal is text"):
+                await listed(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.clause("J4")
+async def test_what_is_to_become_of_a_busy_thread_needs_a_thread(opened: Open) -> None:
+    async with opened(echo) as runtime:
+        for how in ("reject", "interrupt", "rollback"):
+            with pytest.raises(trouper.BadArguments, match="of a job without a thread: legal is 'enqueue'"):
+                await runtime.submit(echo.call(text="a"), user="ada", on_busy=how)
+        for wrong in (b"t", "\ud800", ""):
+            with pytest.raises(trouper.BadArguments, match=r"^thread "):
+                await runtime.submit(echo.call(text="a"), user="ada", thread=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.clause("J3", "J4")
+async def test_a_refusal_because_of_another_job_names_it(opened: Open) -> None:
+    async with opened(forever, echo) as runtime:
+        first = await runtime.submit(forever.call(), user="ada", thread="t", idempotency_key="k")
+        with pytest.raises(trouper.KeyConflict) as conflict:
+            await runtime.submit(echo.call(text="a"), user="ada", idempotency_key="k")
+        with pytest.raises(trouper.ThreadIsBusy) as busy:
+            await runtime.submit(echo.call(text="a"), user="ada", thread="t", on_busy="reject")
+        assert conflict.value.job_id == busy.value.job_id == first.id

@@ -161,7 +161,7 @@ class FakeRuntime:
         if name == "slow":
             await self.go.wait()
         if name == "busy":
-            raise ThreadIsBusy("thread 't1' has an active job")
+            raise ThreadIsBusy("thread 't1' has an active job", "j1")
         if name == "down":
             raise StoreUnavailable("the disk is full")
         if name == "bad":
