@@ -45,6 +45,8 @@ def claim(
     tx: Transaction, limit: int, per_user: int | None, names: Names, begun: Begun | None = None
 ) -> Claims:
     """Orphans first, then what is due, in turn by user (J4); what is only to be ended does not count."""
+    if not tx.tables.nodes.live(tx.boot):
+        return Claims((), (), None, tx.now, tx.tables.count_state(JobState.QUEUED))
     tx.tables.nodes.register(tx.boot, names.known)
     if begun is not None:
         _give_back(tx, begun)

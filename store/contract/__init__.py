@@ -10,7 +10,7 @@ In a test module of yours, with the extra ``trouper[test]``::
 
 That is one test for each sentence of the contract, and random histories that are compared with a model.
 An engine that several nodes share has leases, and subclasses ``LeasedStoreContract``: all of that, what is
-whose until when, and random histories in which two nodes take turns::
+whose until when, and random histories in which two nodes take turns, and stall::
 
     class TestMySharedStore(LeasedStoreContract):
         def make_node(self, folder, seams, options, lease):

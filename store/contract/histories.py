@@ -109,6 +109,8 @@ WEIGHTS = {
     "wait": 2,
     "cancel_key": 3,
     "node": 9,
+    "renew": 3,
+    "stall": 4,
 }
 
 
@@ -122,8 +124,11 @@ def _histories(arguments: dict[str, tuple[st.SearchStrategy[Any], ...]]) -> st.S
 
 HISTORIES = _histories(ARGUMENTS)
 
-HISTORIES_OF_TWO = _histories({**ARGUMENTS, "node": (st.sampled_from([0, 1]),), "let_go": ()})
-"""Two nodes of one store: from time to time the other one acts, or the one that acts lets go of its boot."""
+HISTORIES_OF_TWO = _histories(
+    {**ARGUMENTS, "node": (st.sampled_from([0, 1]),), "let_go": (), "renew": (), "stall": ()}
+)
+"""Two nodes of one store: from time to time the other one acts, or the one that acts lets go of its boot,
+renews it, if that is not too late, or stalls and then goes on as if nothing had been."""
 
 
 @attrs.define
@@ -341,6 +346,27 @@ class Play:
         """The node lets go of all that it runs, and begins another boot."""
         self._leave_boot()
         await self.world.store.renew(anew=True)
+
+    async def renew(self) -> bool:
+        """Prolong the node's lease. If it has run out, the node goes on under another boot; which is told."""
+        before = self.world.store.boot
+        renewed = await self.world.store.renew()
+        if renewed.anew:
+            self.boots.setdefault(self.world.name, []).append(before)
+        return renewed.anew
+
+    async def stall(self) -> None:
+        """The node that acts claims something, and does nothing for nine seconds while the others renew."""
+        await self.claim(1, None, KNOWN)
+        await self.hook(1, None, None, None)
+        here = self.nodes.index(self.world)
+        for _ in range(3):
+            await self.wait(3)
+            for number in range(len(self.nodes)):
+                if number != here:
+                    await self.node(number)
+                    await self.renew()
+        await self.node(here)
 
     async def everything(self) -> list[object]:
         """All that can be asked."""

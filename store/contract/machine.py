@@ -10,6 +10,7 @@ forgets none of it.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,12 +52,14 @@ class Compared(Play):
         told = dict(named)
         if "ids" in named:
             told["ids"] = [self.keys[id] for id in named["ids"] if id in self.keys]
+        self.model.bury()
         expected = getattr(self.model, method)(*values, **told)
         answer = await super().carry_out(method, *values, **named)
         assert gist(answer) == expected, f"{method} {values} {named}"
         return answer
 
     def committed(self, request: Append, answer: object) -> None:
+        self.model.bury()
         assert gist(answer) == self.model.append(request), request
 
     async def restart(self) -> tuple[int, str]:
@@ -72,9 +75,17 @@ class Compared(Play):
         await super().let_go()
         self.model.begin(self.world.store.boot, instead=before)
 
+    async def renew(self) -> bool:
+        before, live = self.world.store.boot, self.model.renew()
+        anew = await super().renew()
+        assert anew is not live, "a boot is live until its lease ends, and not longer"
+        if anew:
+            self.model.begin(self.world.store.boot, instead=before)
+        return anew
+
     async def node(self, number: int) -> None:
         await super().node(number)
-        self.model.begin(self.world.store.boot)
+        self.model.boot = self.world.store.boot
 
     async def jump(self, by_s: int) -> None:
         """The store sees by its next transaction that its clock was set."""
@@ -200,7 +211,8 @@ async def _play(operations: list[tuple[Any, ...]], make: Make, nodes: int) -> No
         world = worlds[0]
         # The clock of a store that nodes share is not theirs.
         clock = world.wall if world.store.lease is None else world.seams.now
-        play = Compared(world, nodes=worlds, model=Model(clock, SMALL_OPTIONS))
+        lease_s = math.inf if world.store.lease is None else world.store.lease.seconds
+        play = Compared(world, nodes=worlds, model=Model(clock, SMALL_OPTIONS, lease_s))
         for other in reversed(worlds):
             play.model.begin(other.store.boot)
         try:

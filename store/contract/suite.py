@@ -53,6 +53,9 @@ from trouper.store.seams import Seams  # noqa: E402
 LONG_LEASE = Lease(seconds=1e9)
 """For what is not about leases: the clock goes for years there."""
 
+SHORT_LEASE = Lease(seconds=6.0, margin_s=2.0)
+"""One that has run out when a node stalled, in random histories."""
+
 SMALL_BOUNDS = attrs.evolve(
     PROMPT_OPTIONS,
     tombstones_per_user_max=2,
@@ -123,9 +126,10 @@ class LeasedStoreContract(EngineContract):
     def make_store(self, folder: Path, seams: Seams, options: StoreOptions) -> Store:
         return self.make_node(folder, seams, options, LONG_LEASE)
 
-    def test_random_histories_of_two_nodes_agree_with_the_model(self) -> None:
+    @pytest.mark.parametrize("lease", [LONG_LEASE, SHORT_LEASE], ids=["long", "short"])
+    def test_random_histories_of_two_nodes_agree_with_the_model(self, lease: Lease) -> None:
         def make(folder: Path) -> Callable[[Seams, StoreOptions], Store]:
-            return partial(type(self)().make_store, folder)
+            return partial(type(self)().make_node, folder, lease=lease)
 
         with tempfile.TemporaryDirectory() as folder:
             check_against_model(make, Path(folder), histories=self.HISTORIES, nodes=2)

@@ -4,7 +4,7 @@ each node that can be cut. What a shared engine must do, without a network."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import attrs
 import trio
@@ -15,7 +15,7 @@ from trouper.store.leases import Lease, Renewed
 from trouper.store.memory import MemoryStore
 from trouper.store.memory_tables import MemoryTables
 from trouper.store.options import DEFAULTS, StoreOptions
-from trouper.store.protocol import AppendFailed, Claims, CommitNotice, OutputSource
+from trouper.store.protocol import AppendFailed, CommitNotice, OutputSource
 from trouper.store.records import JobState
 from trouper.store.seams import Seams
 from trouper.store.tables import Tables
@@ -157,12 +157,6 @@ class SharedMemoryStore(MemoryStore):
         moment = self._moment()
         boot = self._boot if self.shared.live(self._boot) else NO_BOOT
         return Transaction(self.shared.tables, boot, moment, self._seams.new_id)
-
-    async def claim(self, limit: int, per_user: int | None = None, **names: Any) -> Claims:
-        await self._reach()
-        if not self.shared.live(self._boot):
-            return Claims((), (), None, self.shared.clock())
-        return await super().claim(limit, per_user, **names)
 
     async def renew(self, *, anew: bool = False) -> Renewed:
         await self._reach()

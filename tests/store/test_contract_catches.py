@@ -11,11 +11,12 @@ from typing import Any
 import attrs
 import pytest
 
-from tests.store.shared_memory import SharedMemory, SharedTables
+from tests.store.shared_memory import SharedMemory, SharedMemoryStore, SharedTables
 from tests.store.support import maker
 from trouper.store import contract, memory_queue, rules, transactions
+from trouper.store.completions import MemoryCompletions
 from trouper.store.contract import check_against_model
-from trouper.store.contract.suite import LONG_LEASE
+from trouper.store.contract.suite import SHORT_LEASE
 from trouper.store.lifecycle import JobEvent
 from trouper.store.memory import MemoryStore
 from trouper.store.memory_tables import MemoryTables
@@ -191,6 +192,18 @@ BROKEN_OF_TWO: dict[str, tuple[Any, str, Any]] = {
     "what another node runs is an orphan": (SharedTables, "live", MemoryTables.live),
     "a boot that was let go lives on": (SharedMemory, "live", lambda self, boot: boot is not None),
     "a node knows its own names only": (MemoryNodes, "known", lambda self: frozenset({"report"})),
+    "a lease is longer than was told": (
+        SharedMemory,
+        "live",
+        lambda self, boot: self.clock() < self.live_until.get(boot, 0.0) + 2.0,
+    ),
+    "output of a node whose lease ran out is taken": (SharedTables, "bury_the_dead", lambda self: None),
+    "ends of a node whose lease ran out are taken": (SharedMemoryStore, "_begin", MemoryStore._begin),
+    "hooks of a node whose lease ran out are nobody's": (
+        MemoryCompletions,
+        "unclaim",
+        lambda self, gone: None,
+    ),
 }
 
 
@@ -204,7 +217,7 @@ def test_random_histories_of_two_nodes_catch_an_engine_that_mixes_them_up(
 
         def node(seams: Seams, options: StoreOptions) -> Store:
             if not shared:
-                shared.append(SharedMemory(clock=seams.now, lease=LONG_LEASE))
+                shared.append(SharedMemory(clock=seams.now, lease=SHORT_LEASE))
             return shared[0].node(seams, options)
 
         return node

@@ -12,6 +12,8 @@ Ending = tuple[str, str]
 
 class Claiming(Rows):
     def claim(self, limit: int, per_user: int | None, *, names: Names, begun: Begun | None = None) -> object:
+        if not self.live:
+            return [], [], None, len(self.queued())
         for held in self.active():
             if held.state == "running" and lost(begun, held.boot, held.id, held.attempt):
                 held.reason = "released"

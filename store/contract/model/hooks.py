@@ -9,6 +9,9 @@ from trouper.store.leases import Begun
 
 class Hooks(Rows):
     def claim_completions(self, limit: int, *, begun: Begun | None = None) -> object:
+        dead = sum(hook.dead for hook in self.hooks.values())
+        if not self.live:
+            return [], None, dead
         for id, hook in self.hooks.items():
             unbegun = hook.claimed_by is not None and lost(begun, hook.claimed_by, id, hook.tries)
             if unbegun or hook.claimed_by not in (None, *self.names_of):  # by one that is gone
@@ -19,7 +22,7 @@ class Hooks(Rows):
             hook.tries, hook.claimed_by = hook.tries + 1, self.boot
         later = [run_at for run_at, _, _ in waiting if run_at > self.clock()]
         started = [(id, hook.tries) for _, id, hook in due[:limit]]
-        return started, min(later, default=None), sum(hook.dead for hook in self.hooks.values())
+        return started, min(later, default=None), dead
 
     def settle_completion(self, request: SettleCompletion) -> object:
         hook = self.hooks.get(request.job_id)

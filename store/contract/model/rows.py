@@ -100,10 +100,13 @@ class Rows:
 
     clock: Callable[[], float]
     options: StoreOptions
+    lease_s: float = math.inf
     boot: int = 1
     """That of the node which acts."""
     names_of: dict[int, Collection[str] | None] = attrs.field(factory=dict)
     """Live boot → what its node can run."""
+    live_until: dict[int, float] = attrs.field(factory=dict)
+    """Live boot → when its lease ends."""
     jobs: dict[str, Row] = attrs.field(factory=dict)
     notes: dict[Key, Note] = attrs.field(factory=dict)
     hooks: dict[str, Hook] = attrs.field(factory=dict)
@@ -118,11 +121,32 @@ class Rows:
     since: dict[str, int] = attrs.field(factory=dict)
     """User → the job with which the present wait began."""
 
+    # --- boots ---
+
     def begin(self, boot: int, instead: int | None = None) -> None:
         """A node acts under ``boot`` from now on, and nobody under ``instead``."""
         self.names_of.pop(instead or 0, None)
-        self.boot = boot
-        self.names_of.setdefault(boot, ())
+        self.boot, self.names_of[boot] = boot, ()
+        self.live_until[boot] = self.clock() + self.lease_s
+
+    def renew(self) -> bool:
+        """Prolong the lease of the node which acts; False: it has run out."""
+        self.bury()
+        if self.live:
+            self.live_until[self.boot] = self.clock() + self.lease_s
+        return self.live
+
+    def bury(self) -> None:
+        """Forget the boots whose lease has run out."""
+        for boot in [boot for boot in self.names_of if self.live_until[boot] <= self.clock()]:
+            del self.names_of[boot]
+
+    @property
+    def live(self) -> bool:
+        """Whether the node which acts may claim, and write into what it claimed."""
+        return self.boot in self.names_of
+
+    # --- which rows ---
 
     def active(self, user: str | None = None) -> list[Row]:
         return [row for row in self.jobs.values() if row.active and user in (None, row.spec.user)]
@@ -139,7 +163,7 @@ class Rows:
         """The job, if ``fence`` is that of an attempt that runs here."""
         row = self.jobs.get(job_id)
         here = row is not None and (row.state, row.fence, row.boot) == ("running", fence, self.boot)
-        return row if here else None
+        return row if here and self.live else None
 
     # --- what several transactions do to a row ---
 
