@@ -119,14 +119,16 @@ class BaseSupervisor(ABC):
             inspect=self.tree,
         )
 
-    def stop(self) -> None:
-        """Ask for the ordered stop, after which ``run`` returns.
+    def stop(self, by: float = math.inf) -> None:
+        """Ask for the ordered stop, after which ``run`` returns. It has ``shutdown_total_s``, but no longer
+        than ``by``, on trio's clock.
 
         As with a cancel scope, it may be asked before: the next ``run`` then starts nothing, says
         ``started()`` and returns. Else whoever stops what another task is just about to run would be
         ignored, and wait for its end for ever.
         """
         self._stop_first = self._nursery is None
+        self._stop_by = min(self._stop_by, by)
         self._work.cancel()
 
     def kill(self) -> None:

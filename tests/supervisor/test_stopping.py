@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import signal
+from collections.abc import Iterator
 
 import pytest
 import trio
@@ -122,6 +124,23 @@ async def test_one_deadline_for_the_whole_stop_is_handed_down_the_tree(
 
 
 @pytest.mark.clause("S1")
+@pytest.mark.parametrize(("by", "ends_at"), [(12.0, 12.0), (math.inf, 30.0), (50.0, 30.0), (0.0, 10.0)])
+async def test_a_stop_that_is_to_be_over_by_a_time_has_no_longer_than_its_own(
+    autojump_clock: trio.testing.MockClock, by: float, ends_at: float
+) -> None:
+    stage = Stage()
+    top = Supervisor(
+        "top", [stage.child("x", heeds=False, shutdown_s=100)], reporter=stage.report, shutdown_total_s=20
+    )
+    async with trio.open_nursery() as nursery:
+        await nursery.start(top.run)
+        await trio.sleep(10)
+        top.stop(by=by)
+    assert trio.current_time() == ends_at
+    assert stage.log == ["x+", "x-"]
+
+
+@pytest.mark.clause("S1")
 async def test_an_exception_inside_the_stop_cancels_what_is_left_and_passes(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
@@ -143,7 +162,16 @@ async def test_an_exception_inside_the_stop_cancels_what_is_left_and_passes(
     assert stage.log == ["a+", "a-"]
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT as in a terminal: what is started by ``nohup``, or in the background of a script, ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.clause("S1")
+@pytest.mark.usefixtures("interruptible")
 def test_the_first_interrupt_stops_in_order_and_the_second_cancels_what_is_left() -> None:
     stage = Stage()
     seen: list[str] = []
