@@ -31,7 +31,8 @@ def create_store(url: str | StoreFactory, seams: Seams, options: StoreOptions = 
 
         return MemoryStore(seams, options)
     scheme, slashes, path = url.partition(":///")
-    if slashes and scheme == "sqlite" and path not in ("", "/", ":memory:") and not {"\0", "?"} & {*path}:
+    nowhere = ("", "/", ":memory:", "memory:")
+    if slashes and scheme == "sqlite" and path not in nowhere and not {"\0", "?"} & {*path}:
         from trouper.store.sqlite import SqliteStore
 
         return SqliteStore(Path(path), seams, options)

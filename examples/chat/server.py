@@ -15,7 +15,6 @@ from examples.chat import demo
 from examples.chat import jobs as chat_jobs
 from examples.chat.login import Login, secret_beside
 from examples.chat.settings import Settings
-from trouper.actors.reports import Report, ReportKind, log_report
 from trouper.transport.http import Request, Response
 from trouper.transport.site import Routes
 
@@ -82,12 +81,6 @@ def _html(name: str) -> Response:
     return Response(200, body, "text/html; charset=utf-8", (("cache-control", "no-cache"),))
 
 
-def report(report: Report) -> None:
-    """Log everything but a store that cannot be had: ``open_runtime`` raises that, and one line is enough."""
-    if (report.kind, report.path, report.child) != (ReportKind.START_FAILED, "runtime", "store"):
-        log_report(report)
-
-
 def job_environ(database: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """``environ`` for the jobs: unless it says where, the index is beside the database, as everything is."""
     index = environ.get("TROUPER_CHAT_INDEX") or f"{database}.index"
@@ -108,7 +101,7 @@ async def run(settings: Settings, environ: Mapping[str, str]) -> None:
             nursery.start_soon(_stop_when_orphaned, nursery.cancel_scope)
         async with (
             trouper.open_runtime(
-                f"sqlite:///{database}", jobs=chat_jobs.jobs(environ), seams=seams, on_report=report
+                f"sqlite:///{database}", jobs=chat_jobs.jobs(environ), seams=seams
             ) as runtime,
             trio.open_nursery() as serving,
         ):

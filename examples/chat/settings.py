@@ -47,6 +47,17 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _database(text: str) -> Path:
+    """A file, since the cookies' secret and the index lie beside it, and --demo kills the server."""
+    memory = text.strip(":").lower() in ("memory", "mem") and ":" in text
+    if memory or "://" in text or text.startswith(("sqlite:", "file:")) or not text:
+        where = "in memory there is nothing to come back to; " if memory else ""
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: {where}legal is the path of a file, as {DEFAULT_DATABASE}"
+        )
+    return Path(text)
+
+
 def _fault_point(text: str) -> tuple[str, int]:
     site, colon, occurrence = text.rpartition(":")
     if not site or not colon or not occurrence.isdigit() or int(occurrence) < 1:
@@ -67,7 +78,10 @@ def parse(argv: Sequence[str]) -> Settings:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=8000, help="0 for any free one (default: %(default)s)")
     parser.add_argument(
-        "--database", type=Path, default=Path(DEFAULT_DATABASE), help="the SQLite file (default: %(default)s)"
+        "--database",
+        type=_database,
+        default=Path(DEFAULT_DATABASE),
+        help="the SQLite file (default: %(default)s)",
     )
     parser.add_argument(
         "--demo",

@@ -47,6 +47,14 @@ def test_a_bad_port_is_refused_with_the_legal_ones(port: str) -> None:
     assert line.endswith(f"argument --port: {port!r}: legal are 0 (any free one) to 65535")
 
 
+@pytest.mark.parametrize("database", ["memory:", ":memory:", "sqlite:///chat.db", "file:chat.db", ""])
+def test_what_is_no_file_is_refused_as_a_database_and_none_of_that_name_is_made(database: str) -> None:
+    line = complaint("--port", "0", "--database", database, code=2)
+    assert f"argument --database: {database!r}: " in line
+    assert line.endswith("legal is the path of a file, as chat.db")
+    assert not Path(database or "chat.db").is_file()
+
+
 @pytest.mark.parametrize("point", ["output.committed", "output.committed:0", ":1", "output.committed:x"])
 def test_a_bad_fault_point_is_refused_with_the_legal_form(point: str) -> None:
     assert "legal is SITE:N, N from 1" in complaint("--kill-at", point, code=2)

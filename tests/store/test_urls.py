@@ -29,14 +29,8 @@ def test_the_legal_forms_name_an_engine_and_a_path() -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        "",
-        "memory",
-        "sqlite:chat.db",
-        "sqlite://chat.db",
-        "sqlite:///",
-        "sqlite:///:memory:",
-        "sqlite:///x.db?mode=ro",
-        "redis://x/1",
+        *("", "memory", ":memory:", "sqlite:///", "sqlite:///:memory:", "sqlite:///memory:"),
+        *("sqlite:chat.db", "sqlite://chat.db", "sqlite:///x.db?mode=ro", "redis://x/1"),
     ],
 )
 def test_any_other_url_is_refused_naming_the_legal_forms(url: str) -> None:
