@@ -237,12 +237,20 @@ class Attempt:
         while full:
             log.awaited = True
             with self._waiting_for_store():
-                await self._room.park()
+                await self._wait_for_room()
             moment, full = now(), log.full
             pace.gave_way(moment)
         if pace.wrote(moment, limits.writes_per_checkpoint, limits.checkpoint_s):
             await trio.lowlevel.checkpoint()
             pace.gave_way(now())
+
+    async def _wait_for_room(self) -> None:
+        # A store that fails tells so; one that hangs tells nothing.
+        with trio.move_on_after(self.limits.store_patience_s) as patience:
+            await self._room.park()
+        if patience.cancelled_caught:
+            self.stop(StopCause.RELEASE)
+            await trio.lowlevel.checkpoint()
 
     def check_event(self, name: str, data: str) -> int:
         """Its payload in bytes, if it may be one."""

@@ -42,6 +42,8 @@ class ReportKind(enum.Enum):
     """This node could not renew its lease on the store in time: it stopped what it ran under it."""
     UNRECORDED = "unrecorded"
     """What ended, or was given back, as the runtime stopped could not be recorded: the store was down."""
+    ABANDONED = "abandoned"
+    """As the runtime ended, its store's disk did not answer: a thread was left with it."""
     SHUTDOWN = "shutdown"
     """A supervisor stopped; ``detail`` says how each child ended."""
 

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import trio
 
 from trouper.simulation.faults import Fault
-from trouper.store.seams import Seams
+from trouper.store.seams import Seams, ThreadAbandoned
 
 T = TypeVar("T")
 
@@ -27,10 +27,21 @@ class InlineThread:
     A real thread would be outside of virtual time, which jumps past all time-outs while it works.
     """
 
+    def __init__(self, name: str = "inline") -> None:
+        self._name = name
+        self._abandoned = False
+
     async def run(self, call: Callable[[], T]) -> T:
         """See ``BlockingThread.run``."""
         await trio.lowlevel.cancel_shielded_checkpoint()
+        if self._abandoned:
+            raise ThreadAbandoned(self._name)
         return call()
+
+    def abandon(self, then: Callable[[], object]) -> None:
+        """See ``BlockingThread.abandon``. Nothing is ever under way."""
+        self._abandoned = True
+        then()
 
     async def aclose(self) -> None:
         """See ``BlockingThread.aclose``."""
@@ -48,7 +59,7 @@ def simulated_seams(seed: object, fault: Callable[[str], object]) -> Seams:
         wall=wall,
         new_id=lambda: f"{ids.getrandbits(64):016x}",
         random=random.Random(f"{seed}/seams"),
-        open_thread=lambda _name: InlineThread(),
+        open_thread=InlineThread,
         fault=fault,
     )
 

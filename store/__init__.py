@@ -30,7 +30,9 @@ Reading order:
 * ``sqlite_rows``, ``sqlite_completions``, ``sqlite_signals``, ``sqlite_questions`` (all in
   ``sqlite_beside``), ``sqlite_queue`` (its statements), ``sqlite_usage``, ``sqlite_tables``  the
   rows; ``sqlite_log`` the output in journal and blocks (``sqlite_blocks``)
-* ``sqlite_batch`` one commit on the store's thread; ``sqlite_writer`` group commit; ``sqlite`` the store
+* ``sqlite_batch`` one commit on the store's thread; ``sqlite_overdue`` a call that does not return;
+  ``sqlite_thread`` what the thread holds, and that its end has a bound; ``sqlite_writer`` group commit;
+  ``sqlite`` the store
 * ``contract``    the tests that every engine must pass, for those who write their own (a package)
 * ``urls``        ``memory:`` and ``sqlite:///chat.db`` to an opened engine
 """

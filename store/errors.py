@@ -4,6 +4,7 @@
     ├── IllegalEvent              a fault of the runtime: no such step in the job table
     └── StoreError
         ├── StoreUnavailable      for now: disk full, locked, I/O error; try again
+        │   └── StoreAbandoned    the disk did not answer, and a thread was left with it
         ├── DataRefused           this one operation's data cannot be stored
         └── StoreRefused          for good: this database cannot be used
             ├── StoreInUse        another runtime holds it (names the owner's pid)
@@ -25,6 +26,11 @@ class StoreError(TrouperError):
 
 class StoreUnavailable(StoreError):
     """The store is down for now (disk full, locked, an I/O error). Nothing was lost; try again."""
+
+
+class StoreAbandoned(StoreUnavailable):
+    """The disk did not answer in the time that a close has, and a thread was left with it. What was
+    acknowledged is in the database; what was under way may be, or come to be."""
 
 
 class StoreRefused(StoreError):

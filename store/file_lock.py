@@ -10,15 +10,11 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
-import trio
+from trouper.store.errors import StoreRefused
 
-from trouper.store.errors import StoreInUse, StoreRefused
-
-_POLL_S = 0.05
 _HELD = (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 """What a lock that somebody else holds is told as, on one system or another."""
 
@@ -39,51 +35,52 @@ else:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _open_lock(database: Path) -> int:
-    path = Path(f"{database}.lock")
-    try:
-        if not database.parent.is_dir():
-            raise StoreRefused(
-                f"there is no directory {database.parent} to hold the database {database.name}"
-            )
-        return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-    except OSError as error:
-        raise StoreRefused(f"cannot write beside the database: {path}: {error.strerror}") from error
+class FileLock:
+    """The lock of one database. Its methods block: they are for the store's thread."""
 
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._descriptor: int | None = None
 
-def _owner(descriptor: int) -> str:
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    return os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+    def open(self) -> None:
+        """Open its file, which is made if need be. Raises ``StoreRefused`` where it cannot be.
+        **Resources**: ``release``."""
+        path = Path(f"{self._database}.lock")
+        try:
+            if not self._database.parent.is_dir():
+                folder, name = self._database.parent, self._database.name
+                raise StoreRefused(f"there is no directory {folder} to hold the database {name}")
+            flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+            self._descriptor = os.open(path, flags, 0o600)
+        except OSError as error:
+            raise StoreRefused(f"cannot write beside the database: {path}: {error.strerror}") from error
 
-
-@asynccontextmanager
-async def exclusive(database: Path, wait_s: float) -> AsyncIterator[None]:
-    """Own ``database`` inside the ``async with``.
-
-    Waits up to ``wait_s`` seconds for another owner, then raises ``StoreInUse`` naming its process
-    id; raises ``StoreRefused`` where the lock file cannot be made or locked. **Cancellation**: nothing is
-    held. **Resources**: the lock file stays, empty of meaning; only its lock counts.
-    """
-    descriptor = _open_lock(database)
-    try:
-        give_up_at = trio.current_time() + wait_s
-        while True:
-            try:
-                _try_lock(descriptor)
-                break
-            except OSError as error:
-                if error.errno not in _HELD:
-                    raise StoreRefused(f"cannot lock {database}.lock: {error.strerror}") from error
-                if trio.current_time() >= give_up_at:
-                    raise StoreInUse(
-                        f"{database} is in use by another runtime (process {_owner(descriptor)}), "
-                        f"which did not end within {wait_s:g} s"
-                    ) from error
-            await trio.sleep(_POLL_S)
+    def take(self) -> bool:
+        """Whether it is ours now; if not, somebody else has it. Raises ``StoreRefused`` where nothing can be
+        locked."""
+        assert self._descriptor is not None
+        try:
+            _try_lock(self._descriptor)
+        except OSError as error:
+            if error.errno not in _HELD:
+                raise StoreRefused(f"cannot lock {self._database}.lock: {error.strerror}") from error
+            return False
         with suppress(OSError):  # only for whoever waits; that a disk is full is the database's to say
-            os.lseek(descriptor, 0, os.SEEK_SET)
-            os.truncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
-        yield
-    finally:
-        os.close(descriptor)
+            os.lseek(self._descriptor, 0, os.SEEK_SET)
+            os.truncate(self._descriptor, 0)
+            os.write(self._descriptor, f"{os.getpid()}\n".encode())
+        return True
+
+    def owner(self) -> str:
+        """The id of the process that has it, for people."""
+        assert self._descriptor is not None
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        pid = os.read(self._descriptor, 32).decode(errors="replace").strip()
+        ours = ", which is this one: maybe by a thread that was left with its disk"
+        return f"process {pid or 'unknown'}{ours if pid == str(os.getpid()) else ''}"
+
+    def release(self) -> None:
+        """Let go of it, if it is ours, and close its file, which stays: only its lock means anything."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)

@@ -17,6 +17,12 @@ class StoreOptions:
     """How long to wait for another runtime to let go of the database."""
     busy_wait_s: float = number(5.0, zero=True)
     """How long a commit waits for another program that writes into the file."""
+    answer_s: float = number(10.0)
+    """How long a call may take before those who wait for the store are told that it does not answer, and
+    whoever comes is told so at once, until it does."""
+    close_s: float = number(5.0)
+    """How long the end of the store may take before its thread is left with the disk that does not answer.
+    (In a runtime at most half of ``shutdown_total_s``, but a second in any case.)"""
     operations_max: int = count(10_000)
     """Operations that wait for a commit or a read; beyond, they are refused as unavailable."""
     batch_operations_max: int = count(1_000)

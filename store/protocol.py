@@ -132,7 +132,8 @@ class OutputSource(Protocol):
     def settled(self, result: Appended | Refused | AppendFailed) -> None:
         """What became of the append; called in trio's thread, after the commit and before the
         listeners. After ``AppendFailed`` the store asks again by itself when it is up again; else a source
-        that has more by then says so itself (``dirty``)."""
+        that has more by then says so itself (``dirty``). Never called of what was under way when a store was
+        left with its disk (``StoreAbandoned``): that may still be read."""
         ...
 
 

@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import trio
 
 from trouper.store.engine import EngineStore
-from trouper.store.errors import StoreRefused, StoreUnavailable
-from trouper.store.file_lock import exclusive
+from trouper.store.errors import StoreUnavailable
 from trouper.store.options import DEFAULTS, StoreOptions
 from trouper.store.protocol import OutputSource
 from trouper.store.seams import Seams
 from trouper.store.sqlite_batch import SqliteEngine
+from trouper.store.sqlite_thread import StoreThread
 from trouper.store.sqlite_writer import GroupCommit
 from trouper.store.tables import Tables
 from trouper.store.transaction import Transaction
 
 T = TypeVar("T")
-
-THREAD_NAME = "trouper-store"
 
 
 class SqliteStore(EngineStore):
@@ -33,6 +30,7 @@ class SqliteStore(EngineStore):
         self._path = path
         self._engine: SqliteEngine | None = None
         self._writer: GroupCommit | None = None
+        self._thread: StoreThread | None = None
 
     @property
     def boot(self) -> int:
@@ -46,32 +44,48 @@ class SqliteStore(EngineStore):
         """Open the database, serve until cancelled, commit what is pending and close.
 
         Raises ``StoreInUse``, ``SchemaMismatch``, ``StoreCorrupt`` or ``StoreRefused`` if the
-        database cannot be had, ``StoreUnavailable`` if it cannot be had for now.
+        database cannot be had, ``StoreUnavailable`` if it cannot be had for now, ``StoreAbandoned`` if the
+        disk does not answer, so that after ``close_s`` the thread is left with it.
 
-        **Cancellation**: a commit that is under way is waited for. **Resources**: the thread, the
-        connection and the lock are gone when this returns or raises.
+        **Cancellation**: a commit that is under way is waited for, no longer than that. **Resources**: the
+        thread, the connection and the lock are gone when this returns or raises; of ``StoreAbandoned`` they
+        go when the disk answers.
         """
-        if self._writer is not None:
+        if self._thread is not None:
             raise RuntimeError("this store runs already")
-        path = _resolved(self._path)
-        async with exclusive(path, self._options.lock_wait_s):
-            thread = self._seams.open_thread(THREAD_NAME)
-            try:
-                engine = await thread.run(partial(SqliteEngine, path, self._seams, self._options))
+        thread = self._thread = StoreThread(self._path, self._seams, self._options)
+        failure: Exception | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(thread.bound_the_end)
                 try:
-                    self._engine = engine
-                    self._writer = GroupCommit(engine, thread, self._seams, self._options, self._listeners)
-                    task_status.started()
-                    await self._writer.serve()
+                    await self._live(thread, nursery, task_status)
+                except Exception as error:  # raised below: our nursery is no reason to wrap it in a group
+                    failure = error
+                nursery.cancel_scope.cancel()
+        finally:
+            self._thread = None
+            if failure is not None:
+                raise failure
+
+    async def _live(
+        self, thread: StoreThread, nursery: trio.Nursery, task_status: trio.TaskStatus[None]
+    ) -> None:
+        try:
+            engine = self._engine = await thread.open()
+            writer = self._writer = GroupCommit(engine, thread, self._seams, self._options, self._listeners)
+            nursery.start_soon(thread.overdue.watch, writer.let_go)
+            task_status.started()
+            await writer.serve()
+        finally:
+            thread.begin_end()
+            with trio.CancelScope(shield=True):
+                try:
+                    if self._writer is not None:
+                        await self._writer.drain()
                 finally:
-                    with trio.CancelScope(shield=True):
-                        if self._writer is not None:
-                            await self._writer.drain()
-                        await thread.run(engine.close)
+                    await thread.close()
                     self._writer = None
-            finally:
-                with trio.CancelScope(shield=True):
-                    await thread.aclose()
 
     def dirty(self, source: OutputSource, urgent: bool = False) -> None:
         if self._writer is not None:
@@ -93,11 +107,3 @@ class SqliteStore(EngineStore):
     async def _query(self, call: Callable[[Tables], T]) -> T:
         result: T = await self._running().query(call)
         return result
-
-
-def _resolved(path: Path) -> Path:
-    """Without links, so that two names of one file are one lock. Raises ``StoreRefused``."""
-    try:
-        return path.expanduser().resolve()
-    except (OSError, RuntimeError) as error:  # links in a circle, a home that nobody has
-        raise StoreRefused(f"{path} is no place for a database: {error}") from error

@@ -40,6 +40,10 @@ class Operation:
     handed_over: bool = False
     """In a batch: from now on its waiter cannot be cancelled."""
     result: outcome.Outcome[Any] | None = None
+    raise_cancel: Callable[[], Any] | None = None
+    """Its waiter was cancelled after that."""
+    let_go: bool = False
+    """Its waiter was told that the outcome is not known, and waits no more."""
 
 
 @attrs.define(eq=False)
@@ -61,6 +65,12 @@ class Batch:
     """The commit went through, whatever is raised after it."""
     failure: str | None = None
     """Why the database as a whole refused the commit."""
+
+    def told(self) -> str:
+        """What it is, for people."""
+        if not (self.appends or self.operations):
+            return f"a read for {len(self.reads)}"
+        return f"a commit of {len(self.operations)} operations and the output of {len(self.appends)} jobs"
 
 
 class SqliteEngine:

@@ -21,11 +21,12 @@ import outcome
 import trio
 
 from trouper.store.engine import tell
-from trouper.store.errors import StoreUnavailable
+from trouper.store.errors import StoreAbandoned, StoreUnavailable
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import AppendFailed, CommitNotice, OutputSource
-from trouper.store.seams import BlockingThread, Seams
+from trouper.store.seams import Seams
 from trouper.store.sqlite_batch import Batch, Operation, SqliteEngine, unavailable
+from trouper.store.sqlite_thread import StoreThread
 from trouper.store.wall_watch import WallWatch
 
 _DRAIN_ROUNDS = 100
@@ -38,7 +39,7 @@ class GroupCommit:
     def __init__(
         self,
         engine: SqliteEngine,
-        thread: BlockingThread,
+        thread: StoreThread,
         seams: Seams,
         options: StoreOptions,
         listeners: list[Callable[[CommitNotice], None]],
@@ -52,6 +53,7 @@ class GroupCommit:
         self._reads: deque[Operation] = deque()
         self._dirty: dict[OutputSource, None] = {}
         self._wake = trio.Event()
+        self._under_way: Batch | None = None
         self._watch = WallWatch(seams, options.clock_jump_s)
         self._output_due_at = -1.0
         self._silent = False
@@ -74,7 +76,11 @@ class GroupCommit:
         self._dirty[source] = None
 
     async def transact(self, call: Callable[[Any], Any], site: str = "") -> Any:
-        """**Cancellation**: withdrawn while it waits for a batch; in one, it is waited for."""
+        """Raises ``StoreUnavailable``, also when the present commit has not returned for ``answer_s``: of one
+        that was in it the outcome is not known then.
+
+        **Cancellation**: withdrawn while it waits for a batch; in one, it is waited for.
+        """
         return await self._wait(self._operations, call, site)
 
     async def query(self, call: Callable[[Any], Any]) -> Any:
@@ -84,6 +90,8 @@ class GroupCommit:
         await trio.lowlevel.checkpoint_if_cancelled()
         if self._closed:
             raise StoreUnavailable("the store is closed")
+        if self._thread.overdue.late:
+            raise StoreUnavailable(f"nothing was done: {self._thread.overdue.complaint}")
         if len(self._operations) + len(self._reads) >= self._options.operations_max:
             raise StoreUnavailable(
                 f"the store has {self._options.operations_max} operations waiting (operations_max)"
@@ -92,16 +100,37 @@ class GroupCommit:
         queue.append(operation)
         self._wake.set()
 
-        def abort(_: object) -> trio.lowlevel.Abort:
+        def abort(raise_cancel: Callable[[], Any]) -> trio.lowlevel.Abort:
             if operation.handed_over:
+                operation.raise_cancel = raise_cancel
                 return trio.lowlevel.Abort.FAILED
             queue.remove(operation)
             return trio.lowlevel.Abort.SUCCEEDED
 
         return await trio.lowlevel.wait_task_rescheduled(abort)
 
+    def let_go(self) -> int:
+        """Tell all who wait that the present call does not return; how many they were. Sources are not told:
+        theirs is to go on, and what they gave is still being read."""
+        batch, why = self._under_way, self._thread.overdue.complaint
+        told = 0
+        if batch is not None:
+            for operation in (*batch.operations, *batch.reads):
+                unknown = outcome.Error(unavailable(f"the outcome is unknown: {why}"))
+                cancelled = operation.raise_cancel
+                self._wake_waiter(operation, unknown if cancelled is None else outcome.capture(cancelled))
+                operation.let_go = True
+                told += 1
+        for queue in (self._operations, self._reads):
+            told += len(queue)
+            while queue:
+                self._wake_waiter(queue.popleft(), outcome.Error(unavailable(f"nothing was done: {why}")))
+        return told
+
     def statistics(self) -> dict[str, int]:
         return {
+            "call_ms": round(self._thread.overdue.lasts_s * 1000),
+            "call_ms_max": round(self._options.answer_s * 1000),
             "queued_operations": len(self._operations) + len(self._reads),
             "queued_operations_max": self._options.operations_max,
             "dirty_sources": len(self._dirty),
@@ -123,7 +152,7 @@ class GroupCommit:
         self._retry_s = 0.0
         try:
             for _ in range(_DRAIN_ROUNDS):
-                if not (self._operations or self._reads or self._dirty) or self._retry_s:
+                if not (self._operations or self._reads or self._dirty) or self._retry_s or self._thread.left:
                     break
                 await self._commit(self._build())
         finally:
@@ -184,8 +213,14 @@ class GroupCommit:
     async def _commit(self, batch: Batch) -> None:
         if not (batch.appends or batch.operations or batch.reads):
             return
+        self._under_way = batch
         try:
-            await self._thread.run(partial(self._engine.run, batch))
+            await self._thread.run(partial(self._engine.run, batch), batch.told)
+        except StoreAbandoned as error:
+            # Its sources are not told: the thread may still be reading what they gave.
+            for operation in (*batch.operations, *batch.reads):
+                self._wake_waiter(operation, outcome.Error(unavailable(f"the outcome is unknown: {error}")))
+            raise
         except BaseException as error:
             # A fault point after the commit, or a fault of ours: nobody knows the outcome.
             batch.failure = f"the outcome is unknown: {type(error).__name__}: {error}"
@@ -194,6 +229,8 @@ class GroupCommit:
                 operation.result = outcome.Error(unavailable(batch.failure, error))
             self._tell(batch)
             raise
+        finally:
+            self._under_way = None
         self._tell(batch)
 
     def _tell(self, batch: Batch) -> None:
@@ -224,5 +261,6 @@ class GroupCommit:
         self._output_due_at = trio.current_time() + self._retry_s
 
     def _wake_waiter(self, operation: Operation, result: outcome.Outcome[Any] | None) -> None:
-        assert result is not None
-        trio.lowlevel.reschedule(operation.task, result)
+        if not operation.let_go:
+            assert result is not None
+            trio.lowlevel.reschedule(operation.task, result)

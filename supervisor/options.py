@@ -50,6 +50,7 @@ class RuntimeOptions:
     """How often it is checked that each running row has its actor, and that no clock jump hides a
     due row; and how far users and jobs use their bounds, which ``statistics()`` shows."""
     shutdown_total_s: float = number(30.0, zero=True)
-    """One deadline for the ordered stop of the whole tree."""
+    """One deadline for the whole stop: running jobs are given back, the tree is stopped in order, and the
+    store is closed, for which its ``close_s`` is kept."""
     jobs: JobLimits = options(JobLimits())
     channels: ChannelLimits = options(ChannelLimits())

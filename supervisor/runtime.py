@@ -382,7 +382,8 @@ async def open_runtime(
 
     **Cancellation** and the end of the block: sessions and gateways are stopped first, running jobs
     are released (queued again, for the next start), the store is closed. All within
-    ``shutdown_total_s``. **Resources**: nothing is left afterwards: no task, thread, timer, file.
+    ``shutdown_total_s``. **Resources**: nothing is left afterwards: no task, thread, timer, file. But a
+    task that does not end is waited for, and a thread whose disk does not answer is left; both are reported.
     """
     need_options("options", options, RuntimeOptions)
     need_options("store_options", store_options, StoreOptions)

@@ -18,10 +18,12 @@ at in the step after each commit, without a message.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
+import attrs
 import trio
 
 from trouper.actors.attempt import AttemptPorts, StopCause
@@ -31,7 +33,7 @@ from trouper.actors.mailbox import Mailbox, Overflow
 from trouper.actors.messages import Bells
 from trouper.actors.ref import ActorRef
 from trouper.actors.reports import Report, Reporter, ReportKind, deliver
-from trouper.store.errors import StoreError
+from trouper.store.errors import StoreAbandoned, StoreError
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import Claims, CommitNotice, Store
 from trouper.store.records import Job, JobState
@@ -56,6 +58,7 @@ from trouper.supervisor.usage import NOTHING
 from trouper.supervisor.waiters import Waiters
 
 _SETTLE_S = 5.0  # a job's grace, and then this long for its end to be recorded
+_CLOSE_LEAST_S = 0.5  # for the store's end, however short the whole stop is to be
 
 
 class RuntimeTree:
@@ -72,15 +75,21 @@ class RuntimeTree:
     ) -> None:
         self.specs = specs
         self.options = options
-        self.store_options = store_options
         self.seams = seams
         self.reporter = reporter
         self.stopping = False
         self.ready = False
+        self._opened = False
+        # However the rest goes, the store is to have its time, and the whole to end in its own.
+        close_s = min(store_options.close_s, max(_CLOSE_LEAST_S, options.shutdown_total_s / 2))
+        self.store_options = attrs.evolve(store_options, close_s=close_s)
+        self._close_store_at = math.inf
+        self._serving = trio.CancelScope()
+        """Of the store's child; ends when the store is to."""
         self.running: dict[str, ActorRef[JobMessage]] = {}
         """Job id → actor, of the attempts that run here."""
         self.begun = Begun()
-        self.store: Store = create_store(url, seams, store_options)
+        self.store: Store = create_store(url, seams, self.store_options)
         self.store.listen(self._committed)
         self.audience = Audience(self.store, options, seams, reporter)
         self.lease = LeaseKeeper(self.store, seams, self._lease_lost)
@@ -142,8 +151,13 @@ class RuntimeTree:
             intensity=Intensity(3, 30.0),
             shutdown_total_s=options.shutdown_total_s,
             seams=self.seams,
-            reporter=self.reporter,
+            reporter=self._report_of_the_root,
         )
+
+    def _report_of_the_root(self, report: Report) -> None:
+        # What the first start fails of comes out of ``open``: whoever is told twice looks for two errors.
+        if self._opened or report.kind is not ReportKind.START_FAILED:
+            self.reporter(report)
 
     # --- open and close ---
 
@@ -157,7 +171,7 @@ class RuntimeTree:
         async with trio.open_nursery() as nursery:
             failure = await nursery.start(self._run_root)
             if failure is None:
-                self.ready = True
+                self.ready = self._opened = True
                 try:
                     yield
                 except Exception as error:
@@ -186,10 +200,13 @@ class RuntimeTree:
         return self._root_ended.is_set()
 
     async def _stop(self) -> None:
+        at = trio.current_time() + self.options.shutdown_total_s - self.store_options.close_s
+        # Not in its turn, if that comes later: those before it may be waiting for a disk that hangs.
+        self._close_store_at = self._serving.deadline = at
         try:
             if not self.ended:
                 await self._drain()
-            self.root.stop()
+            self.root.stop(by=at)
             await self._root_ended.wait()
         except BaseException:
             self.root.kill()
@@ -199,7 +216,8 @@ class RuntimeTree:
         """Have every running attempt given back, while sessions still watch; bounded."""
         for ref in list(self.running.values()):
             ref.tell(Stop(StopCause.RELEASE))
-        with trio.move_on_after(self.options.jobs.grace_s + _SETTLE_S):
+        settled_at = trio.current_time() + self.options.jobs.grace_s + _SETTLE_S
+        with trio.move_on_at(min(settled_at, self._close_store_at)):
             while self.running:
                 self._idle = trio.Event()
                 await self._idle.wait()
@@ -212,11 +230,24 @@ class RuntimeTree:
                 self.lease.begin()
                 await nursery.start(self.store.run)
                 context.started()
-                await context.stopping.wait()
+                with trio.CancelScope(deadline=self._close_store_at) as self._serving:
+                    await context.stopping.wait()
                 nursery.cancel_scope.cancel()
+        except* StoreAbandoned as group:
+            if not self.stopping:  # it could not be opened, or has crashed
+                self._store_error = group.exceptions[0]
+                raise
+            self._report_abandoned(group.exceptions[0])
         except* StoreError as group:
             self._store_error = group.exceptions[0]
             raise
+        if self._serving.cancelled_caught:  # its end came before its turn
+            await context.stopping.wait()
+
+    def _report_abandoned(self, why: BaseException) -> None:
+        reason = f"{why}. An attempt whose end was not recorded is a process death to the next start"
+        report = Report(ReportKind.ABANDONED, "runtime", "store", 0, reason, "", self.seams.wall())
+        deliver(self.reporter, report)
 
     def _make_expiry(self) -> Expiry:
         self.waiters.wake_all()  # a store that crashed may not have told of its last commit

@@ -29,7 +29,7 @@ from trouper.store.protocol import (
 )
 from trouper.store.questions import Ask
 from trouper.store.records import Entry, Job, JobOptions
-from trouper.store.seams import Seams
+from trouper.store.seams import Seams, ThreadAbandoned
 
 T = TypeVar("T")
 F = TypeVar("F")
@@ -46,10 +46,17 @@ class InlineThread:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self._abandoned = False
 
     async def run(self, call: Callable[[], T]) -> T:
         await trio.lowlevel.cancel_shielded_checkpoint()
+        if self._abandoned:
+            raise ThreadAbandoned(self.name)
         return call()
+
+    def abandon(self, then: Callable[[], object]) -> None:
+        self._abandoned = True
+        then()
 
     async def aclose(self) -> None:
         await trio.lowlevel.cancel_shielded_checkpoint()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ import trio
 from tests.faults.faulty import SLOW_S, Disk, Wrong
 from trouper.store.options import StoreOptions
 from trouper.store.protocol import Store
-from trouper.store.seams import Seams
+from trouper.store.seams import Seams, ThreadAbandoned
 from trouper.store.sqlite import SqliteStore
 
 T = TypeVar("T")
@@ -27,6 +28,11 @@ class Kind(enum.Enum):
     UNKNOWN = "what is carried out is not answered"
     SLOW = "each call takes 20 seconds"
     CRASHED = "the engine crashes at the next call"
+    HANGS = "no call returns, and what is under way is never carried out"
+    HANGS_AND_WRITES = "no call returns, and what is under way is carried out all the same"
+
+
+HANGING = (Kind.HANGS, Kind.HANGS_AND_WRITES)
 
 
 class Outage(Protocol):
@@ -47,7 +53,7 @@ _WRONG = {Kind.DOWN: Wrong.BEFORE, Kind.UNKNOWN: Wrong.AFTER, Kind.SLOW: Wrong.S
 
 
 class MemoryOutage:
-    """The memory store; its output alone is always taken, since there is no disk to be full."""
+    """The memory store; its output alone is always taken, since there is no disk to be full, or to hang."""
 
     def __init__(self, _: Path) -> None:
         self._disk = Disk()
@@ -80,24 +86,44 @@ class MemoryOutage:
         return job.state.value, job.attempts_used
 
 
-@attrs.define
 class _Thread:
     """The store's thread, in virtual time."""
 
-    outage: SqliteOutage
+    def __init__(self, outage: SqliteOutage) -> None:
+        self._outage = outage
+        self._under_way: Callable[[], object] | None = None
+        self._left = False
 
     async def run(self, call: Callable[[], T]) -> T:
         await trio.lowlevel.cancel_shielded_checkpoint()
-        if self.outage.kind is Kind.SLOW:
-            with trio.CancelScope(shield=True):  # what was handed over is waited for
-                await trio.sleep(SLOW_S)
+        if self._left:
+            raise ThreadAbandoned("the store's")
+        if self._outage.kind in (Kind.SLOW, *HANGING):
+            await self._late(call)
+        if (kind := self._outage.kind) not in (Kind.CRASHED, Kind.UNKNOWN):
             return call()
-        if (kind := self.outage.kind) not in (Kind.CRASHED, Kind.UNKNOWN):
-            return call()
-        self.outage.kind = None  # once: the store's task ends by it, and is started again
+        self._outage.kind = None  # once: the store's task ends by it, and is started again
         if kind is Kind.UNKNOWN:
             call()
         raise RuntimeError("the engine crashed")
+
+    async def _late(self, call: Callable[[], object]) -> None:
+        """Wait as long as the disk does, which is what was handed over: no cancellation ends it."""
+        self._under_way = call
+        seconds = SLOW_S if self._outage.kind is Kind.SLOW else math.inf
+        with trio.move_on_after(seconds, shield=True):
+            await self._outage.changed.wait()
+        self._under_way = None
+        if self._left:
+            raise ThreadAbandoned("the store's")
+
+    def abandon(self, then: Callable[[], object]) -> None:
+        """The call returns in the moment in which nobody waits for it any more."""
+        self._left, call = True, self._under_way
+        if call is not None and self._outage.kind is Kind.HANGS_AND_WRITES:
+            call()
+        then()
+        self._outage.change()
 
     async def aclose(self) -> None:
         await trio.lowlevel.cancel_shielded_checkpoint()
@@ -107,32 +133,39 @@ class SqliteOutage:
     """SQLite. ``DOWN`` is real: another connection holds the lock of the file, and no commit gets it."""
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / "store.db"
+        self.path = folder / "store.db"
         self._lock: sqlite3.Connection | None = None
         self.kind: Kind | None = None
+        self.changed = trio.Event()
+        """Whatever hung does not any more."""
+
+    def change(self) -> None:
+        self.changed.set()
+        self.changed = trio.Event()
 
     def open(self, seams: Seams, options: StoreOptions) -> Store:
         """See ``Outage``."""
         seams = attrs.evolve(seams, open_thread=lambda _: _Thread(self))
-        return SqliteStore(self._path, seams, attrs.evolve(options, busy_wait_s=0.0))
+        return SqliteStore(self.path, seams, attrs.evolve(options, busy_wait_s=0.0))
 
     def begin(self, kind: Kind) -> None:
         """See ``Outage``."""
         self.kind = kind
         if kind is Kind.DOWN:
-            self._lock = sqlite3.connect(self._path, isolation_level=None)
+            self._lock = sqlite3.connect(self.path, isolation_level=None)
             self._lock.execute("BEGIN IMMEDIATE")
 
     def end(self) -> None:
         """See ``Outage``."""
         self.kind = None
+        self.change()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def row(self, job_id: str) -> tuple[str, int]:
         """See ``Outage``."""
-        connection = sqlite3.connect(self._path)
+        connection = sqlite3.connect(self.path)
         try:
             query = "SELECT state, attempts_used FROM jobs WHERE id = ?"
             state, used = connection.execute(query, (job_id,)).fetchone()

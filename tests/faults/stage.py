@@ -24,8 +24,8 @@ T = TypeVar("T")
 RETRY = trouper.Retry(attempts=10, backoff=trouper.Backoff(base=0.1))
 """Enough for what goes wrong and is not the job's fault, too."""
 
-CLOSE_S = 40.0
-"""How long a runtime may take to end, with a store that hangs: its one deadline, and what is waited for."""
+CLOSE_S = 30.0
+"""How long a runtime may take to end, whatever its store does: ``shutdown_total_s``."""
 
 
 async def insist(call: Callable[[], Awaitable[T]]) -> T:

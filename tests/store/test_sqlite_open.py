@@ -17,7 +17,7 @@ import trio.testing
 from tests.store.support import PROMPT_OPTIONS, World, harm, look
 from trouper.store.errors import SchemaMismatch, StoreCorrupt, StoreInUse, StoreRefused
 from trouper.store.schema import APPLICATION_ID, VERSION
-from trouper.store.sqlite import THREAD_NAME
+from trouper.store.sqlite_thread import THREAD_NAME
 
 
 def open_files() -> list[str]:

@@ -84,14 +84,13 @@ async def test_another_process_that_owns_the_database_is_named_and_not_disturbed
 ) -> None:
     world = await made(tmp_path, nursery)
     owner = (
-        "import sys, trio\n"
-        "from trouper.store.file_lock import exclusive\n"
+        "import sys\n"
+        "from trouper.store.file_lock import FileLock\n"
         "from pathlib import Path\n"
-        "async def main():\n"
-        "    async with exclusive(Path(sys.argv[1]), 0.0):\n"
-        "        print('owned', flush=True)\n"
-        "        sys.stdin.read()\n"
-        "trio.run(main)\n"
+        "lock = FileLock(Path(sys.argv[1]))\n"
+        "lock.open()\n"
+        "print('owned' if lock.take() else 'not owned', flush=True)\n"
+        "sys.stdin.read()\n"
     )
     process = subprocess.Popen(  # noqa: ASYNC220  # its one line is waited for
         [sys.executable, "-c", owner, str(world.path)],

@@ -10,6 +10,7 @@ import trio
 
 import trouper
 from trouper.actors.channel_items import FeedChanges, FeedSnapshot
+from trouper.simulation.world import InlineThread
 from trouper.store.protocol import Changes, Snapshot
 
 T = TypeVar("T")
@@ -42,21 +43,15 @@ class VirtualWall:
         return trouper.Seams(wall=lambda: 1_000_000.0 + trio.current_time())
 
 
-class SlowThread:
+class SlowThread(InlineThread):
     """A store's thread that takes its time: virtual time, so that every interleaving is the same again."""
 
     delay_s = 0.02
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-
     async def run(self, call: Callable[[], T]) -> T:
         with trio.CancelScope(shield=True):
             await trio.sleep(self.delay_s)
-        return call()
-
-    async def aclose(self) -> None:
-        await trio.lowlevel.cancel_shielded_checkpoint()
+        return await super().run(call)
 
 
 def slow_seams() -> trouper.Seams:

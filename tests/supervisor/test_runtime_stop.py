@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from trouper.actors.output_pieces import Transcript
 from trouper.actors.reports import ReportKind
 from trouper.store.urls import create_store
 from trouper.supervisor.child_spec import ChildContext, ChildSpec
+from trouper.supervisor.errors import MaxRestartIntensity
 from trouper.supervisor.refusals import Draining
 from trouper.supervisor.runtime_tree import RuntimeTree
 
@@ -69,13 +71,43 @@ async def test_an_error_in_the_block_comes_out_as_it_was_raised(opened: Open) ->
         ("redis://here", "legal forms: memory:"),
         ("sqlite:///{folder}/none/chat.db", "there is no directory"),
         ("sqlite:///{folder}/garbage", "is not a database, or is damaged"),
+        ("sqlite:///{folder}/folder", "unable to open database file"),
     ],
 )
-async def test_a_store_that_cannot_be_had_is_one_clear_error(tmp_path: Path, url: str, message: str) -> None:
+async def test_a_store_that_cannot_be_had_is_one_clear_error(
+    tmp_path: Path, url: str, message: str, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "garbage").write_bytes(b"not a database at all" * 500)
+    (tmp_path / "folder").mkdir()
     with pytest.raises(trouper.StoreRefused, match=message):
-        async with trouper.open_runtime(url.format(folder=tmp_path), jobs=[], on_report=lambda _: None):
+        async with trouper.open_runtime(url.format(folder=tmp_path), jobs=[]):
             raise AssertionError("it opened")
+    assert caplog.messages == [], "nor is it told once more"
+
+
+@pytest.mark.clause("E1")
+async def test_a_store_that_cannot_be_had_again_is_reported_each_time(
+    opened: Open, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    reports: list[trouper.Report] = []
+    path = tmp_path / "store.db"
+
+    def broken(notice: object) -> None:
+        path.write_bytes(b"not a database any more" * 500)
+        raise RuntimeError("a listener's own fault")
+
+    async def run() -> None:
+        async with opened(echo, url=f"sqlite:///{path}", seams=slow_seams(), reports=reports) as runtime:
+            runtime.store.listen(broken)
+            with suppress(trouper.StoreUnavailable):
+                await runtime.submit(echo.call(text="a"), user="ada")
+            await trio.sleep(60)
+
+    with pytest.RaisesGroup(MaxRestartIntensity, flatten_subgroups=True):
+        await run()
+    failed = [report for report in reports if report.kind is ReportKind.START_FAILED]
+    assert len(failed) > 1
+    assert all("is not a database, or is damaged" in report.reason for report in failed)
 
 
 @pytest.mark.clause("S1")
