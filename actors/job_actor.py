@@ -109,7 +109,8 @@ class JobActor(Actor[JobMessage]):
 
     async def started(self) -> None:
         # What an attempt goes on from is read after the start: a long log must not hold up the others'.
-        self.context.nursery.start_soon(self._live)
+        # The name is for those who look at tasks, and for plans of faults: it is what simulations call it.
+        self.context.nursery.start_soon(self._live, name=f"job/{self.job.name}")
 
     async def receive(self, message: JobMessage) -> None:
         match message:

@@ -61,17 +61,18 @@ class JobContext:
 
     def __init__(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self.messages = Messages(attempt)
-        """What ``runtime.signal`` and clients sent to this job: ``Message`` after ``Message``."""
+        self._messages = Messages(attempt)
         self._fault = attempt.ports.seams.fault
         self._site = f"ctx.call.{attempt.job.attempt}"
 
     @property
     def job_id(self) -> str:
+        """The job's id, the same in all attempts."""
         return self._attempt.job.id
 
     @property
     def user(self) -> str:
+        """Whose job it is."""
         return self._attempt.job.user
 
     @property
@@ -89,6 +90,11 @@ class JobContext:
         """The state of the last savepoint, decoded; None if there is none."""
         saved = self._attempt.job.saved
         return None if saved is None else orjson.loads(saved)
+
+    @property
+    def messages(self) -> Messages:
+        """What ``runtime.signal`` and clients sent to this job: ``Message`` after ``Message``."""
+        return self._messages
 
     def _called(self) -> None:
         self._fault(self._site)
@@ -110,7 +116,10 @@ class JobContext:
         await self._attempt.append(pieces)
 
     async def emit(self, name: str, data: object = None) -> None:
-        """Append a named event with JSON data (together up to 16 KiB). As ``write`` otherwise."""
+        """Append a named event with JSON data (together up to 16 KiB). As ``write`` otherwise.
+
+        **Cancellation**: the event is in the output all the same.
+        """
         self._called()
         try:
             encoded = orjson.dumps(data).decode()
@@ -124,6 +133,7 @@ class JobContext:
         """Tell how far the job is, to those who watch: only the latest, and it is not stored.
 
         ``done`` and ``total`` in whatever unit, up to 2^53. Raises ``BadState``. Always a checkpoint.
+        **Cancellation**: it is told all the same.
         """
         self._called()
         self._attempt.progress(done, total, note)
@@ -139,7 +149,10 @@ class JobContext:
         await self._attempt.savepoint(to_json(state, "the state to save"))
 
     async def notify(self, *, key: str, title: str, body: str = "") -> None:
-        """Leave a notification for the user, once per ``key`` over all attempts. Raises ``BadState``."""
+        """Leave a notification for the user, once per ``key`` over all attempts. Raises ``BadState``.
+
+        **Cancellation**: it may have been left; asked for again with its key it is still one.
+        """
         self._called()
         if not 1 <= len(key) <= 200:
             raise BadState(f"notification key {key!r:.40} has {len(key)}: legal are 1 to 200 characters")

@@ -137,6 +137,7 @@ class JobSpec(Generic[P, R]):
 
     @property
     def options(self) -> JobOptions:
+        """What of the declaration is stored with each job that is submitted."""
         backoff = self.retry.backoff
         return JobOptions(
             attempts=self.retry.attempts,

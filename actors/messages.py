@@ -33,6 +33,7 @@ class Message:
 
     @classmethod
     def of(cls, row: SignalRow) -> Message:
+        """The message of a stored row."""
         return cls(
             data=orjson.loads(row.body), id=row.id, seq=row.seq, sender=row.sender, sent_at=row.sent_at
         )

@@ -90,6 +90,7 @@ class Transcript:
         return self._text[0] if self._text else ""
 
     def add(self, item: OutputPiece) -> None:
+        """Take over the next item; a ``Rewind`` takes back what it says. Progress is left out."""
         match item:
             case Text(text):
                 self._text.append(text)

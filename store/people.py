@@ -11,6 +11,8 @@ from trouper.store.records import Job, Notification
 
 
 class CancelAnswer(enum.StrEnum):
+    """What became of the wish to cancel a job."""
+
     ACCEPTED = "accepted"
     ALREADY_ENDED = "already_ended"
     UNKNOWN = "unknown"
@@ -18,6 +20,8 @@ class CancelAnswer(enum.StrEnum):
 
 @attrs.frozen
 class CancelResult:
+    """The answer to a cancel, and the job that it is about."""
+
     answer: CancelAnswer
     job: Job | None = None
     """The row as it is now; None when unknown, and while a cancelled key has no job yet."""

@@ -49,6 +49,8 @@ class Asked:
 
 
 class AnswerOutcome(enum.StrEnum):
+    """What became of an answer to a job's question."""
+
     ACCEPTED = "accepted"
     """It is durable, and the job goes on with it. So is the same answer of the same user again."""
     ALREADY_ANSWERED = "already_answered"

@@ -37,6 +37,7 @@ class JobState(enum.StrEnum):
 
     @property
     def terminal(self) -> bool:
+        """Whether it has ended: no state follows."""
         return self not in (JobState.QUEUED, JobState.RUNNING)
 
 

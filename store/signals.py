@@ -14,6 +14,8 @@ import attrs
 
 
 class SignalAnswer(enum.StrEnum):
+    """What became of a message to a job."""
+
     ACCEPTED = "accepted"
     """It is durable: the job gets it, unless it ends before."""
     ALREADY_ENDED = "already_ended"

@@ -31,6 +31,8 @@ class Refusal(TrouperError):
 
 
 class UnknownJob(Refusal):
+    """No job of that name or id, or not for this caller."""
+
     code = "unknown_job"
 
 
@@ -44,33 +46,47 @@ class _ByAJob(Refusal):
 
 
 class ThreadIsBusy(_ByAJob):
+    """``on_busy="reject"``, and the thread has an active job."""
+
     code = "thread_busy"
 
 
 class KeyConflict(_ByAJob):
+    """The idempotency key, or the id of the message, was used with other content."""
+
     code = "conflict"
 
 
 class QueueIsFull(Refusal):
+    """``max_queued`` jobs are queued, over all users."""
+
     code = "queue_full"
     retryable = True
 
 
 class UserQueueIsFull(Refusal):
+    """``max_queued_per_user`` jobs of this user are queued."""
+
     code = "user_queue_full"
     retryable = True
 
 
 class SignalsAreFull(Refusal):
+    """``signals_pending_max`` messages to this job wait to be read."""
+
     code = "signals_full"
     retryable = True
 
 
 class TooManySessions(Refusal):
+    """``max_sessions`` sessions are open."""
+
     code = "too_many_sessions"
     retryable = True
 
 
 class Draining(Refusal):
+    """The runtime is stopping, or has ended: the next one takes it."""
+
     code = "draining"
     retryable = True

@@ -52,7 +52,8 @@ class Runtime:
     """A running runtime. Made by ``open_runtime``.
 
     ``user=None`` in a method means a trusted caller; a job of another user is as good as none.
-    All methods raise ``StoreUnavailable`` while the store is down: nothing was done then.
+    All methods raise ``StoreUnavailable`` while the store is down: nothing was done then. **Cancellation** of
+    what only reads leaves nothing.
     """
 
     def __init__(self, tree: RuntimeTree) -> None:
@@ -155,6 +156,7 @@ class Runtime:
 
     @property
     def epoch(self) -> str:
+        """The id of the database: cursors of another one mean nothing here."""
         return self.store.epoch
 
     @property
@@ -200,7 +202,8 @@ class Runtime:
         job_id: str | None = None,
         upto_seq: int | None = None,
     ) -> Counts:
-        """Mark notifications (those of ``ids``, of a job, or up to a feed seq); the counts after it."""
+        """Mark notifications (those of ``ids``, of a job, or up to a feed seq); the counts after it.
+        **Cancellation**: they may have been marked."""
         return await self.store.mark(user, mark, ids=tuple(ids), job_id=job_id, upto_seq=upto_seq)
 
     async def wait(self, job_id: str) -> Job:
@@ -230,6 +233,7 @@ class Runtime:
         """Cancel a job. When this returns, the intent is durable; the end follows on the feed.
 
         ``accepted``, ``already_ended`` or ``unknown`` (also for a job of another user).
+        **Cancellation**: the job may have been cancelled.
         """
         # The commit itself tells the running attempt: see RuntimeTree.
         return await self.store.cancel(check_id(job_id), user)
@@ -293,7 +297,8 @@ class Runtime:
         return await self.store.dead_completions(before=before, limit=limit)
 
     async def retry_completion(self, job_id: str) -> bool:
-        """Run the hook of a job that was given up again, with all its tries; False if it was not."""
+        """Run the hook of a job that was given up again, with all its tries; False if it was not.
+        **Cancellation**: it may be run."""
         retried = await self.store.retry_completion(check_id(job_id))
         self._tree.completions.tell(HooksDue())
         return retried

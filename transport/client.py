@@ -57,7 +57,8 @@ class _Answer:
 
 
 class Client(Commands):
-    """A session with a gateway. Made by ``connect``; lives as long as its ``async with``."""
+    """A session with a gateway. Made by ``connect``; lives as long as its ``async with``.
+    **Cancellation** of a wait leaves nothing, and the client goes on."""
 
     def __init__(
         self,
@@ -120,7 +121,7 @@ class Client(Commands):
     def output(self, job_id: str, attempt: int = 0, n: int = 0) -> Output:
         """The output of a job after the cursor (``attempt``, ``n`` entries held), now and as it comes.
 
-        Attached at once. Raises ``OutputRefused`` if this client has this output open already or has
+        Attached at once. Raises ``AttachRefused`` if this client has this output open already or has
         ``max_outputs`` open; ``ValueError`` for an impossible cursor.
 
         **Resources**: see ``Output``; ``async with contextlib.aclosing(client.output(id)) as items``.
@@ -176,6 +177,7 @@ class Client(Commands):
 
     @property
     def connection(self) -> Connection:
+        """Where it stands now: connecting, connected, waiting to try again, or stopped."""
         return self._connection
 
     async def wait_connected(self) -> Connection:
@@ -194,7 +196,7 @@ class Client(Commands):
 
     async def drop_connection(self) -> None:
         """Cut the connection without a word, as a network does; the client then comes back by
-        itself. For tests and demonstrations."""
+        itself. For tests and demonstrations. **Cancellation**: it is cut all the same."""
         if self._link is not None:
             await self._link.drop()
 
@@ -212,15 +214,19 @@ class Client(Commands):
 
     @property
     def silence_s(self) -> float | None:
+        """After how long without a byte the connection is dead; None before the welcome."""
         return self._core.silence_s
 
     def opened(self) -> None:
+        """A connection stands: say hello, and what was asked and not answered."""
         self._core.opened()
 
     def outgoing(self) -> list[str]:
+        """The messages that are due, taken."""
         return packed(self._core.take())
 
     def received(self, message: str | bytes) -> str | None:
+        """Take over a message of the server's; a text if it breaks the protocol, saying how."""
         if isinstance(message, bytes):
             return "the server sent a binary message"
         try:

@@ -28,6 +28,8 @@ class Commands(ABC):
     Each waits for its answer as long as that takes, over any number of connections; bound it with
     ``trio.fail_after``. Each raises ``CommandFailed`` when the server answers with an error,
     ``CommandRefused`` for what cannot be sent, ``ClientStopped`` when no answer will come.
+
+    **Cancellation** of what only reads leaves nothing.
     """
 
     @abstractmethod

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from trouper.actors.output_pieces import OutputPiece
 from trouper.transport.client_clock import ServerClock
-from trouper.transport.client_errors import CommandFailed, OutputRefused, ServerFault
+from trouper.transport.client_errors import AttachRefused, CommandFailed, ServerFault
 from trouper.transport.client_events import (
     Broken,
     CoreEvent,
@@ -122,12 +122,12 @@ class ClientCore:
             self._unanswered[id] = None
 
     def open_output(self, job_id: str, attempt: int, n: int) -> OutputState:
-        """Attach an output. Raises ``OutputRefused`` if it is open, or too many are; ``ValueError``
+        """Attach an output. Raises ``AttachRefused`` if it is open, or too many are; ``ValueError``
         for a cursor or an id that cannot be."""
         if job_id in self._outputs:
-            raise OutputRefused(f"the output of job {job_id!r} is open already: close that iterator first")
+            raise AttachRefused(f"the output of job {job_id!r} is open already: close that iterator first")
         if len(self._outputs) >= self._options.max_outputs:
-            raise OutputRefused(f"{self._options.max_outputs} outputs are open, no more are allowed")
+            raise AttachRefused(f"{self._options.max_outputs} outputs are open, no more are allowed")
         output = OutputState(job_id, attempt, n, self._options.max_bounds)
         self._outputs[job_id] = output
         self._attach(output)

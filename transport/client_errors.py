@@ -6,7 +6,7 @@
         ├── ClientStopped     the connection ended in a way that the client does not come back from
         ├── CommandFailed     the server answered a command with an error
         ├── CommandRefused    the command cannot be sent at all (too large, not JSON)
-        ├── OutputRefused     this output cannot be attached (open already, or too many are)
+        ├── AttachRefused     this output cannot be attached (open already, or too many are)
         ├── OutputGone        there is no such output for this user
         ├── OutputCorrupt     the output does not have the hash that the server tells, twice
         └── ServerFault       what the server sent breaks the protocol
@@ -54,7 +54,7 @@ class CommandRefused(ClientError):
     """The command cannot be sent: it is not JSON, or larger than a message may be."""
 
 
-class OutputRefused(ClientError):
+class AttachRefused(ClientError):
     """The output cannot be attached: it is open in this client already, or too many are."""
 
 

@@ -73,10 +73,12 @@ class Response:
 
     @classmethod
     def text(cls, text: str, status: int = 200) -> Response:
+        """Plain text."""
         return cls(status, text.encode())
 
     @classmethod
     def json(cls, value: Any, status: int = 200) -> Response:
+        """``value`` as JSON, which nobody is to keep. Raises ``TypeError`` if it is not JSON."""
         return cls(status, json.dumps(value).encode(), "application/json", (("cache-control", "no-store"),))
 
     @classmethod

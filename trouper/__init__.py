@@ -76,11 +76,17 @@ if TYPE_CHECKING:
     from trouper.transport.auth import Hello as Hello
     from trouper.transport.client import Client as Client
     from trouper.transport.client import connect as connect
+    from trouper.transport.client_errors import AttachRefused as AttachRefused
+    from trouper.transport.client_errors import ClientError as ClientError
     from trouper.transport.client_errors import ClientStopped as ClientStopped
     from trouper.transport.client_errors import CommandFailed as CommandFailed
+    from trouper.transport.client_errors import CommandRefused as CommandRefused
+    from trouper.transport.client_errors import MissingLibrary as MissingLibrary
     from trouper.transport.client_errors import OutputCorrupt as OutputCorrupt
     from trouper.transport.client_errors import OutputGone as OutputGone
+    from trouper.transport.client_errors import ServerFault as ServerFault
     from trouper.transport.client_options import ClientOptions as ClientOptions
+    from trouper.transport.errors import GatewayError as GatewayError
     from trouper.transport.gateway import serve as serve
     from trouper.transport.http import Request as Request
     from trouper.transport.http import Response as Response
@@ -135,8 +141,19 @@ _HOMES = {
     "trouper.transport.auth": ("Hello",),
     "trouper.transport.http": ("Request", "Response"),
     "trouper.transport.client": ("Client", "connect"),
-    "trouper.transport.client_errors": ("ClientStopped", "CommandFailed", "OutputCorrupt", "OutputGone"),
+    "trouper.transport.client_errors": (
+        "AttachRefused",
+        "ClientError",
+        "ClientStopped",
+        "CommandFailed",
+        "CommandRefused",
+        "MissingLibrary",
+        "OutputCorrupt",
+        "OutputGone",
+        "ServerFault",
+    ),
     "trouper.transport.client_options": ("ClientOptions",),
+    "trouper.transport.errors": ("GatewayError",),
     "trouper.transport.gateway": ("serve",),
     "trouper.transport.options": ("GatewayOptions",),
 }
@@ -145,6 +162,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "Again",
     "AnswerOutcome",
+    "AttachRefused",
     "AttemptOver",
     "Backoff",
     "BadArguments",
@@ -154,15 +172,18 @@ __all__ = [
     "CancelResult",
     "ChannelLimits",
     "Client",
+    "ClientError",
     "ClientOptions",
     "ClientStopped",
     "CommandFailed",
+    "CommandRefused",
     "Completion",
     "Counts",
     "Draining",
     "End",
     "Event",
     "Fail",
+    "GatewayError",
     "GatewayOptions",
     "Hello",
     "Job",
@@ -172,6 +193,7 @@ __all__ = [
     "JobState",
     "KeyConflict",
     "Message",
+    "MissingLibrary",
     "NoAnswer",
     "Notification",
     "OutputCorrupt",
@@ -191,6 +213,7 @@ __all__ = [
     "RuntimeOptions",
     "SchemaMismatch",
     "Seams",
+    "ServerFault",
     "SignalAnswer",
     "SignalsAreFull",
     "StoreCorrupt",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import __main__ as command_line
 from benchmarks import suites
 from tests.meta.source import ROOT
 
@@ -39,3 +40,23 @@ def test_a_quick_run_prints_every_row_and_writes_json_and_a_profile(name: str, t
         if not measure.of_costs:
             assert f"== {measure.name}" in profile.read_text("utf-8")
     assert str(ROOT) not in done.stdout + numbers.read_text("utf-8") + profile.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--rounds", "0"], "'0': legal are whole numbers from 1"),
+        (["--rounds", "few"], "'few': legal are whole numbers from 1"),
+        (["--only", "nothing at all"], "no measure begins with 'nothing at all'; there are: "),
+        (["--json", "no such folder/numbers.json"], "legal is a file in a folder that exists"),
+        (["--profile", "docs"], "legal is a file in a folder that exists"),
+    ],
+)
+def test_a_flag_that_is_not_legal_is_refused_before_anything_is_measured(
+    flags: list[str], told: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "actors", *flags])
+    with pytest.raises(SystemExit, match="2"):
+        command_line.parse()
+    assert told in capsys.readouterr().err

@@ -13,11 +13,11 @@ from tests.transport import client_wire as wire
 from tests.transport.client_peer import scripted_client, seams
 from trouper.actors.output_pieces import End, OutputPiece, Text
 from trouper.transport.client_errors import (
+    AttachRefused,
     CommandFailed,
     CommandRefused,
     OutputCorrupt,
     OutputGone,
-    OutputRefused,
 )
 from trouper.transport.client_options import ClientOptions
 
@@ -319,7 +319,7 @@ async def test_a_closed_iterator_ends_for_whoever_waits_and_may_be_opened_again(
         peer = await gateway.accept()
         await peer.welcome()
         output = client.output("j1")
-        with pytest.raises(OutputRefused):
+        with pytest.raises(AttachRefused):
             client.output("j1")
         seen: list[OutputPiece] = []
 

@@ -10,7 +10,7 @@ import pytest
 from tests.transport import client_wire as wire
 from tests.transport.client_wire import connected, drain, kinds, watching
 from trouper.actors.output_pieces import End, Event, Progress, Rewind, Text
-from trouper.transport.client_errors import OutputCorrupt, OutputGone, OutputRefused
+from trouper.transport.client_errors import AttachRefused, OutputCorrupt, OutputGone
 from trouper.transport.hashing import LogHash
 
 
@@ -243,10 +243,10 @@ def test_the_bounds_remembered_are_thinned_the_further_back_the_more(keep: int) 
 def test_a_job_s_output_is_open_once_at_a_time_and_only_so_many_are() -> None:
     core = connected(max_outputs=2)
     one = core.open_output("j1", 0, 0)
-    with pytest.raises(OutputRefused, match="open already"):
+    with pytest.raises(AttachRefused, match="open already"):
         core.open_output("j1", 0, 0)
     core.open_output("j2", 0, 0)
-    with pytest.raises(OutputRefused, match="2 outputs"):
+    with pytest.raises(AttachRefused, match="2 outputs"):
         core.open_output("j3", 0, 0)
     core.close_output(one)
     core.open_output("j3", 0, 0)
