@@ -284,6 +284,11 @@ class Mailbox(DataLane, Generic[M]):
             if self._ledger is not None:
                 self._ledger.opened(self)
 
+    @property
+    def waiting(self) -> int:
+        """Messages that an incarnation has still to take, those put aside before and resumed among them."""
+        return len(self._data) + (0 if self._stash is None else len(self._stash.resumed))
+
     def statistics(self) -> MailboxStatistics:
         """What went through and what waits."""
         stash = self._stash
@@ -293,7 +298,7 @@ class Mailbox(DataLane, Generic[M]):
             senders_waiting=len(self._senders or ()),
             refused=self._refused,
             accepted=self._accepted,
-            waiting=len(self._data) + (0 if stash is None else len(stash.resumed)),
+            waiting=self.waiting,
             stashed=0 if stash is None else len(stash.aside),
             under_way=self._taken - self._handled,
             handled=self._handled,

@@ -391,4 +391,4 @@ class MemoryTables(MemoryBeside):
         }
 
     def usage(self, now: float, users: int) -> StoreUsage:
-        return usage_of(self._active_jobs(), self._remembered(now), users)
+        return usage_of(self._active_jobs(), self._remembered(now), users, self.questions.count)

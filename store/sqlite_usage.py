@@ -24,6 +24,10 @@ _SIGNALS = (
 _TOMBSTONES = (
     "SELECT MAX(keys) FROM (SELECT COUNT(*) AS keys FROM tombstones WHERE expires_at > ? GROUP BY user)"
 )
+_QUESTIONS = (
+    "SELECT MAX((SELECT COUNT(*) FROM questions WHERE job = jobs.id))"
+    f" FROM jobs INDEXED BY jobs_active WHERE {ACTIVE}"
+)
 
 
 def read_usage(connection: sqlite3.Connection, now: float, users: int) -> StoreUsage:
@@ -31,4 +35,6 @@ def read_usage(connection: sqlite3.Connection, now: float, users: int) -> StoreU
     largest = connection.execute(_USERS, (users,)).fetchall()
     (signals,) = connection.execute(_SIGNALS).fetchone()
     (tombstones,) = connection.execute(_TOMBSTONES, (now,)).fetchone()
-    return StoreUsage(tuple(UserUsage(*row) for row in largest), signals or 0, tombstones or 0)
+    (questions,) = connection.execute(_QUESTIONS).fetchone()
+    most = (count or 0 for count in (signals, tombstones, questions))
+    return StoreUsage(tuple(UserUsage(*row) for row in largest), *most)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -29,10 +29,14 @@ class StoreUsage:
     """Messages to one active job that it has not read at a savepoint."""
     tombstones: int
     """Keys of one user that were cancelled before their job came."""
+    questions: int = 0
+    """Questions that one active job has asked, over all its attempts."""
 
 
-def usage_of(active: Iterable[Job], tombstones: Iterable[tuple[str, str]], users: int) -> StoreUsage:
-    """That of rows in memory: all active jobs, and (user, key) of each tombstone."""
+def usage_of(
+    active: Iterable[Job], tombstones: Iterable[tuple[str, str]], users: int, asked: Callable[[str], int]
+) -> StoreUsage:
+    """That of rows in memory: all active jobs, (user, key) of each tombstone, and how much a job asked."""
     jobs = list(active)
     queued = Counter(job.user for job in jobs if job.state is JobState.QUEUED)
     running = Counter(job.user for job in jobs if job.state is JobState.RUNNING)
@@ -41,4 +45,5 @@ def usage_of(active: Iterable[Job], tombstones: Iterable[tuple[str, str]], users
         tuple(UserUsage(user, queued[user], running[user]) for user, _ in largest),
         max((job.signals - job.heard for job in jobs), default=0),
         max(Counter(user for user, _ in tombstones).values(), default=0),
+        max((asked(job.id) for job in jobs), default=0),
     )

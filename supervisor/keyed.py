@@ -154,6 +154,11 @@ class KeyedSupervisor(Population[Entry], Generic[M]):
         self._release(key)
         return was
 
+    def waiting(self) -> dict[str, int]:
+        """How many messages wait for each actor, of those for which any do."""
+        found = {key: entry.mailbox.waiting for key, entry in self._members.items()}
+        return {key: number for key, number in found.items() if number}
+
     def statistics(self) -> PopulationStatistics:
         """The use of the supervisor."""
         seen = self._count(gave_up=len(self._quarantine))
@@ -183,7 +188,7 @@ class KeyedSupervisor(Population[Entry], Generic[M]):
     def mailbox_if_active(self, key: str) -> Mailbox[Any] | None:
         """See ``Switchboard``."""
         entry = self._members.get(key)
-        if entry is None or (entry.leaving and not entry.mailbox.statistics().waiting):
+        if entry is None or (entry.leaving and not entry.mailbox.waiting):
             return None
         return entry.mailbox
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from heapq import nlargest
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 LARGEST_USERS = 10
-"""So many users with the most active jobs are shown."""
+"""So many users with the most active jobs are shown, and so many with the fullest notifiers."""
 
 NOTHING = StoreUsage((), 0, 0)
 
@@ -50,12 +51,24 @@ def usage(tree: RuntimeTree) -> dict[str, Any]:
             "max": tree.options.expiry_mailbox,
         },
         "hooks": {**tree.hooks.counters, "max": tree.options.max_hooks},
+        "notifier_mailboxes": _notifier_mailboxes(tree),
         "notifiers": attrs.asdict(tree.audience.notifiers.statistics()),
         "jobs": attrs.asdict(tree.jobs.statistics()),
         "gateways": attrs.asdict(tree.gateways.statistics()),
         "store": dict(tree.store.statistics()),
         "lease": tree.lease.statistics(),
         "ready": tree.ready,
+    }
+
+
+def _notifier_mailboxes(tree: RuntimeTree) -> dict[str, Any]:
+    waiting = tree.audience.notifiers.waiting()
+    largest = nlargest(LARGEST_USERS, waiting.items(), key=lambda of: of[1])
+    return {
+        "now": sum(waiting.values()),
+        "most": largest[0][1] if largest else 0,
+        "largest": [{"user": user, "waiting": number} for user, number in largest],
+        "max": tree.options.notifier_mailbox,
     }
 
 
@@ -69,5 +82,6 @@ def _of_rows(tree: RuntimeTree) -> dict[str, Any]:
             "running_max": tree.options.max_running_per_user,
         },
         "signals_pending": {"most": used.signals_pending, "max": bounds.signals_pending_max},
+        "questions": {"most": used.questions, "max": tree.options.jobs.questions},
         "tombstones_per_user": {"most": used.tombstones, "max": bounds.tombstones_per_user_max},
     }

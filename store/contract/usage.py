@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from trouper.store.contract.world import World, options
+import attrs
+
+from trouper.store.contract.world import ASK, World, options
 from trouper.store.protocol import EndingKind
+from trouper.store.questions import GiveAnswer
 from trouper.store.signals import SignalRow
 from trouper.store.usage import StoreUsage, UserUsage
 
@@ -39,6 +42,16 @@ async def test_the_most_messages_to_one_active_job_that_it_has_not_read_are_told
     assert (await world.store.usage(9)).signals_pending == 1, "it will read it yet"
     await world.store.cancel("j2", None)
     assert await world.store.usage(9) == StoreUsage((UserUsage("ada", 0, 1),), 0, 0)
+
+
+async def test_the_most_questions_that_one_active_job_has_asked_are_told(world: World) -> None:
+    for key in ("k", "l"):
+        job = await world.start("j1") if key == "k" else (await world.store.claim(1)).started[0]
+        await world.end(job, EndingKind.ASKED, question=attrs.evolve(ASK, key=key))
+        await world.store.answer(GiveAnswer(job_id="j1", key=key, value="true"))
+    assert (await world.store.usage(9)).questions == 2, "answered ones count too"
+    await world.store.cancel("j1", None)
+    assert await world.store.usage(9) == NOTHING
 
 
 async def test_the_most_keys_of_one_user_that_are_still_remembered_are_told(small: World) -> None:

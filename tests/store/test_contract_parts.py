@@ -94,7 +94,9 @@ ONE_OWNER: dict[str, Break] = {
     "of a user only what runs is shown": (
         MemoryTables,
         "usage",
-        lambda self, now, users: usage_of((each.job for each in self.running(1)), (), users),
+        lambda self, now, users: usage_of(
+            (each.job for each in self.running(1)), (), users, self.questions.count
+        ),
         "usage.test_the_users_with_the_most_active_jobs_are_told_the_largest_first",
     ),
     "a read position is lost": (

@@ -11,6 +11,7 @@ from trio.testing import wait_all_tasks_blocked
 
 import trouper
 from tests.supervisor.support import Open, forever
+from trouper.actors.notifier import ReadOutput, Wake
 from trouper.store.errors import TrouperError
 
 LIMIT = 20
@@ -193,9 +194,15 @@ async def test_each_bound_that_is_a_level_is_shown_with_its_use(opened: Open) ->
 async def test_use_of_the_bounds_of_users_and_jobs_is_shown_with_the_largest_users(
     opened: Open, autojump_clock: trio.testing.MockClock
 ) -> None:
-    options = trouper.RuntimeOptions(max_running_per_user=2, max_queued_per_user=5)
+    @trouper.job
+    async def asks(ctx: trouper.JobContext) -> None:
+        for key in ("first", "second"):
+            await ctx.ask_user("?", key=key)
+
+    limits = trouper.JobLimits(questions=4)
+    options = trouper.RuntimeOptions(max_running_per_user=2, max_queued_per_user=5, jobs=limits)
     store_options = trouper.StoreOptions(signals_pending_max=7, tombstones_per_user_max=3)
-    async with opened(forever, options=options, store_options=store_options) as runtime:
+    async with opened(forever, asks, options=options, store_options=store_options) as runtime:
         shown = runtime.statistics()
         assert shown["users"] == {"largest": [], "queued_max": 5, "running_max": 2}
         await runtime.submit(forever.call(), user="bob")
@@ -203,11 +210,40 @@ async def test_use_of_the_bounds_of_users_and_jobs_is_shown_with_the_largest_use
         for _ in range(2):
             await runtime.signal(jobs[0].id, "hello")
         await runtime.cancel_key("k", user="cy")
+        asking = await runtime.submit(asks.call(), user="dot")
+        await trio.sleep(0.1)
+        await runtime.answer(asking.id, "first", "yes")
         await trio.sleep(options.sweep_interval_s + 0.1)
         shown = runtime.statistics()
         assert shown["users"]["largest"] == [
             {"user": "ada", "queued": 1, "running": 2},
             {"user": "bob", "queued": 0, "running": 1},
+            {"user": "dot", "queued": 1, "running": 0},
         ]
         assert shown["signals_pending"] == {"most": 2, "max": 7}
+        assert shown["questions"] == {"most": 2, "max": 4}
         assert shown["tombstones_per_user"] == {"most": 1, "max": 3}
+
+
+@pytest.mark.clause("E2")
+async def test_the_users_whose_notifiers_have_the_most_messages_waiting_are_shown(opened: Open) -> None:
+    async with (
+        opened(options=trouper.RuntimeOptions(notifier_mailbox=9)) as runtime,
+        runtime.open_session("ada"),
+        runtime.open_session("bob"),
+    ):
+        await wait_all_tasks_blocked()
+        nothing = {"now": 0, "most": 0, "largest": [], "max": 9}
+        assert runtime.statistics()["notifier_mailboxes"] == nothing
+        audience = runtime._tree.audience
+        for message in (Wake(), ReadOutput("j1", 0), ReadOutput("j2", 0)):
+            audience.tell_notifier("bob", message)
+        audience.tell_notifier("ada", Wake())
+        assert runtime.statistics()["notifier_mailboxes"] == {
+            "now": 4,
+            "most": 3,
+            "largest": [{"user": "bob", "waiting": 3}, {"user": "ada", "waiting": 1}],
+            "max": 9,
+        }
+        await wait_all_tasks_blocked()
+        assert runtime.statistics()["notifier_mailboxes"] == nothing
