@@ -80,11 +80,11 @@ def wrongly_marked(queued: Iterable[Candidate], names: Collection[str], *, marke
     return sorted(found, key=lambda each: (each.job.name, each.place))
 
 
-def waiting_users(
-    queued: Iterable[Candidate], turns: Mapping[str, Turn], now: float, most: int
-) -> list[tuple[str, int]]:
-    """See ``Tables.waiting_users``."""
-    due = Counter[str]()
-    for candidate in queued:
-        due[candidate.job.user] += candidate.job.run_at <= now
-    return [(user, min(most, due[user])) for user in sorted(due, key=lambda user: turns[user])]
+def starts_of(active: Iterable[Candidate], now: float) -> list[str]:
+    """See ``Tables.starts_of``; ``active`` are all active rows of one user, oldest first."""
+    jobs = [candidate.job for candidate in active]
+    due = [job for job in jobs if job.run_at <= now and job.unknown_until is None]
+    holds = {job.thread: job.id for job in reversed(due)}
+    holds.update({job.thread: job.id for job in jobs if job.attempt > 0})
+    free = (job for job in due if job.thread is None or holds[job.thread] == job.id)
+    return [job.id for job in free if job.state is JobState.QUEUED]

@@ -161,12 +161,13 @@ class MemoryTables(MemoryBeside):
         turns = self._turns()
         return memory_queue.next_due(self._candidates(), turns, now, per_user, turn, passed, names)
 
-    def waiting_users(self, now: float, most: int, limit: int) -> list[tuple[str, int]]:
-        return memory_queue.waiting_users(self._queued(), self._turns(), now, most)[:limit]
+    def waiting_users(self, limit: int) -> list[str]:
+        users = {candidate.job.user for candidate in self._queued()}
+        return sorted(users, key=lambda user: self._users[user].turn)[:limit]
 
-    def due_of(self, user: str, now: float, limit: int) -> list[str]:
-        jobs = (candidate.job for candidate in self._queued())
-        return [job.id for job in jobs if job.user == user and job.run_at <= now][:limit]
+    def starts_of(self, user: str, now: float, limit: int) -> list[str]:
+        of_user = (candidate for candidate in self._candidates() if candidate.job.user == user)
+        return memory_queue.starts_of(of_user, now)[:limit]
 
     def _turns(self) -> dict[str, Turn]:
         return {user: rows.turn for user, rows in self._users.items()}

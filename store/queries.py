@@ -45,21 +45,22 @@ def queue_places(
 ) -> dict[str, QueuePlaces]:
     """See ``Store.queue_places``.
 
-    The k-th job of a user starts in round k of the turns: after k jobs of each who comes before the user in a
-    round and k-1 of each who comes after, as far as they have so many.
+    What another job of its thread holds up has none: no place tells when that one ends. The k-th job of a
+    user starts in round k of the turns: after k jobs of each who comes before the user in a round and k-1
+    of each who comes after, as far as they have so many.
     """
-    waiting = tables.waiting_users(now, per_user, users)
-    counts = [due for _, due in waiting]
+    waiting = {user: tables.starts_of(user, now, per_user) for user in tables.waiting_users(users)}
+    counts = list(map(len, waiting.values()))
     # sums[k][n]: how many of the first n users' jobs start in the first k rounds.
     sums = [list(accumulate((min(k, count) for count in counts), initial=0)) for k in range(per_user + 1)]
-    places: dict[str, QueuePlaces] = {}
-    for turn, (user, _) in enumerate(waiting):
-        if user in wanted:
-            places[user] = tuple(
-                (job_id, sums[k][turn] + sums[k - 1][-1] - sums[k - 1][turn + 1] + k)
-                for k, job_id in enumerate(tables.due_of(user, now, per_user), 1)
-            )
-    return places
+    return {
+        user: tuple(
+            (job_id, sums[k][turn] + sums[k - 1][-1] - sums[k - 1][turn + 1] + k)
+            for k, job_id in enumerate(starts, 1)
+        )
+        for turn, (user, starts) in enumerate(waiting.items())
+        if user in wanted
+    }
 
 
 def output_head(tables: Tables, job_id: str) -> OutputHead | None:

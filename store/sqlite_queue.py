@@ -104,12 +104,18 @@ RUNNING = (
 
 # What the places in the queue are told from.
 WAITING_USERS = (
-    "SELECT user, (SELECT COUNT(*) FROM (SELECT 1 FROM jobs INDEXED BY jobs_waiting"
-    " WHERE jobs.user = users.user AND state = 'queued' AND run_at <= ?1 LIMIT ?2))"
-    " FROM users INDEXED BY users_waiting WHERE queued > 0 AND typeof(queued) = 'integer'"
-    " ORDER BY served, since LIMIT ?3"
+    "SELECT user FROM users INDEXED BY users_waiting WHERE queued > 0 AND typeof(queued) = 'integer'"
+    " ORDER BY served, since LIMIT ?"
 )
-DUE_OF = (
-    "SELECT id FROM jobs INDEXED BY jobs_waiting WHERE user = ? AND state = 'queued' AND run_at <= ?"
-    " ORDER BY ord LIMIT ?"
+# ?1: the user, ?2: now. Of those of a thread that have not begun the oldest may start: that is asked first,
+# since of nearly all that are held up it is one look into an index, which has a thread's rows by their age.
+_IS_DUE = "state = 'queued' AND run_at <= ?2 AND unknown_until IS NULL"
+_FIRST_OF_THREAD = (
+    "SELECT ord FROM jobs AS other INDEXED BY jobs_active WHERE other.user = ?1 AND other.thread = due.thread"
+    f" AND {ACTIVE} AND attempt = 0 AND {_IS_DUE} ORDER BY ord LIMIT 1"
+)
+STARTS_OF = (
+    f"SELECT id FROM jobs AS due INDEXED BY jobs_waiting WHERE user = ?1 AND {_IS_DUE}"
+    f" AND CASE WHEN thread IS NULL THEN 1 WHEN attempt = 0 AND ord <> ({_FIRST_OF_THREAD}) THEN 0"
+    f" ELSE NOT {_THREAD_IS_HELD} END ORDER BY ord LIMIT ?3"
 )

@@ -20,7 +20,6 @@ from trouper.store.sqlite_log import SqliteLog
 from trouper.store.sqlite_open import is_outage
 from trouper.store.sqlite_queue import (
     CLOCK_JUMPED,
-    DUE_OF,
     MARKED,
     MISDATED,
     NEXT_DUE,
@@ -29,6 +28,7 @@ from trouper.store.sqlite_queue import (
     NEXT_TIMES,
     NEXT_UNKNOWN,
     RUNNING,
+    STARTS_OF,
     UNMARKED,
     WAITING_USERS,
 )
@@ -185,11 +185,11 @@ class SqliteTables(SqliteBeside):
         assert isinstance(ord, int)
         return Candidate(job, ord)
 
-    def waiting_users(self, now: float, most: int, limit: int) -> list[tuple[str, int]]:
-        return self._db.execute(WAITING_USERS, (now, most, limit)).fetchall()
+    def waiting_users(self, limit: int) -> list[str]:
+        return [user for (user,) in self._db.execute(WAITING_USERS, (limit,))]
 
-    def due_of(self, user: str, now: float, limit: int) -> list[str]:
-        return [id for (id,) in self._db.execute(DUE_OF, (user, now, limit))]
+    def starts_of(self, user: str, now: float, limit: int) -> list[str]:
+        return [id for (id,) in self._db.execute(STARTS_OF, (user, now, limit))]
 
     def served(self, user: str) -> None:
         self._db.execute(

@@ -127,13 +127,13 @@ class Tables(Protocol):
         feed, and this is None."""
         ...
 
-    def waiting_users(self, now: float, most: int, limit: int) -> list[tuple[str, int]]:
-        """Of ``limit`` users with queued rows, in the order of their turns: (user, how many of the rows are
-        due, counted no further than ``most``)."""
+    def waiting_users(self, limit: int) -> list[str]:
+        """``limit`` users with queued rows, in the order of their turns."""
         ...
 
-    def due_of(self, user: str, now: float, limit: int) -> list[str]:
-        """The ids of queued rows of ``user`` with ``run_at`` ≤ ``now``, oldest first."""
+    def starts_of(self, user: str, now: float, limit: int) -> list[str]:
+        """The ids of queued rows of ``user`` that need nothing but a place to start, oldest first: due by
+        ``now``, of a known name, and of each free thread (see ``next_due``) the first."""
         ...
 
     def served(self, user: str) -> None:

@@ -42,8 +42,10 @@ class QueueStore(Protocol):
     async def queue_places(
         self, wanted: Container[str], *, per_user: int = 20, users: int = 1000
     ) -> Mapping[str, QueuePlaces]:
-        """The places of the next ``per_user`` due jobs of each waiting user that is ``wanted``, looking at no
-        more than ``users`` users: as if each start needed nothing but a free place, and no job more came."""
+        """The places of the next ``per_user`` jobs to start of each waiting user that is ``wanted``, looking
+        at no more than ``users`` users: as if each start needed nothing but a free place, and no job more
+        came. A job that another one of its thread holds up (one that runs, waits for another attempt or for a
+        person, or starts before it) has none, nor has one whose name is not known."""
         ...
 
 

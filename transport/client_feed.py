@@ -66,6 +66,16 @@ class FeedState:
         shown = [row for row in self._notifications.values() if not row.archived]
         return tuple(sorted(shown, key=lambda row: (row.created_at, row.seq), reverse=True))
 
+    def holder(self, job: JobView) -> JobView | None:
+        """The job of its thread that a queued one waits for, if it does: one that runs, asks a person
+        (``asking``) or waits for another attempt, or else the next of the thread to start. It has no place in
+        the queue as long as that one has not ended."""
+        if job.state != "queued" or job.attempt > 0 or job.thread is None or job.id in self.places:
+            return None
+        others = [row for row in self._jobs.values() if row.thread == job.thread and not row.ended]
+        begun = [row for row in others if row.attempt > 0]
+        return next(iter(begun or [row for row in others if row.id in self.places]), None)
+
     @property
     def cursor(self) -> dict[str, object] | None:
         """What ``hello`` and ``resync`` tell; None while nothing is held."""

@@ -7,7 +7,8 @@ import hashlib
 import pytest
 
 from trouper.store.contract.world import World, options
-from trouper.store.protocol import EndingKind
+from trouper.store.protocol import EndingKind, Names
+from trouper.store.questions import GiveAnswer
 
 CLAUSES = ("J4",)
 
@@ -19,13 +20,20 @@ async def places(world: World, *users: str, **bounds: int) -> dict[str, int]:
     return {job_id: place for of_user in found.values() for job_id, place in of_user}
 
 
+@pytest.mark.parametrize("threads", [1, 3, 100])
 @pytest.mark.parametrize("seed", range(6))
-async def test_jobs_start_in_the_order_of_their_places(world: World, seed: int) -> None:
+async def test_those_that_may_start_have_places_and_start_in_that_order(
+    world: World, seed: int, threads: int
+) -> None:
+    """Of 32 jobs some have ended, some run, ask, or wait for a retry."""
+    kinds = [*EndingKind, None]
     for place, draw in enumerate(hashlib.sha256(b"%d" % seed).digest()):
-        await world.admit(f"j{place}", user=USERS[draw % 4])
-        if draw < 50:
-            (job,) = (await world.store.claim(1)).started
-            await world.end(job)
+        thread = None if draw % 7 == 0 else f"t{draw % threads}"
+        await world.admit(f"j{place}", user=USERS[draw % 4], thread=thread, options=options(attempts=2))
+        if draw < 80:
+            for job in (await world.store.claim(1)).started:
+                if (kind := kinds[draw % len(kinds)]) is not None:
+                    await world.end(job, kind, retry_after_s=60.0 * (draw % 2))
     told = await places(world)
     assert sorted(told.values()) == list(range(1, len(told) + 1))
     started = [job.id for job in (await world.store.claim(99)).started]
@@ -50,6 +58,44 @@ async def test_what_is_put_off_or_waits_for_a_person_comes_before_nobody(world: 
     await world.admit("b1", user="bob")
     await world.admit("b2", user="bob")
     assert await places(world) == {"b1": 1, "b2": 2}
+
+
+@pytest.mark.parametrize("held_by", ["asks", "runs", "waits for a retry", "comes before it"])
+async def test_what_its_thread_holds_up_has_no_place_until_the_thread_is_free(
+    world: World, held_by: str
+) -> None:
+    await world.admit("first", thread="t", options=options(attempts=2))
+    await world.admit("behind", thread="t")
+    await world.admit("last", thread="t")
+    for first in () if held_by == "comes before it" else (await world.store.claim(1)).started:
+        if held_by == "asks":
+            await world.end(first, EndingKind.ASKED)
+        elif held_by != "runs":
+            await world.end(first, EndingKind.CRASHED, retry_after_s=60.0)
+    await world.admit("elsewhere", thread="u")
+    await world.admit("of another", user="bob", thread="t")
+    free = {"first"} if held_by == "comes before it" else set()
+    assert set(await places(world)) == free | {"elsewhere", "of another"}
+    await world.store.cancel("first", None)
+    for first in await world.store.running():
+        await world.end(first, EndingKind.CANCELLED)
+    assert set(await places(world)) == {"behind", "elsewhere", "of another"}
+
+
+async def test_a_job_that_may_go_on_has_a_place_itself_and_holds_up_its_thread(world: World) -> None:
+    first = await world.start("first", thread="t")
+    await world.admit("behind", thread="t")
+    await world.admit("other")
+    await world.end(first, EndingKind.ASKED)
+    await world.store.answer(GiveAnswer(job_id="first", key="k", value="true"))
+    assert await places(world) == {"first": 1, "other": 2}
+
+
+async def test_a_job_whose_name_nobody_knows_has_no_place_and_holds_up_nobody(world: World) -> None:
+    await world.admit("stranger", thread="t", name="other")
+    await world.admit("behind", thread="t")
+    await world.store.claim(0, names=Names(["report"], 60.0))
+    assert await places(world) == {"behind": 1}
 
 
 async def test_so_many_users_and_jobs_of_each_are_looked_at(world: World) -> None:

@@ -87,7 +87,7 @@ ONE_OWNER: dict[str, Break] = {
     ),
     "a place is told to nobody": (
         MemoryTables,
-        "due_of",
+        "starts_of",
         lambda self, user, now, limit: [],
         "places.test_so_many_users_and_jobs_of_each_are_looked_at",
     ),

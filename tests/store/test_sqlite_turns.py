@@ -6,12 +6,12 @@ import pytest
 
 from tests.store.support import World, look, options
 from trouper.store.sqlite_queue import (
-    DUE_OF,
     MARKED,
     NEXT_DUE,
     NEXT_EXPIRED,
     NEXT_ORPHAN,
     NEXT_UNKNOWN,
+    STARTS_OF,
     UNMARKED,
     WAITING_USERS,
 )
@@ -52,11 +52,21 @@ async def test_the_next_job_is_found_along_indexes_alone(sqlite: World) -> None:
 
 
 async def test_places_are_read_along_indexes_alone(sqlite: World) -> None:
-    of_user = "SEARCH jobs USING INDEX jobs_waiting (user=?)"
-    for query, first in ((WAITING_USERS, "SCAN users USING INDEX users_waiting"), (DUE_OF, of_user)):
+    of_thread = "SEARCH other USING COVERING INDEX jobs_active (user=? AND thread=? AND state=?"
+    for query, steps in (
+        (WAITING_USERS, ["SCAN users USING INDEX users_waiting"]),
+        (
+            STARTS_OF,
+            [
+                "SEARCH due USING INDEX jobs_waiting (user=?)",
+                "SEARCH other USING INDEX jobs_active (user=? AND thread=? AND state=? AND attempt=?)",
+                f"{of_thread})",
+                f"{of_thread} AND attempt>?)",
+            ],
+        ),
+    ):
         plan = [row[3] for row in look(sqlite.path, f"EXPLAIN QUERY PLAN {query.replace('?', '0')}")]
-        assert (plan[0], of_user in plan) == (first, True)
-        assert not any(step.startswith("SCAN jobs") or "TEMP B-TREE" in step for step in plan)
+        assert [step for step in plan if "SUBQUERY" not in step] == steps, "no scan of jobs, and no sorting"
 
 
 @pytest.mark.clause("J5")

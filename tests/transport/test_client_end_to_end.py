@@ -14,6 +14,7 @@ from trouper.actors.job_context import JobContext
 from trouper.actors.job_spec import Backoff, Retry, job
 from trouper.actors.output_pieces import End, Progress, Rewind, Text, Transcript
 from trouper.store.seams import Seams
+from trouper.supervisor.options import RuntimeOptions
 from trouper.supervisor.runtime import open_runtime
 from trouper.transport.auth import Hello
 from trouper.transport.client import Client, connect
@@ -22,6 +23,7 @@ from trouper.transport.client_options import ClientOptions
 from trouper.transport.gateway import Gateway, serve
 
 PATIENCE_S = 30
+DEFAULTS = RuntimeOptions()
 
 
 class Gates(dict[str, trio.Event]):
@@ -83,11 +85,13 @@ def client_of(gateway: Gateway, user: str | None = "ada", **more: Any) -> Any:
 
 
 @asynccontextmanager
-async def open_gateway() -> AsyncIterator[Gateway]:
+async def open_gateway(options: RuntimeOptions = DEFAULTS) -> AsyncIterator[Gateway]:
     reports: list[object] = []
     with trio.fail_after(PATIENCE_S):
         async with (
-            open_runtime("memory:", jobs=[echo, stumble, pour], on_report=reports.append) as runtime,
+            open_runtime(
+                "memory:", jobs=[echo, stumble, pour], on_report=reports.append, options=options
+            ) as runtime,
             trio.open_nursery() as nursery,
         ):
             gateway: Gateway = await nursery.start(partial(serve, runtime, port=0, authenticate=by_token))
@@ -96,8 +100,8 @@ async def open_gateway() -> AsyncIterator[Gateway]:
 
 
 @asynccontextmanager
-async def open_client() -> AsyncIterator[tuple[Client, Gateway]]:
-    async with open_gateway() as gateway, client_of(gateway) as client:
+async def open_client(options: RuntimeOptions = DEFAULTS) -> AsyncIterator[tuple[Client, Gateway]]:
+    async with open_gateway(options) as gateway, client_of(gateway) as client:
         yield client, gateway
 
 
@@ -270,9 +274,9 @@ async def test_a_job_is_cancelled_by_its_key_before_it_comes_and_another_ends_wh
 
 @pytest.mark.clause("J4")
 async def test_a_client_sees_its_place_in_the_queue_and_that_it_is_over() -> None:
-    async with open_client() as (client, _):
-        first = await client.submit("echo", {"text": "ab", "gate": "line"}, thread="t")
-        second = await client.submit("echo", {"text": "", "gate": ""}, thread="t")
+    async with open_client(RuntimeOptions(max_running=1)) as (client, _):
+        first = await client.submit("echo", {"text": "ab", "gate": "line"})
+        second = await client.submit("echo", {"text": "", "gate": ""})
         seen: list[dict[str, int]] = []
         async for change in client.changes():
             if not seen or seen[-1] != dict(change.places):
@@ -283,3 +287,29 @@ async def test_a_client_sees_its_place_in_the_queue_and_that_it_is_over() -> Non
                 break
         assert seen[-2:] == [{second.id: 1}, {}]
         assert client.feed.jobs[first.id].state == "completed"
+
+
+@pytest.mark.clause("J4")
+async def test_a_client_knows_what_holds_up_a_job_that_has_no_place() -> None:
+    async with open_client(RuntimeOptions(max_running=1)) as (client, _):
+        fields = {"text": "ab", "gate": "held"}
+        runs = await client.submit("echo", fields, thread="t")
+        behind = await client.submit("echo", fields, thread="t")
+        next_of_all = await client.submit("echo", fields, thread="u")
+        last = await client.submit("echo", fields, thread="u")
+        async for change in client.changes():
+            if next_of_all.id in change.places:
+                break
+        feed = client.feed
+        assert feed.places == {next_of_all.id: 1}
+        holders = {id: feed.holder(row) for id, row in feed.jobs.items()}
+        assert {id: holder and holder.id for id, holder in holders.items()} == {
+            runs.id: None,
+            behind.id: runs.id,
+            next_of_all.id: None,
+            last.id: next_of_all.id,
+        }
+        GATES["held"].set()
+        async for _change in client.changes():
+            if all(row.ended for row in feed.jobs.values()) and len(feed.jobs) == 4:
+                break

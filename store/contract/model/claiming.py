@@ -126,8 +126,10 @@ class Claiming(Rows):
         return min((time for time in times if time < NEVER), default=None)
 
     def places(self) -> dict[str, int]:
-        """Of those that are due: users take turns, each with the oldest first."""
-        due = [row for row in self.queued() if row.run_at <= self.clock()]
+        """Of those that may start: users take turns, each with the oldest first."""
+        free = [row for row in self.queued() if self.may_start(row) and row.unknown_until is None]
+        threads = [(row.spec.user, row.spec.thread or row.id) for row in free]
+        due = [row for at, row in enumerate(free) if threads[at] not in threads[:at]]
         rounds = [sum(row.spec.user == other.spec.user for other in due[:n]) for n, row in enumerate(due)]
         line = sorted(zip(rounds, map(self._turn, due), due, strict=True), key=lambda each: each[:2])
         return {row.id: place for place, (_, _, row) in enumerate(line, 1)}
