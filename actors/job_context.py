@@ -200,10 +200,13 @@ class JobContext:
 
     @asynccontextmanager
     async def unsafe(self, step: str) -> AsyncIterator[None]:
-        """Declare a step that must never be repeated once begun: ``async with ctx.unsafe("charge card")``.
+        """Declare a step that must not be repeated once begun: ``async with ctx.unsafe("charge card")``.
 
         If the process dies or an exception leaves the block, the step counts as under way, and the job
-        ends ``lost`` naming it instead of being retried. Steps do not nest.
+        ends ``lost`` naming it instead of being retried. Once the block is left the step is over, and an
+        attempt that goes on from an earlier savepoint comes to it again: so make a savepoint inside, as its
+        last act. Steps do not nest. Raises ``BadState``. A job that is cancelled or out of time inside ends
+        as that, however far the step came.
         """
         self._called()
         if self._attempt.unsafe is not None:
