@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import attrs
 
 from trouper.store import rules
@@ -10,7 +12,9 @@ from trouper.store.leases import Begun
 from trouper.store.transaction import Transaction
 
 
-def claim(tx: Transaction, limit: int, begun: Begun | None) -> CompletionClaims:
+def claim(
+    tx: Transaction, limit: int, names: Collection[str] | None, begun: Begun | None
+) -> CompletionClaims:
     """Count a try of each that is due, before its hook runs."""
     rows, live = tx.tables.completions, tx.tables.nodes.live
     if not live(tx.boot):
@@ -19,7 +23,9 @@ def claim(tx: Transaction, limit: int, begun: Begun | None) -> CompletionClaims:
         _give_back(rows, begun)
     rows.unclaim(lambda boot: not live(boot))
     started = []
-    for row in rows.due(tx.now, limit):
+    known = tx.tables.nodes.known()
+    elsewhere = frozenset[str]() if names is None or known is None else frozenset(known) - frozenset(names)
+    for row in rows.due(tx.now, limit, elsewhere):
         job = tx.tables.job(row.job)
         if job is None:  # one of the two rows is damaged: nothing can be run, and it is shown
             rows.put(attrs.evolve(row, dead_at=tx.now, error=f"there is no job {row.job!r}"))

@@ -9,7 +9,7 @@ kept, shown, and run again only if somebody asks for it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 import attrs
@@ -75,11 +75,14 @@ class SettleCompletion:
 class CompletionStore(Protocol):
     """The part of ``Store`` for completions."""
 
-    async def claim_completions(self, limit: int, *, begun: Begun | None = None) -> CompletionClaims:
-        """Claim up to ``limit`` rows that are due, in the order of their time. What was claimed and not
-        settled under a boot that is not live any more is due again. ``begun``: an earlier claim was not
-        answered; what of it was never begun is due again, and that try does not count. A dead boot claims
-        nothing."""
+    async def claim_completions(
+        self, limit: int, *, names: Collection[str] | None = None, begun: Begun | None = None
+    ) -> CompletionClaims:
+        """Claim up to ``limit`` rows that are due, in the order of their time. ``names``: the jobs that this
+        node has (None: all); the rows of another that a live node has registered (see ``claim``) are left to
+        that node. What was claimed and not settled under a boot that is not live any more is due again.
+        ``begun``: an earlier claim was not answered; what of it was never begun is due again, and that try
+        does not count. A dead boot claims nothing."""
         ...
 
     async def settle_completion(self, request: SettleCompletion) -> Completion | None:
@@ -112,8 +115,8 @@ class CompletionRows(Protocol):
         """Those that are claimed under ``boot``."""
         ...
 
-    def due(self, now: float, limit: int) -> list[Completion]:
-        """Those that wait with ``run_at`` ≤ ``now``."""
+    def due(self, now: float, limit: int, elsewhere: Collection[str]) -> list[Completion]:
+        """Those that wait with ``run_at`` ≤ ``now``, but for jobs of the names ``elsewhere``."""
         ...
 
     def next_due_at(self, now: float) -> float | None:
@@ -134,8 +137,9 @@ class CompletionRows(Protocol):
 class MemoryCompletions:
     """``CompletionRows`` in a dictionary."""
 
-    def __init__(self) -> None:
+    def __init__(self, name_of: Callable[[str], str]) -> None:
         self._rows: dict[str, Completion] = {}
+        self._name_of = name_of
 
     def get(self, job_id: str) -> Completion | None:
         return self._rows.get(job_id)
@@ -157,8 +161,10 @@ class MemoryCompletions:
     def _waiting(self) -> list[Completion]:
         return [row for row in self._rows.values() if row.claimed_at is None and row.dead_at is None]
 
-    def due(self, now: float, limit: int) -> list[Completion]:
-        due = [row for row in self._waiting() if row.run_at <= now]
+    def due(self, now: float, limit: int, elsewhere: Collection[str]) -> list[Completion]:
+        due = [
+            row for row in self._waiting() if row.run_at <= now and self._name_of(row.job) not in elsewhere
+        ]
         return sorted(due, key=lambda row: row.run_at)[:limit]
 
     def next_due_at(self, now: float) -> float | None:

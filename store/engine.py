@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Collection, Container, Mapping
 from functools import partial
 from typing import TypeVar
 
@@ -172,8 +172,10 @@ class EngineStore(abc.ABC):
     async def answer(self, request: GiveAnswer) -> AnswerOutcome:
         return await self._transact(partial(asking.answer, request=request))
 
-    async def claim_completions(self, limit: int, *, begun: Begun | None = None) -> CompletionClaims:
-        return await self._transact(lambda tx: completing.claim(tx, limit, begun))
+    async def claim_completions(
+        self, limit: int, *, names: Collection[str] | None = None, begun: Begun | None = None
+    ) -> CompletionClaims:
+        return await self._transact(lambda tx: completing.claim(tx, limit, names, begun))
 
     async def settle_completion(self, request: SettleCompletion) -> Completion | None:
         return await self._transact(partial(completing.settle, request=request))

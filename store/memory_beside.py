@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from trouper.store.completions import MemoryCompletions
 from trouper.store.questions import MemoryQuestions
 from trouper.store.signals import MemorySignals
@@ -10,9 +12,10 @@ from trouper.store.signals import MemorySignals
 class MemoryBeside:
     """The part of ``Tables`` for them."""
 
-    def __init__(self) -> None:
+    def __init__(self, name_of: Callable[[str], str]) -> None:
+        """``name_of``: that of the job with this id."""
         self._tombstones: dict[tuple[str, str], float] = {}
-        self.completions = MemoryCompletions()
+        self.completions = MemoryCompletions(name_of)
         self.questions = MemoryQuestions()
         self.signals = MemorySignals()
 

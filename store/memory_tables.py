@@ -44,7 +44,7 @@ class MemoryTables(MemoryBeside):
     """``Tables`` for one process. Nothing is ever taken back: transactions decide before they write."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(lambda job_id: self._jobs[job_id].name)
         self._jobs: dict[str, Job] = {}
         self._active: dict[str, None] = {}
         self._keys: dict[tuple[str, str], str] = {}

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import attrs
+import orjson
 
 from trouper.store.completions import Completion
 
 _COLUMNS = ", ".join(field.name for field in attrs.fields(Completion))
 _WAITS = "dead_at IS NULL AND claimed_at IS NULL"
+_IS_HERE = (
+    "NOT EXISTS (SELECT 1 FROM json_each(?3) CROSS JOIN jobs ON jobs.id = completions.job"
+    " WHERE jobs.name = json_each.value)"
+)
 _TRIES_MAX = 2**31
 
 
@@ -56,16 +61,20 @@ class SqliteCompletions:
         where = "WHERE claimed_at IS NOT NULL AND claimed_by = ? AND typeof(job) = 'text' ORDER BY ord"
         return self._select(where, (boot,))
 
-    def due(self, now: float, limit: int) -> list[Completion]:
+    def due(self, now: float, limit: int, elsewhere: Collection[str]) -> list[Completion]:
         # What is no time (text, the infinite) is above all that is one, and is not to wait for.
-        where = f"WHERE {_WAITS} AND (run_at <= ?1 OR run_at > 1e12) ORDER BY run_at, ord LIMIT ?2"
+        where = (
+            f"WHERE {_WAITS} AND (run_at <= ?1 OR run_at > 1e12) AND (?3 = '[]' OR {_IS_HERE})"
+            " ORDER BY run_at, ord LIMIT ?2"
+        )
+        parameters = (now, limit, orjson.dumps(list(elsewhere)).decode())
         # One that holds no job's id cannot be written by it: it would be due, and in the way, for ever.
         self._db.execute(
             "UPDATE completions SET dead_at = ?1, error = printf('there is no job ''%s''', job) WHERE ord IN"
             f" (SELECT ord FROM completions {where}) AND NOT EXISTS (SELECT 1 FROM jobs WHERE id = job)",
-            (now, limit),
+            parameters,
         )
-        return self._select(where, (now, limit))
+        return self._select(where, parameters)
 
     def next_due_at(self, now: float) -> float | None:
         (run_at,) = self._db.execute(

@@ -97,7 +97,7 @@ class Completions(Actor[HooksDue]):
         if room <= 0 or not self._ports.owns(store.boot):
             return  # the end of one wakes this again, or the sweep once there is a lease
         with self._ports.begun.claiming(store.boot) as begun:
-            claims = await store.claim_completions(room, begun=begun)
+            claims = await store.claim_completions(room, names=self._ports.specs.keys(), begun=begun)
             if claims.started and not self._ports.owns(claims.started[0][0].claimed_by):
                 raise StoreUnavailable("the answer came too late: what was claimed is others' to run by now")
         self._ports.counters["dead"] = claims.dead

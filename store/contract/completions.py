@@ -9,7 +9,7 @@ import pytest
 from trouper.store.completions import Completion, SettleCompletion, TryEnd
 from trouper.store.contract.world import World, options
 from trouper.store.leases import Begun
-from trouper.store.protocol import EndingKind
+from trouper.store.protocol import EndingKind, Names
 from trouper.store.records import JobState
 
 CLAUSES = ("N1",)
@@ -18,10 +18,10 @@ HOOKED = options(on_ended=True)
 
 
 async def claim(
-    world: World, *, limit: int = 9, begun: Begun | None = None
+    world: World, *, limit: int = 9, names: tuple[str, ...] | None = None, begun: Begun | None = None
 ) -> list[tuple[str, int, JobState]]:
     """(job, try, state of the job) of what is claimed."""
-    claims = await world.store.claim_completions(limit, begun=begun)
+    claims = await world.store.claim_completions(limit, names=names, begun=begun)
     return [(row.job, row.tries, job.state) for row, job in claims.started]
 
 
@@ -88,6 +88,18 @@ async def test_what_is_done_is_gone_and_what_failed_waits_for_its_time(world: Wo
     world.wall.now += 30
     assert await claim(world) == [("j2", 2, JobState.COMPLETED)]
     assert await settle(world, "j1", 1, TryEnd.FAILED, error="late") is None, "nothing is left of it"
+
+
+async def test_those_of_a_job_that_another_live_node_has_are_left_to_it(world: World) -> None:
+    for id, name in (("j1", "mine"), ("j2", "theirs"), ("j3", "mine"), ("j4", "nobodys")):
+        await world.end(await world.start(id, name=name, options=HOOKED))
+    await world.store.claim(0, names=Names({"mine", "theirs"}, 60.0))
+    assert [id for id, _, _ in await claim(world, limit=2, names=("mine",))] == ["j1", "j3"]
+    assert [id for id, _, _ in await claim(world, names=("mine",))] == ["j4"], (
+        "nobody has it: it fails visibly"
+    )
+    assert await claim(world, names=("mine",)) == []
+    assert await claim(world, names=("theirs",)) == [("j2", 1, JobState.COMPLETED)]
 
 
 async def test_one_that_is_given_up_is_shown_and_runs_again_only_when_asked_for(world: World) -> None:

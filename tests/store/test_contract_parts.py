@@ -30,6 +30,7 @@ from trouper.store.usage import usage_of
 
 ADMITTED, ANSWER, SAVEPOINT = rules.admitted_row, asking.answer, transactions.savepoint
 UNCLAIM = MemoryCompletions.unclaim
+HOOKS_CLAIM = completing.claim
 
 
 def _answered_again(tx: Any, request: Any) -> AnswerOutcome:
@@ -152,6 +153,12 @@ ONE_OWNER: dict[str, Break] = {
         "unclaim",
         lambda self, gone: None,
         "completions.test_what_was_claimed_by_one_that_is_gone_is_claimed_anew_and_counted",
+    ),
+    "a node takes the hooks of jobs that only others have": (
+        completing,
+        "claim",
+        lambda tx, limit, names, begun: HOOKS_CLAIM(tx, limit, None, begun),
+        "completions.test_those_of_a_job_that_another_live_node_has_are_left_to_it",
     ),
     "a dead completion runs by itself": (
         completing,

@@ -181,3 +181,27 @@ async def test_a_runtime_shows_how_many_jobs_it_registers_and_refuses_more_than_
     with pytest.raises(ValueError, match="3 jobs: legal are up to 2"):
         async with trouper.open_runtime("memory:", jobs=jobs, store_options=options):
             pass
+
+
+@pytest.mark.clause("J6", "N1")
+async def test_a_hook_is_left_to_a_live_node_that_has_its_job(autojump_clock: MockClock) -> None:
+    """Each of its tries would fail where the job is not known, until it was given up without having run."""
+    shared = SharedMemory(lease=LEASE)
+    heard: list[str] = []
+    work: trouper.JobSpec[Any, Any] = job_named("work", [])
+
+    @work.on_ended(retry=trouper.Retry(attempts=2, backoff=trouper.Backoff(base=20)))
+    async def hook(job: trouper.Job) -> None:  # noqa: ASYNC124  # as a hook is
+        heard.append(job.id)
+        if heard.count(job.id) == 1:
+            raise ConnectionError("the database is away")
+
+    async with (
+        node_of(shared, "a", work, sweep_interval_s=7) as a,
+        node_of(shared, "b", job_named("other", []), sweep_interval_s=1) as b,
+    ):
+        ids = [(await a.runtime.submit(work.call(), user="ada")).id for _ in range(5)]
+        await trio.sleep(100)
+        assert sorted(heard) == sorted(2 * ids)
+        assert [node.runtime.statistics()["hooks"]["failed"] for node in (a, b)] == [5, 0]
+        assert await a.runtime.dead_completions() == ()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from trouper.store.completions import SettleCompletion
 from trouper.store.contract.model.rows import Hook, Rows, lost
 from trouper.store.leases import Begun
 
 
 class Hooks(Rows):
-    def claim_completions(self, limit: int, *, begun: Begun | None = None) -> object:
+    def claim_completions(
+        self, limit: int, *, names: Collection[str] | None = None, begun: Begun | None = None
+    ) -> object:
         dead = sum(hook.dead for hook in self.hooks.values())
         if not self.live:
             return [], None, dead
@@ -18,6 +22,9 @@ class Hooks(Rows):
                 hook.claimed_by, hook.run_at, hook.tries = None, 0.0, hook.tries - unbegun
         waiting = [(hook.run_at, id, hook) for id, hook in self.hooks.items() if hook.waits]
         due = sorted((each for each in waiting if each[0] <= self.clock()), key=lambda each: each[0])
+        if names is not None and None not in self.names_of.values():
+            elsewhere = {name for of in self.names_of.values() for name in of or ()} - {*names}
+            due = [each for each in due if self.jobs[each[1]].spec.name not in elsewhere]
         for _, _, hook in due[:limit]:
             hook.tries, hook.claimed_by = hook.tries + 1, self.boot
         later = [run_at for run_at, _, _ in waiting if run_at > self.clock()]
