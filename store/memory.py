@@ -2,8 +2,8 @@
 
 A transaction is committed when it is asked for, and takes along what every dirty source has. Output alone
 goes once per tick, the first after a silence at once, as in a file: what a commit costs besides its appends
-is shared by all that came meanwhile. (To commit each ``write`` by itself cost twice as much for each.) Its
-rows outlive ``run``, so that running it anew is a restart of the process, orphans and all.
+is shared by all that came meanwhile. Its rows outlive ``run``, so that running it anew is a restart of the
+process, orphans and all.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class MemoryStore(EngineStore):
         if not self._dirty:
             return
         dirty, self._dirty = self._dirty, {}
-        self._output_due_at = trio.current_time() + self._options.commit_tick_s
+        self._output_due_at = _next_tick(self._options.commit_tick_s)
         self._moment()
         self._commits += 1
         outputs: dict[str, tuple[int, int]] = {}
@@ -159,3 +159,10 @@ class MemoryStore(EngineStore):
         await trio.lowlevel.checkpoint()
         self._check_open()
         return call(self._tables)
+
+
+def _next_tick(tick_s: float) -> float:
+    """Ticks lie on one grid with those in which sessions are flushed, so what waits for the one does not wait
+    for the other besides."""
+    now = trio.current_time()
+    return now if tick_s == 0 else (math.floor(now / tick_s) + 1) * tick_s

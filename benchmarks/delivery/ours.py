@@ -63,7 +63,7 @@ def options() -> tuple[trouper.RuntimeOptions, trouper.GatewayOptions]:
     gateway = trouper.GatewayOptions(
         max_connections=20_000,
         tick_s=SCENARIO.window_s,
-        max_tick_s=SCENARIO.window_s,
+        max_tick_s=SCENARIO.longest_window_s,
         beat_s=LONG_S,
         silence_s=LONG_S,
         direct_writes="--woken" not in sys.argv,

@@ -35,6 +35,8 @@ class Scenario:
     """Tokens of a stream in a second. A source that is late makes each of them nevertheless, as what
     comes over a network does: it lies there until it is read."""
     window_s: float = 0.05
+    longest_window_s: float = 0.05
+    """Ours alone: what its windows are stretched to when flushing takes more than a quarter of them."""
     prefill_bytes: int = 0
     """In each stream's log before anybody comes."""
     prefill_ended: bool = False

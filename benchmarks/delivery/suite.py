@@ -16,7 +16,7 @@ from benchmarks.delivery.running import Server
 from benchmarks.delivery.scenario import FILLER, Scenario
 from benchmarks.measuring import OURS, Contender, Measure, Suite, Taken, Target
 
-WINDOW_S = 0.05
+WINDOW_S, LONGEST_WINDOW_S = 0.05, 0.1
 PLAIN, WEBSOCKETS, NODE = "plain trio-websocket", "websockets", "node ws"
 
 Take = Callable[[Server, Scenario, int], Taken]
@@ -78,14 +78,17 @@ def _streams(count: int, source: str) -> Measure:
             Target("all delivered, on one core (at least 99.5 %)", at_least=99.5, fact=figures.DELIVERED),
             Target("99 % of all tokens within 200 ms of when they were due", at_most=200, fact=figures.P99),
         ]
+    full = count >= 1000  # of a core, of which users have what is the default for it
+    longest_s = LONGEST_WINDOW_S if full else WINDOW_S
+    stretched = f" (ours up to {1000 * longest_s:g} ms when flushing takes a quarter of that)" if full else ""
     return _measure(
         f"{count:,} streams, {how}",
         "µs of the server for each delivered token",
         count,
         figures.tokens,
-        Scenario(sessions=2, source=source, window_s=WINDOW_S),
+        Scenario(sessions=2, source=source, window_s=WINDOW_S, longest_window_s=longest_s),
         targets,
-        f"50 tokens/s to 2 sessions each; {JOINED}; {AGES}",
+        f"50 tokens/s to 2 sessions each; {JOINED}{stretched}; {AGES}",
         servers=(*SERVERS, WOKEN) if (count, source) == (200, "one") else SERVERS,
         rounds=1,  # of six or seven servers, or the whole suite would take more than ten minutes
     )

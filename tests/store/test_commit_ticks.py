@@ -77,6 +77,23 @@ async def test_who_runs_out_of_room_does_not_hurry_a_store_that_is_down(
     assert source.results[1:] == [APPENDED]
 
 
+async def test_ticks_of_memory_end_with_those_in_which_sessions_are_flushed(
+    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    tick_s = 0.025
+    options = attrs.evolve(PROMPT_OPTIONS, commit_tick_s=tick_s)
+    world = await opened(tmp_path, nursery, engine="memory", options=options)
+    source = Source(world.store, await world.start("j1"))
+    for silence_s in (10.01, 0.1, 1.007):
+        await trio.sleep(silence_s)
+        await source.commit("at once")
+        for _ in range(3):
+            await trio.sleep(0.003)
+            await source.commit("with the tick")
+            ticks = trio.current_time() / tick_s
+            assert ticks == pytest.approx(round(ticks))
+
+
 @on_each_engine
 async def test_a_read_does_not_make_pending_output_go_early(
     engine: str, tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock

@@ -135,6 +135,25 @@ async def test_who_grows_without_a_word_is_sent_it_once_per_tick(autojump_clock:
 
 
 @pytest.mark.clause("O5")
+async def test_what_comes_at_the_very_moment_that_a_window_ends_goes_with_it(
+    autojump_clock: MockClock,
+) -> None:
+    ticker, member = Ticker(TICK, 0.1), Member()
+
+    async def script() -> None:
+        member.mark(ticker)
+        await trio.testing.wait_all_tasks_blocked()
+        for _ in range(30):  # whoever of the two wakes first: that is chance
+            await trio.sleep_until(member.due_tick * TICK)
+            member.due = True
+            came = trio.current_time()
+            await trio.testing.wait_all_tasks_blocked()
+            assert member.at[-1] == came
+
+    await running(ticker, script)
+
+
+@pytest.mark.clause("O5")
 async def test_who_is_marked_while_others_have_their_turn_has_one_turn(autojump_clock: MockClock) -> None:
     ticker, first, last = Ticker(TICK, 0.1), Member(), Member()
 
@@ -239,6 +258,22 @@ async def test_a_tick_is_stretched_when_flushing_takes_more_than_a_quarter(
         slow.mark(ticker)
         await trio.testing.wait_all_tasks_blocked()
         assert ticker.statistics().tick_s == pytest.approx(tick_s)
+
+    await running(ticker, script)
+
+
+async def test_what_others_take_while_sessions_are_flushed_stretches_no_tick(mock_clock: MockClock) -> None:
+    ticker, members = Ticker(TICK, 0.1), [Member() for _ in range(1000)]
+
+    async def script() -> None:
+        for member in members:
+            member.mark(ticker)
+        while not all(member.at for member in members):
+            mock_clock.jump(0.05)
+            await trio.lowlevel.checkpoint()
+        await trio.testing.wait_all_tasks_blocked()
+        assert ticker.statistics().flushes == len(members)
+        assert ticker.statistics().tick_s == TICK
 
     await running(ticker, script)
 
