@@ -79,7 +79,7 @@ class Completions(Actor[HooksDue]):
     async def started(self) -> None:
         self._ports.counters["running"] = 0
         for settle in list(self._ports.unsettled.values()):  # of an incarnation before
-            self.context.nursery.start_soon(self._settle, settle)
+            self.context.nursery.start_soon(self._settle_left, settle)
         self.context.nursery.start_soon(self._sweep_forever)
         self.context.ref.tell(HooksDue())
 
@@ -152,6 +152,11 @@ class Completions(Actor[HooksDue]):
         self._ports.unsettled.pop(of, None)
         if of in self._ports.begun:
             self._ports.begun.over(settle.job_id)
+
+    async def _settle_left(self, settle: SettleCompletion) -> None:
+        """Tell how a try of an incarnation before ended, and look whether it is to be tried again."""
+        await self._settle(settle)
+        self.context.ref.tell(HooksDue())
 
     def _hook(self, job: Job) -> EndedHook | None:
         spec = self._ports.specs.get(job.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 import trouper
 from tests.supervisor.support import Feed, Open, echo, forever
 from trouper.actors.reports import ReportKind
+from trouper.store import memory
+from trouper.store.protocol import Append, RefusalReason, Refused
+from trouper.store.transactions import append
 from trouper.supervisor.child_spec import ChildContext, ChildSpec
 from trouper.supervisor.dynamic import DynamicSupervisor
 from trouper.supervisor.refusals import GatewayFailed
@@ -76,6 +80,36 @@ async def test_an_attempt_whose_actor_dies_of_a_bug_of_ours_is_finished_as_a_cra
         ended = await runtime.wait(job.id)
         assert (ended.state, ended.reason) == (trouper.JobState.FAILED, "actor_died")
         assert await runtime.text(job.id) == "a"
+
+
+@pytest.mark.clause("E1", "O2")
+async def test_output_that_the_store_refuses_ends_the_attempt_with_what_it_has_accepted(
+    opened: Open, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    """The function has returned by then: so it is the finish that finds the log shorter than it was told."""
+
+    def refuses(tables: Any, request: Append, outputs: Any) -> Any:
+        if "refused" in request.entries:
+            return Refused(RefusalReason.POISONED, request.start, "not this one")
+        return append(tables, request, outputs)
+
+    monkeypatch.setattr(memory, "append", refuses)
+
+    @trouper.job
+    async def work(ctx: trouper.JobContext) -> int:
+        await ctx.write("kept")
+        await trio.sleep(1)
+        await ctx.write("refused")
+        return 1
+
+    async with opened(work) as runtime:
+        job = await runtime.submit(work.call(), user="ada")
+        with trio.fail_after(500):
+            ended = await runtime.wait(job.id)
+        assert (ended.state, ended.reason) == (trouper.JobState.FAILED, "output")
+        assert (ended.entries, ended.result) == (1, None)
+        assert ended.sha256 == hashlib.sha256(b"kept").hexdigest()
+        assert await runtime.text(job.id) == "kept"
 
 
 @pytest.mark.clause("S3")
