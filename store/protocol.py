@@ -223,8 +223,9 @@ class Store(LeasedStore, CompletionStore, SignalStore, QuestionStore, QueueStore
     """What is remembered. One instance is one start (*boot*) of the store.
 
     ``run`` is the store's task: it opens the engine, raises ``boot``, calls ``task_status.started``
-    and serves until it is cancelled; then it commits what is pending and closes the engine. The
-    other methods work between the two and raise ``StoreUnavailable`` outside of it.
+    and serves until it is cancelled; then it commits what is pending and closes the engine, which it bounds
+    itself, by ``StoreOptions.close_s``: a task that does not end is reported, and waited for. The other
+    methods work between the two and raise ``StoreUnavailable`` outside of it.
 
     **Cancellation** of a transaction: it is a cancellation point only before it was handed to the
     engine; after that it is waited for, so that its caller knows the outcome.

@@ -68,9 +68,9 @@ class Batch:
 
     def told(self) -> str:
         """What it is, for people."""
-        if not (self.appends or self.operations):
-            return f"a read for {len(self.reads)}"
-        return f"a commit of {len(self.operations)} operations and the output of {len(self.appends)} jobs"
+        what = [f"{len(self.operations)} operations"] if self.operations else []
+        what += [f"the output of {len(self.appends)} jobs"] if self.appends else []
+        return f"a commit of {' and '.join(what)}" if what else f"{len(self.reads)} reads"
 
 
 class SqliteEngine:

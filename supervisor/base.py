@@ -75,6 +75,7 @@ class BaseSupervisor(ABC):
         self._killed = False
         self._failure: Exception | None = None
         self._why_stopped = ""
+        self._left_with_stuck: Callable[[], None] = lambda: None
         self.last_shutdown: ShutdownRecord | None = None
         """The last ordered stop, once there was one."""
 
@@ -153,6 +154,7 @@ class BaseSupervisor(ABC):
         self.path = context.path
         context.on_stop(asked)
         context.on_kill(self.kill)
+        self._left_with_stuck = context.left_with_stuck
         await self._run(context.started)
 
     async def _run(self, acknowledge: Callable[[], None]) -> None:
@@ -204,6 +206,8 @@ class BaseSupervisor(ABC):
                     took_s = trio.current_time() - began
                     record = self.last_shutdown = ShutdownRecord.of(self.path, why, took_s, stops)
                     self._report(ReportKind.SHUTDOWN, None, f"stopped: {why}", str(record), record)
+                    if any(child.alive for child in self._all_children()):
+                        self._left_with_stuck()
         except BaseException:
             # The children are shielded: nothing from outside would ever reach them again.
             self.kill()

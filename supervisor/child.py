@@ -62,7 +62,7 @@ class Child:
         *("spec", "path", "state", "incarnation", "budget", "restart_at", "asked_at", "grace_s", "cancelled"),
         *("stuck", "acknowledged", "timed_out", "exit", "error", "done", "settled", "__weakref__"),
         *("_variables", "_surroundings", "_started_at", "_ended_at", "_scope", "_context", "_task"),
-        *("_on_started", "_finished"),
+        *("_on_started", "_finished", "waiting"),
     )
 
     def __init__(
@@ -84,7 +84,7 @@ class Child:
         self.cancelled = False
         """When it was asked to end, on trio's clock; the grace that it got; whether that was over."""
         self.stuck = False
-        """It was cancelled and reported, and has not ended."""
+        """It was cancelled and reported, and has not ended; or so it is with all that is left of it."""
         self.acknowledged = False
         self.timed_out = False
         """It did not say ``started()`` in time."""
@@ -104,6 +104,8 @@ class Child:
         self._task: trio.lowlevel.Task | None = None
         self._on_started: Callable[[Any], None] | None = None
         self._finished = False
+        self.waiting: trio.CancelScope | None = None
+        """Around the wait for its end, in whoever stops it."""
 
     # -- one incarnation ---------------------------------------------------------------------------
 
@@ -129,6 +131,7 @@ class Child:
             number,
             acknowledge=self._acknowledge,
             healthy=self._mark_healthy,
+            only_stuck=self._is_left_with_stuck,
             surroundings=self._surroundings,
         )
         live = partial(self._live, context, self._scope, on_ended)
@@ -170,6 +173,12 @@ class Child:
     def _mark_healthy(self, number: int) -> None:
         if number == self.incarnation and self.state is ChildState.RUNNING:
             self.budget.mark_healthy()
+
+    def _is_left_with_stuck(self, number: int) -> None:
+        if number == self.incarnation and self.alive:
+            self.stuck = True
+            if self.waiting is not None:
+                self.waiting.cancel()
 
     @trio.lowlevel.enable_ki_protection
     def _end(self, context: ChildContext, *, cancelled: bool) -> None:

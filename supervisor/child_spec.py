@@ -50,7 +50,8 @@ class ChildContext:
 
     __slots__ = (
         *("name", "path", "incarnation", "stop_by", "crash", "below", "ignored"),
-        *("_acknowledge", "_healthy", "_surroundings", "_asked", "_stopping", "_on_stop", "_on_kill"),
+        *("_acknowledge", "_healthy", "_only_stuck", "_surroundings"),
+        *("_asked", "_stopping", "_on_stop", "_on_kill"),
     )
 
     def __init__(
@@ -61,6 +62,7 @@ class ChildContext:
         *,
         acknowledge: Callable[[int], None] = lambda _: None,
         healthy: Callable[[int], None] = lambda _: None,
+        only_stuck: Callable[[int], None] = lambda _: None,
         surroundings: Surroundings | None = None,
     ) -> None:
         self.name = name
@@ -79,6 +81,7 @@ class ChildContext:
         """It said ``ignore()``."""
         self._acknowledge = acknowledge
         self._healthy = healthy
+        self._only_stuck = only_stuck
         self._surroundings = surroundings
         self._on_stop: tuple[Callable[[], None], ...] = ()
         self._on_kill: tuple[Callable[[], None], ...] = ()
@@ -117,6 +120,11 @@ class ChildContext:
         for no longer than after the first. (An age of ``Backoff.reset_after_s`` says the same by itself.)
         How often it may be restarted at all does not change."""
         self._healthy(self.incarnation)
+
+    def left_with_stuck(self) -> None:
+        """For supervisors: say that all that is left of this one is stuck, and was reported. The one above
+        goes on with its own stop, instead of waiting for it for as long as it may."""
+        self._only_stuck(self.incarnation)
 
     def record_crash(self, crash: Exception) -> None:
         """Tell of a crash at once, before anything is awaited. The first one told is the crash, whatever

@@ -108,7 +108,8 @@ class OrderedChildren(BaseSupervisor):
             child.timed_out = True
             child.cancel()
             if not await ended_within(child, self._stuck_after_s):
-                self._report_stuck(child)
+                if not child.stuck:
+                    self._report_stuck(child)
                 await child.done.wait()
         assert child.exit is not None
         if child.exit.reason is ExitReason.IGNORED:

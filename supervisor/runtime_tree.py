@@ -150,13 +150,15 @@ class RuntimeTree:
             strategy=Strategy.REST_FOR_ONE,
             intensity=Intensity(3, 30.0),
             shutdown_total_s=options.shutdown_total_s,
+            stuck_after_s=self.store_options.close_s + 1.0,  # the store's own time, if its turn comes last
             seams=self.seams,
             reporter=self._report_of_the_root,
         )
 
     def _report_of_the_root(self, report: Report) -> None:
-        # What the first start fails of comes out of ``open``: whoever is told twice looks for two errors.
-        if self._opened or report.kind is not ReportKind.START_FAILED:
+        # A store that cannot be had comes out of ``open``: whoever is told twice looks for two errors.
+        told = report.kind is ReportKind.START_FAILED and self._store_error is not None
+        if self._opened or not told:
             self.reporter(report)
 
     # --- open and close ---

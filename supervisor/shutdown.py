@@ -104,26 +104,27 @@ async def stop_child(
         starting = child.state is ChildState.STARTING
         child.ask_to_stop(grace_ends)
         if not starting and grace_ends > began:
-            with trio.move_on_at(grace_ends):
+            with trio.move_on_at(grace_ends) as child.waiting:
                 await child.done.wait()
-    if not child.done.is_set():
+    if not (child.done.is_set() or child.stuck):
         ending = Ending.CANCELLED
         child.cancel()
-        if not await ended_within(child, stuck_after_s):
-            ending = Ending.STUCK
+        if not await ended_within(child, stuck_after_s) and not child.stuck:
             on_stuck(child)
-            if wait_for_stuck:
-                await child.done.wait()
+    if not child.done.is_set():
+        ending = Ending.STUCK
+        if wait_for_stuck:
+            await child.done.wait()
     return StopRecord(child.spec.name, ending, trio.current_time() - began, grace_ends - began)
 
 
 async def ended_within(child: Child, seconds: float) -> bool:
     """Whether the child has ended, or ends within ``seconds`` and ``STUCK_AFTER_ROUNDS`` rounds of the loop.
     **Cancellation**: changes nothing."""
-    with trio.move_on_after(seconds):
+    with trio.move_on_after(seconds) as child.waiting:
         await child.done.wait()
     for _ in range(STUCK_AFTER_ROUNDS):
-        if child.done.is_set():
+        if child.done.is_set() or child.stuck:
             break
         await trio.lowlevel.checkpoint()
     return child.done.is_set()

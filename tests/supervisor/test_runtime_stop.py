@@ -226,3 +226,53 @@ async def test_a_submit_while_the_runtime_stops_is_refused_and_may_be_tried_agai
         await runtime.submit(pay.call(), user="ada")
         await wait_all_tasks_blocked()
         nursery.start_soon(come_late, runtime)  # noqa: ASYNC111  # it comes while that stops
+
+
+@pytest.mark.clause("S1", "S5")
+@pytest.mark.parametrize("who", ["job", "hook", "gateway"])
+async def test_what_does_not_end_is_reported_and_the_store_is_closed_without_it(
+    opened: Open, tmp_path: Path, autojump_clock: MockClock, who: str
+) -> None:
+    """trio abandons no task, so the block does not end; the database does, and another may open it."""
+
+    async def stubborn(what: str) -> None:
+        if what == who:
+            with trio.CancelScope(shield=True):
+                await trio.sleep(300)
+
+    @trouper.job
+    async def ends(ctx: trouper.JobContext) -> None:
+        await stubborn("job" if ctx.attempt == 1 else "")
+
+    @ends.on_ended
+    async def hook(job: trouper.Job) -> None:
+        await stubborn("hook" if again is None else "")
+
+    async def gateway(context: ChildContext) -> None:
+        context.started()
+        await stubborn("gateway")
+        await context.stopping.wait()
+
+    url, reports = f"sqlite:///{tmp_path / 'store.db'}", list[trouper.Report]()
+    again: trouper.Job | None = None
+
+    async def open_beside() -> None:
+        nonlocal again
+        began = trio.current_time()
+        options = trouper.StoreOptions(lock_wait_s=60)
+        async with opened(ends, url=url, seams=slow_seams(), store_options=options) as runtime:
+            assert trio.current_time() - began < 12, "a job's grace, once more, and a second for each"
+            again = await runtime.submit(ends.call(), user="ada")
+            assert (await runtime.wait(again.id)).state is trouper.JobState.COMPLETED
+
+    async with trio.open_nursery() as nursery:
+        async with opened(ends, url=url, seams=slow_seams(), reports=reports) as runtime:
+            nursery.start_soon(runtime.run_gateway, ChildSpec("g", gateway))  # noqa: ASYNC111  # stopped with it
+            await runtime.submit(ends.call(), user="ada")
+            await trio.sleep(1)
+            nursery.start_soon(open_beside)  # noqa: ASYNC111
+        assert again is not None
+    stuck = [report for report in reports if report.kind is ReportKind.STUCK]
+    assert stuck
+    assert any("stubborn" in report.detail for report in stuck)
+    assert trio.current_time() > 299

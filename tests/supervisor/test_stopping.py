@@ -14,6 +14,7 @@ from tests.supervisor.helpers import Stage, running
 from trouper.actors.reports import ReportKind
 from trouper.supervisor.child_spec import ChildContext, ChildSpec
 from trouper.supervisor.dynamic import DynamicSupervisor
+from trouper.supervisor.strategy import Strategy
 from trouper.supervisor.supervisor import Supervisor
 
 settle = trio.testing.wait_all_tasks_blocked
@@ -75,6 +76,46 @@ async def test_a_child_that_does_not_end_is_reported_with_its_stack_and_the_othe
     assert stage.kinds() == [(ReportKind.STUCK, "stubborn"), (ReportKind.SHUTDOWN, None)]
     assert "stubborn_core" in stage.reports[0].detail
     assert stage.reports[1].detail.splitlines() == ["stubborn: stuck, 3.0 s", "a: asked, 0.0 s"]
+
+
+@pytest.mark.clause("S1")
+@pytest.mark.parametrize("dynamic", [False, True])
+async def test_a_supervisor_of_which_only_what_is_stuck_is_left_keeps_the_one_above_no_longer(
+    autojump_clock: trio.testing.MockClock, dynamic: bool
+) -> None:
+    stage = Stage()
+    stubborn = stage.child("stubborn", heeds=False, cancel_takes_s=100, shutdown_s=2)
+    inner = DynamicSupervisor("inner", reporter=stage.report)
+    if dynamic:
+        middle = Supervisor("middle", [inner.child_spec()], reporter=stage.report)
+    else:
+        middle = Supervisor("middle", [stubborn], reporter=stage.report)
+    top = Supervisor("top", [stage.child("a", stop_takes_s=4), middle.child_spec()], reporter=stage.report)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(top.run)
+        if dynamic:
+            await inner.start_child(stubborn)
+        top.stop()
+        await trio.sleep(7.5)
+        assert top.last_shutdown is not None, "it has had its order; only its nursery waits"
+    assert trio.current_time() == 102, "trio abandons no task"
+    assert stage.log == ["a+", "stubborn+", "a-", "stubborn-"]
+    assert [kind for kind, _ in stage.kinds()].count(ReportKind.STUCK) == 1, "it is told of once"
+    assert [str(stop) for stop in top.last_shutdown.stops] == ["middle: stuck, 3.0 s", "a: asked, 4.0 s"]
+
+
+@pytest.mark.clause("S1")
+async def test_a_group_that_is_restarted_waits_for_what_is_stuck_in_a_supervisor_of_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage = Stage()
+    stubborn = stage.child("stubborn", heeds=False, cancel_takes_s=100, shutdown_s=2)
+    inner = Supervisor("inner", [stubborn], reporter=stage.report)
+    specs = [stage.child("a"), inner.child_spec()]
+    async with running(Supervisor("top", specs, strategy=Strategy.ONE_FOR_ALL, reporter=stage.report)):
+        stage.fail("a", ValueError())
+        await trio.sleep(110)
+        assert stage.log == ["a+", "stubborn+", "a-", "stubborn-", "a+", "stubborn+"]
 
 
 @pytest.mark.clause("S1")
