@@ -50,7 +50,7 @@ async def test_the_service_of_the_guide_asks_is_told_keeps_the_result_and_stops_
     listening = partial(trouper.serve, listen=network.listen)
     guide["trouper"] = _changed(
         open_runtime=lambda url, jobs: trouper.open_runtime("memory:", jobs=jobs),
-        serve=lambda runtime, *, port, **how: listening(runtime, **how),
+        serve=lambda runtime, *, port, static, **how: listening(runtime, **how),
     )
     async with trio.open_nursery() as nursery:
         stopped = trio.Event()
