@@ -322,6 +322,9 @@ def job(function: Any = None, /, **options: Any) -> Any:
     """
     if function is not None:
         return _declare(function)
+    legal = inspect.signature(_declare).parameters.keys() - {"function"}
+    if wrong := sorted(options.keys() - legal):
+        raise TypeError(f"a job has no option {wrong[0]!r}: legal are {', '.join(sorted(legal))}")
     return lambda declared: _declare(declared, **options)
 
 

@@ -12,8 +12,8 @@ import orjson
 
 from trouper.actors.job_errors import beyond
 from trouper.actors.job_spec import BadArguments, Call, JobSpec
-from trouper.store.checks import need_options, wrong_number
-from trouper.store.protocol import Admission, Admitted, Conflict, OnBusy, QueueFull, ThreadBusy
+from trouper.store.checks import need_options, wrong_count, wrong_number
+from trouper.store.protocol import Admission, Admitted, Conflict, Mark, OnBusy, QueueFull, ThreadBusy
 from trouper.store.records import Job
 from trouper.supervisor.options import RuntimeOptions
 from trouper.supervisor.refusals import KeyConflict, QueueIsFull, ThreadIsBusy, UnknownJob, UserQueueIsFull
@@ -58,6 +58,11 @@ def check_label(what: str, value: str) -> str:
     return value
 
 
+def check_user(value: str) -> str:
+    """``value`` if it may name a user. Raises ``BadArguments``."""
+    return check_label("user", value)
+
+
 def check_id(value: str) -> str:
     """``value`` if it may be the id of a job. Raises ``BadArguments``: a store knows no job of what is no
     text, so whoever hands over the job itself would be told that it is unknown."""
@@ -68,6 +73,22 @@ def check_id(value: str) -> str:
     except UnicodeEncodeError:
         raise BadArguments(f"job id {value!r:.40} has a lone surrogate: legal is valid Unicode") from None
     return value
+
+
+def check_limit(limit: int) -> int:
+    """``limit`` if it may bound a list. Raises ``BadArguments``."""
+    if legal := wrong_count(limit):
+        raise BadArguments(f"limit={limit!r:.40}: {legal}")
+    return limit
+
+
+def check_mark(mark: Mark, ids: Iterable[str]) -> tuple[str, ...]:
+    """The ids of notifications that are to be marked so. Raises ``BadArguments``."""
+    if mark not in get_args(Mark):
+        raise BadArguments(f"mark={mark!r:.40}: legal are {', '.join(map(repr, get_args(Mark)))}")
+    if isinstance(ids, str):
+        raise BadArguments(f"ids={ids!r:.40} is one text: legal are many ids, as a list has them")
+    return tuple(ids)
 
 
 def named_call(

@@ -32,6 +32,9 @@ from trouper.supervisor.admission import (
     by_name,
     check_id,
     check_label,
+    check_limit,
+    check_mark,
+    check_user,
     check_when,
     make_admission,
     named_call,
@@ -179,19 +182,19 @@ class Runtime:
         self, user: str, *, thread: str | None = None, before: str | None = None, limit: int = 50
     ) -> tuple[Job, ...]:
         """Jobs of a user, newest first; ``before`` a job id, exclusive."""
-        return await self.store.jobs(check_label("user", user), thread=thread, before=before, limit=limit)
+        return await self.store.jobs(check_user(user), thread=thread, before=before, limit=check_limit(limit))
 
     async def threads(
         self, user: str, *, before: str | None = None, limit: int = 50
     ) -> tuple[ThreadSummary, ...]:
         """Threads of a user, by their newest job, newest first; ``before`` a thread, exclusive."""
-        return await self.store.threads(check_label("user", user), before=before, limit=limit)
+        return await self.store.threads(check_user(user), before=before, limit=check_limit(limit))
 
     async def inbox(
         self, user: str, *, before: str | None = None, limit: int = 50
     ) -> tuple[Notification, ...]:
         """Notifications that are not archived, newest first; ``before`` an id, exclusive."""
-        return await self.store.notifications(check_label("user", user), before=before, limit=limit)
+        return await self.store.notifications(check_user(user), before=before, limit=check_limit(limit))
 
     async def mark(
         self,
@@ -204,7 +207,7 @@ class Runtime:
     ) -> Counts:
         """Mark notifications (those of ``ids``, of a job, or up to a feed seq); the counts after it.
         **Cancellation**: they may have been marked."""
-        return await self.store.mark(user, mark, ids=tuple(ids), job_id=job_id, upto_seq=upto_seq)
+        return await self.store.mark(user, mark, ids=check_mark(mark, ids), job_id=job_id, upto_seq=upto_seq)
 
     async def wait(self, job_id: str) -> Job:
         """Wait until a job has ended; its row. It has patience with a store that is down.
@@ -245,7 +248,7 @@ class Runtime:
         ``StoreOptions.tombstone_age_s``, and the submit that comes with it is cancelled from the
         beginning. Raises ``BadArguments``.
         """
-        return await self.store.cancel_key(check_label("user", user), check_label("idempotency key", key))
+        return await self.store.cancel_key(check_user(user), check_label("idempotency key", key))
 
     # --- steering a job ---
 
@@ -272,7 +275,7 @@ class Runtime:
         job = await self.store.job(job_id)
         if job is None or (user is not None and job.user != user):
             return None
-        return await self.store.signals(job_id, after, limit)
+        return await self.store.signals(job_id, after, check_limit(limit))
 
     async def answer(self, job_id: str, key: str, value: object, *, user: str | None = None) -> AnswerOutcome:
         """Answer the question that a job asks (``ctx.ask_user``; ``Job.asking`` shows it).
@@ -285,16 +288,15 @@ class Runtime:
         text = canonical(value, "the answer", self.options.answer_bytes, "answer_bytes")
         job = await self.job(job_id, user=user)
         checked = check_answer(job, check_label("the key of a question", key), text)
-        return await self.store.answer(
-            GiveAnswer(job_id=job_id, key=key, value=text, user=user, checked=checked)
-        )
+        given = GiveAnswer(job_id=job_id, key=key, value=text, user=user, checked=checked)
+        return await self.store.answer(given)
 
     # --- hooks of ended jobs ---
 
     async def dead_completions(self, *, before: str | None = None, limit: int = 50) -> tuple[Completion, ...]:
         """The ``on_ended`` hooks that were given up, each with its last error: the newest job first;
         ``before`` a job id, exclusive."""
-        return await self.store.dead_completions(before=before, limit=limit)
+        return await self.store.dead_completions(before=before, limit=check_limit(limit))
 
     async def retry_completion(self, job_id: str) -> bool:
         """Run the hook of a job that was given up again, with all its tries; False if it was not.

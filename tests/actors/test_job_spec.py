@@ -166,3 +166,8 @@ def test_arguments_nested_deeper_than_encoders_go_are_refused() -> None:
     for levels in (100, 300, 5000):
         with pytest.raises(trouper.BadArguments, match="legal are 100 levels of nesting"):
             anything.call(value=nested(levels))
+
+
+def test_an_option_that_no_job_has_is_named_with_those_that_there_are() -> None:
+    with pytest.raises(TypeError, match=r"no option 'retries': legal are client, .*, retry, timeout$"):
+        trouper.job(retries=3)  # type: ignore[call-overload]

@@ -232,3 +232,15 @@ async def test_jobs_of_one_thread_run_one_after_the_other_and_others_beside_them
         go["b"].set()
         await runtime.wait(b.id)
         assert order.index("-a") < order.index("+b")
+
+
+async def test_what_is_asked_in_words_that_mean_nothing_is_refused_with_the_legal_ones(opened: Open) -> None:
+    async with opened(echo) as runtime:
+        for ask in (runtime.jobs, runtime.threads, runtime.inbox):
+            for limit in (0, -3, "x", True):
+                with pytest.raises(trouper.BadArguments, match="legal are whole numbers from 1"):
+                    await ask("ada", limit=limit)  # type: ignore[arg-type]
+        with pytest.raises(trouper.BadArguments, match="mark='sen': legal are 'seen', 'read', 'archived'"):
+            await runtime.mark("ada", "sen", ids=["n"])  # type: ignore[arg-type]
+        with pytest.raises(trouper.BadArguments, match="ids='one' is one text: legal are many ids"):
+            await runtime.mark("ada", "seen", ids="one")
