@@ -201,6 +201,58 @@ def test_what_a_report_is_told_is_accepted_then_read_and_seen_in_both_tabs(
     other.close()
 
 
+@pytest.mark.clause("J7")
+def test_a_message_that_waits_is_shown_after_a_reload_in_every_tab_and_over_a_kill_until_it_is_read(
+    server: ChatServer, browser: Browser
+) -> None:
+    page = browser.first()
+    enter(page, server, "gus")
+    job = asked(page)
+    other = browser.tab()
+    other.open(server.url + "/" + page.script("return location.hash"))
+    other.until(OPEN)
+    # It reads nothing while it asks, so what it is told waits.
+    page.script("return trouperChat.client.signal(arguments[0], { text: 'skip trio' })", job)
+    waits = "return document.querySelector('[data-testid=said]')?.dataset.status === 'accepted'"
+    for each in (page, other):
+        each.until(waits)
+        assert each.one("said").text == "skip trio\nwaits to be read before the next part"
+    page.driver.refresh()
+    page.until(waits)
+    server.kill()
+    server.start()
+    other.driver.refresh()
+    for each in (page, other):
+        each.until("return window.trouperChat?.client.state === 'open'")
+        each.until(waits)
+    page.click("answer")
+    for each in (page, other):
+        each.until("return document.querySelector('[data-testid=said]')?.dataset.status === 'heard'")
+        each.until_state(job, "completed")
+        assert len(each.all("said")) == 1
+    other.close()
+
+
+@pytest.mark.clause("J8", "N3")
+def test_a_device_whose_clock_is_wrong_shows_the_right_time_left(
+    server: ChatServer, browser: Browser
+) -> None:
+    browser.first().script("")  # the driver may be at a tab that was closed
+    page = browser.tab()
+    ahead = "Date.now = ((now) => () => now() + 3600e3)(Date.now)"
+    page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": ahead})
+    enter(page, server, "hal")
+    job = asked(page)
+    assert page.script("return Date.now() / 1000 - trouperChat.client.serverTime()") > 3500
+    assert page.one("left").text in (
+        "It waits for your answer: 15 min left.",
+        "It waits for your answer: 14 min left.",
+    )
+    page.click("stop")
+    page.until_state(job, "cancelled")
+    page.close()
+
+
 ASKS = """
 const [schema, answers] = arguments;
 return Promise.all([import('/question.js'), import('/talk.js')]).then(([{ QuestionView }, { Talk }]) => {
@@ -210,7 +262,7 @@ return Promise.all([import('/question.js'), import('/talk.js')]).then(([{ Questi
     const answer = answers.shift();
     if (answer.startsWith('the ')) throw new Error(answer);
     return { answer };
-  } }, () => 'k', () => view.update(row, []));
+  }, serverTime: () => 0 }, () => 'k', () => view.update(row, []));
   const asking = { key: 'q', question: 'Which?', schema, expires_at: null };
   const row = { id: 'j', state: 'queued', ended_at: null, asking };
   const view = new QuestionView(talk, 'j');

@@ -24,7 +24,12 @@
  * @typedef {{id: string, name: string, thread: string | null, state: string, reason: string | null,
  *   attempt: number, entries: number, created_at: number, started_at: number | null,
  *   ended_at: number | null, error: string | null, cancel_requested: boolean, seq: number,
- *   arguments?: any, result?: any, saved_entries: number, asking: Question | null}} Job
+ *   arguments?: any, result?: any, saved_entries: number, asking: Question | null, attempts_used: number,
+ *   began_after: string | null, messages: number, messages_read: number}} Job
+ *   attempts_used: how many attempts have failed; began_after: what the present one (of a queued job: the next)
+ *   goes on after. messages: how many it was sent; messages_read: how many of them it has read.
+ * @typedef {{seq: number, key: string, message: any, sender: string | null, sent_at: number}} Message
+ *   A message to a job; those with a `seq` above its `messages_read` wait to be read.
  * @typedef {{key: string, question: string, schema: any, asked_at: number, expires_at: number | null}} Question
  * @typedef {{id: string, job: string, thread: string | null, kind: string, key: string, title: string,
  *   body: string, created_at: number, seen: boolean, read: boolean, archived: boolean,
@@ -411,6 +416,19 @@ export class Feed {
   }
 }
 
+/**
+ * The job of its thread that a queued one waits for; null if it waits for none: one that runs, asks a person
+ * (`asking`) or waits for another attempt, or else the next of the thread to start. As long as that one has not
+ * ended, the job has no place in the queue.
+ * @param {Snapshot} snapshot @param {Job} job @returns {Job | null}
+ */
+export function holderOf({ jobs, places }, job) {
+  if (job.state !== "queued" || job.attempt > 0 || job.thread === null || places.has(job.id)) return null;
+  const active = (/** @type {Job} */ row) => row.state === "queued" || row.state === "running";
+  const others = [...jobs.values()].filter((row) => row.thread === job.thread && row.id !== job.id && active(row));
+  return others.find((row) => row.attempt > 0) ?? others.find((row) => places.has(row.id)) ?? null;
+}
+
 // --- what may be sent -----------------------------------------------------------------------------
 
 // The server closes the connection for good over a field of a wrong type, and one wrong call must not
@@ -432,6 +450,7 @@ const COMMANDS = {
   submit: { job: "text", arguments: "object", key: "text", thread: "text?", on_busy: "text?", at: "number?", delay_s: "number?" },
   cancel: { job: "text?", key: "text?" },
   signal: { job: "text", message: "any", key: "text" },
+  messages: { job: "text", after: "integer?", limit: "integer?" },
   answer: { job: "text", key: "text", value: "any" },
   mark: { mark: "text", ids: "texts?", job: "text?", upto: "integer?" },
   job: { job: "text" },
@@ -674,7 +693,7 @@ export class ClientCore {
 
   /** @param {Item} item */
   _receive(item) {
-    if (item.t === "beat") this._beat();
+    if (item.t === "beat") this._beat(item);
     else if (item.t === "welcome") this._welcome(item);
     else if (item.t === "reply") this._reply(item);
     else if (item.t === "snapshot" || item.t === "feed") this._feed(item);
@@ -687,9 +706,11 @@ export class ClientCore {
     // Other types are of a later version of the protocol, which says to pass over them.
   }
 
-  /** An attach that was not answered for a whole beat, while things came that do not fit, is sent again. */
-  _beat() {
+  /** An attach that was not answered for a whole beat, while things came that do not fit, is sent again.
+   * @param {Item} item */
+  _beat(item) {
     this.out.push({ t: "beat" });
+    this._time(item);
     for (const log of this.outputs.values()) {
       if (!log.missed || log.paused) continue;
       this.effects.push({ type: "fault", code: "gap", message: `nothing that follows entry ${log.n} of ${log.job} came; attaching again there` });
@@ -697,8 +718,14 @@ export class ClientCore {
     }
   }
 
+  /** What time it is there; a server of an earlier version does not tell. @param {Item} item */
+  _time({ now }) {
+    if (typeof now === "number") this.effects.push({ type: "time", now });
+  }
+
   /** @param {Item} item */
   _welcome(item) {
+    this._time(item);
     this.user = item.user;
     this.window = item.window;
     if (this.feed.places.size) this.feed.places = new Map(); // the server tells them anew
@@ -1068,6 +1095,8 @@ export class Client extends EventTarget {
     this._socket = null;
     this._failures = 0;
     this._heardAt = 0;
+    /** By how much the server's clock is ahead of this one, in milliseconds. */
+    this._ahead = 0;
     this._flushing = false;
     /** @type {{retry: any, connect: any, silence: any, stable: any}} */
     this._timers = { retry: null, connect: null, silence: null, stable: null };
@@ -1092,6 +1121,13 @@ export class Client extends EventTarget {
   /** `connecting`, `open`, `waiting` (for its next try) or `closed` (for good). */
   get state() {
     return this._connection.status;
+  }
+
+  /** What time it is by the server's clock, in seconds since the epoch: all times of rows are by it, so how long
+   * a question is still open is `asking.expires_at - client.serverTime()`, however wrong this device's clock is.
+   * Told with the welcome and each beat; until then it is this device's. */
+  serverTime() {
+    return (this.now() + this._ahead) / 1000;
   }
 
   /** The present state: the same object until something changes. @returns {Snapshot} */
@@ -1153,6 +1189,13 @@ export class Client extends EventTarget {
    * @returns {Promise<{answer: "accepted" | "already_ended" | "unknown"}>} */
   async signal(job, message, key = this._newKey()) {
     return this._ask("signal", { job, message, key });
+  }
+
+  /** The messages that a job was sent with a `seq` above `after`, in their order; only an empty list is the end.
+   * `after: row.messages_read` gives those that wait to be read.
+   * @param {string} job @param {{after?: number, limit?: number}} [query] @returns {Promise<Message[]>} */
+  async messages(job, query = {}) {
+    return (await this._ask("messages", { job, ...query })).messages;
   }
 
   /** Answers the question that a job asks (its row's `asking`). Rejected with `bad_request` if the value does
@@ -1311,6 +1354,8 @@ export class Client extends EventTarget {
     } else if (effect.type === "feed") {
       this._changed();
       for (const row of effect.fresh) this.dispatchEvent(new CustomEvent("notification", { detail: row }));
+    } else if (effect.type === "time") {
+      this._ahead = effect.now * 1000 - this._heardAt;
     } else if (effect.type === "welcome") {
       this._clear("connect");
       // Not with the welcome: a server that welcomes and fails, each time, is to be given time.

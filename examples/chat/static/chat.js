@@ -5,7 +5,7 @@
  * (older things, arguments). Nothing is asked again on a timer.
  */
 
-import { TrouperError } from "/_trouper/trouper.js";
+import { TrouperError, holderOf } from "/_trouper/trouper.js";
 import { time } from "./dom.js";
 import { Talk } from "./talk.js";
 
@@ -118,11 +118,11 @@ export class Chat {
     return this.config.jobs.find((each) => each.name === job.name)?.label ?? job.name;
   }
 
-  /** Something before it in its conversation runs, or waits for a person: its place in the queue of all says
-   * nothing then. @param {any} job */
+  /** What holds it up in its conversation, in words; "" if nothing does. @param {any} job */
   held(job) {
-    const others = [...this.snapshot.jobs.values()].filter((row) => row.thread === job.thread && row.id !== job.id);
-    return job.thread !== null && others.some((row) => row.state === "running" || (asks(row) && byAge(row, job) < 0));
+    const holder = holderOf(this.snapshot, job);
+    if (!holder) return "";
+    return asks(holder) ? "waits for your answer above" : "waits for the one before it";
   }
 
   /** What it may be told while it runs, as suggestions; null if it does not listen. @param {any} job @returns {string[] | null} */
@@ -316,7 +316,7 @@ export class Chat {
    * @param {string} name @param {string} text */
   send(name, text) {
     const thread = this.thread ?? newName();
-    const sending = { key: newName() + newName(), thread, job: name, text, created_at: Date.now() / 1000, problem: "" };
+    const sending = { key: newName() + newName(), thread, job: name, text, created_at: this.client.serverTime(), problem: "" };
     this.sending.push(sending);
     this._submit(sending);
     return thread;

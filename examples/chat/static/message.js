@@ -11,6 +11,9 @@ const STATES = {
   timed_out: "timed out", lost: "lost",
 };
 
+/** What an attempt ended with, where another one follows; an answer that it goes on with is none of these. */
+const WENT_ON = { crash: "an error", idle_timeout: "a standstill", process_death: "an interruption", released: "a restart of the server" };
+
 /** What an ended job that did not complete says, where it has no error of its own. */
 const ENDINGS = {
   cancelled: "Stopped.",
@@ -105,12 +108,7 @@ export class MessageView {
     const { job } = this;
     this.asking.update(job, this._told("answered"));
     const listens = active(job) && !asks(job) && !job.cancel_requested && this.chat.listens(job) !== null;
-    this.steer.update(listens, !active(job), this._told("heard"));
-  }
-
-  /** How often it began again; going on with an answer is none of these. */
-  get interruptions() {
-    return Math.max(0, this.job.attempt - 1 - this.asking.asked(this._told("answered")));
+    this.steer.update(listens, job, this._told("heard"));
   }
 
   _state() {
@@ -118,14 +116,14 @@ export class MessageView {
     let text = STATES[job.state] ?? job.state;
     if (active(job) && job.cancel_requested) text = "stopping…";
     else if (asks(job)) text = "waiting for your answer";
-    else if (job.state === "running" && this.interruptions) text += `, attempt ${this.interruptions + 1}`;
-    else if (job.state === "queued" && this.chat.held(job)) text = "queued, waits for the one before it";
+    else if (job.state === "running" && job.attempts_used) text += `, attempt ${job.attempts_used + 1}`;
+    else if (job.state === "queued" && this.chat.held(job)) text = `queued, ${this.chat.held(job)}`;
     else if (job.state === "queued" && this.chat.snapshot.places.has(job.id)) {
       const place = this.chat.snapshot.places.get(job.id);
       text = place === 1 ? "queued, next to start" : `queued, number ${place} in line`;
     } else if (job.state === "queued" && job.reason === "unknown_job") text = "waiting: this is not offered at present";
     else if (job.state === "queued" && job.reason === "answered") text = "answered, starts again soon";
-    else if (job.state === "queued" && job.attempt > 0) text = `waiting for attempt ${this.interruptions + 2}`;
+    else if (job.state === "queued" && WENT_ON[job.began_after]) text = `goes on soon, after ${WENT_ON[job.began_after]}`;
     setText(this.chip, text);
     this.chip.dataset.state = asks(job) ? "asking" : job.state;
     this.stop.hidden = !active(job);
@@ -139,8 +137,8 @@ export class MessageView {
   _foot() {
     const { job, buffer } = this;
     const parts = [];
-    const times = this.interruptions;
-    if (times && !asks(job)) parts.push(`went on after ${times === 1 ? "an interruption" : `${times} interruptions`}`);
+    const why = WENT_ON[job.began_after];
+    if (why && job.state !== "queued") parts.push(`went on after ${why}`);
     if (job.ended_at !== null) {
       parts.push(time(job.ended_at));
       if (job.started_at !== null) parts.push(`took ${duration(job.ended_at - job.started_at)}`);

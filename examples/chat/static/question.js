@@ -51,11 +51,6 @@ export class QuestionView {
     return `answer ${this.job} ${this.open}`;
   }
 
-  /** How often it is known to have asked and gone on. @param {any[]} events Its `answered` events. */
-  asked(events) {
-    return new Set([...this.seen.keys(), ...events.map((event) => event.data?.key)].filter((key) => key !== this.open)).size;
-  }
-
   /** @param {any} job The row as it is now. @param {any[]} events Its `answered` events. */
   update(job, events) {
     const answered = this.seen.get(job.asking?.key)?.mine; // told to us before the feed has it
@@ -164,7 +159,7 @@ export class QuestionView {
     const held = this.seen.get(key);
     const event = events.find((each) => each.data?.key === key)?.data ?? null;
     return outcomeOf({
-      event, job, mine: held?.mine ?? null, question: held?.question ?? null, fields: held?.fields ?? [], now: Date.now() / 1000,
+      event, job, mine: held?.mine ?? null, question: held?.question ?? null, fields: held?.fields ?? [], now: this.talk.client.serverTime(),
     });
   }
 
@@ -188,7 +183,7 @@ export class QuestionView {
     clearTimeout(this.timer);
     if (this.open === null) return;
     const { question } = /** @type {any} */ (this.seen.get(this.open));
-    const seconds = question.expires_at === null ? null : question.expires_at - Date.now() / 1000;
+    const seconds = question.expires_at === null ? null : question.expires_at - this.talk.client.serverTime();
     let text = "It waits as long as you like; you may close this page.";
     if (this.sending) text = "Sending your answer…";
     else if (seconds !== null) text = seconds > 0 ? `It waits for your answer: ${left(seconds)} left.` : "The time for an answer is over; it goes on without one.";

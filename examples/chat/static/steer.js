@@ -1,10 +1,11 @@
 /** What is said to a job while it runs, and what it has read of it. */
 
+import { active } from "./chat.js";
 import { announce, h, reconcile, setText } from "./dom.js";
 
 const NOTES = {
   sending: "sending…",
-  accepted: "accepted: it will be read before the next part",
+  accepted: "waits to be read before the next part",
   unheard: "not read: the work had ended",
   heard: "read",
   failed: "not sent",
@@ -51,12 +52,13 @@ export class SteerView {
     this.talk.tell(this.job, text);
   }
 
-  /** @param {boolean} listens It reads what it is told. @param {boolean} over @param {any[]} heard Its `heard` events. */
-  update(listens, over, heard) {
+  /** @param {boolean} listens It reads what it is told. @param {any} job Its row. @param {any[]} heard Its `heard` events. */
+  update(listens, job, heard) {
+    const over = !active(job);
     // Whoever is typing keeps what was typed, also when the work ends meanwhile: it can be copied.
     this.form.hidden = !listens && (over ? this.input.value === "" : true);
     this.form.dataset.over = String(over);
-    const said = this.talk.of(this.job, heard, over);
+    const said = this.talk.of(job, heard, over);
     this.list.hidden = said.length === 0;
     reconcile(
       this.list,

@@ -1,15 +1,12 @@
 import assert from "node:assert/strict";
-import { register } from "node:module";
 import { test } from "node:test";
 
-// The page imports the client by its address on the server; here it is a file.
-const client = new URL("../../../transport/browser/trouper.js", import.meta.url).href;
-const resolve = `export const resolve = (name, context, next) => next(name === "/_trouper/trouper.js" ? ${JSON.stringify(client)} : name, context);`;
-register(`data:text/javascript,${encodeURIComponent(resolve)}`);
+import { here } from "./fakes.mjs";
+
+const { TrouperError } = await here();
 
 globalThis.document = { visibilityState: "visible" };
 const { Chat } = await import("../../../examples/chat/static/chat.js");
-const { TrouperError } = await import(client);
 
 const JOB = { id: "j1", name: "ask", thread: "t1", state: "completed", created_at: 1, seq: 1, arguments: {}, result: null };
 
@@ -19,6 +16,7 @@ function open({ unread = 0, notifications = [] } = {}) {
   const snapshot = { generation: 1, jobs: new Map(), places: new Map(), notifications, counts: { unseen: 0, unread } };
   const fake = {
     subscribe: () => {},
+    serverTime: () => 7,
     getSnapshot: () => snapshot,
     async jobs({ thread }) {
       asked.push(["jobs", thread.length]);
@@ -100,15 +98,20 @@ test("what is sent and not yet answered is stopped by its key, and shows as stop
   assert.deepEqual(chat.jobs().map((job) => [job.id, job.state]), [["j9", "cancelled"]]);
 });
 
-test("a job is held by one of its conversation that runs, or that waits for a person before it", () => {
+test("a job says what holds it up in its conversation, an open question before all", () => {
   const { chat, fake } = open();
-  const job = { ...JOB, id: "j2", state: "queued", created_at: 2 };
-  const held = (row) => {
-    fake.getSnapshot().jobs.set("j1", { ...JOB, ...row });
+  const job = { ...JOB, id: "j2", state: "queued", attempt: 0 };
+  const held = (row, places = []) => {
+    fake.getSnapshot().jobs.set("j1", { ...JOB, attempt: 1, ...row });
+    fake.getSnapshot().places.clear();
+    for (const id of places) fake.getSnapshot().places.set(id, 1);
     return chat.held(job);
   };
-  assert.deepEqual([
-    held({ state: "running" }), held({ state: "queued", asking: { key: "q" } }), held({ state: "queued", asking: null }),
-    held({ state: "completed" }), held({ state: "running", thread: "t2" }), held({ state: "queued", asking: { key: "q" }, created_at: 3 }),
-  ], [true, true, false, false, false, false]);
+  const before = "waits for the one before it";
+  assert.equal(held({ state: "running" }), before);
+  assert.equal(held({ state: "queued", asking: { key: "q" } }), "waits for your answer above");
+  assert.equal(held({ state: "queued", asking: null }), before, "it waits for its next attempt");
+  assert.equal(held({ state: "queued", attempt: 0 }, ["j1"]), before);
+  for (const row of [{ state: "completed" }, { state: "running", thread: "t2" }, { state: "queued", attempt: 0 }]) assert.equal(held(row), "");
+  assert.equal(held({ state: "running" }, ["j2"]), "", "who has a place starts next");
 });

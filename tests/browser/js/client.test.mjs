@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { connect } from "../../../transport/browser/trouper.js";
-import { Clock, Held, feed, logHash, page, settled, snapshot, sockets } from "./fakes.mjs";
+import { Clock, Held, WELCOME, feed, logHash, page, settled, snapshot, sockets } from "./fakes.mjs";
 
 function world(options = {}) {
   const clock = new Clock();
@@ -38,6 +38,34 @@ test("it says hello with its token and is open when it was welcomed", async () =
   const state = client.getSnapshot();
   assert.deepEqual([client.state, state.user, state.epoch, state.seq, state.counts.unread], ["open", "ada", "e1", 3, 2]);
   assert.equal(client.getSnapshot(), state, "the same object until something changes");
+  client.close();
+});
+
+test("it knows the time of the server, whatever its own clock shows, and is told anew with each beat", async () => {
+  const { client, clock, net } = world();
+  assert.equal(client.serverTime() * 1000, clock.now(), "its own, as long as nothing is told");
+  net.latest().onopen();
+  net.latest().say({ ...WELCOME, now: 5000 }, snapshot());
+  await settled();
+  assert.equal(client.serverTime(), 5000);
+  await clock.pass(10_000);
+  assert.equal(client.serverTime(), 5010);
+  net.latest().say({ t: "beat", now: 6000 });
+  assert.equal(client.serverTime(), 6000);
+  net.latest().say({ t: "beat" });
+  assert.equal(client.serverTime(), 6000, "a server of an earlier version tells none");
+  client.close();
+});
+
+test("the messages of a job are asked for by its id, behind one that is known", async () => {
+  const { client, net } = await open();
+  const asked = client.messages("j", { after: 2, limit: 9 });
+  await settled();
+  const [command] = net.latest().heard();
+  assert.deepEqual(command, { t: "messages", id: command.id, job: "j", after: 2, limit: 9 });
+  net.latest().say({ t: "reply", id: command.id, ok: { messages: [{ seq: 3, key: "k", message: 1, sender: null, sent_at: 1 }] } });
+  assert.deepEqual((await asked).map((each) => each.seq), [3]);
+  await assert.rejects(client.messages("j", { after: "2" }), /after is "2"; legal is an integer/);
   client.close();
 });
 

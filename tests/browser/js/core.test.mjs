@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { ClientCore } from "../../../transport/browser/trouper.js";
+import { ClientCore, holderOf } from "../../../transport/browser/trouper.js";
 import { Held, feed, joined, logHash, seeded, snapshot, WELCOME } from "./fakes.mjs";
 
 /** A core that has been greeted, with nothing left to send. */
@@ -474,4 +474,18 @@ test("places in the queue replace the ones before, and a new connection begins w
   core.opened();
   core.receive([WELCOME, snapshot()]);
   assert.equal(core.feed.places.size, 0);
+});
+
+test("the holder of a job is the one of its thread that has begun, or else the one that starts next", () => {
+  const row = (id, more) => [id, { id, state: "queued", thread: "t", attempt: 0, ...more }];
+  const of = (...rows) => {
+    const jobs = new Map([row("me"), ...rows]);
+    return (places = []) => holderOf({ jobs, places: new Map(places) }, jobs.get("me"))?.id ?? null;
+  };
+  assert.equal(of(row("a", { state: "running", attempt: 1 }))(), "a");
+  assert.equal(of(row("a"), row("b", { attempt: 2, asking: { key: "q" } }))([["a", 1]]), "b");
+  assert.equal(of(row("a"), row("b"))([["b", 1]]), "b");
+  assert.equal(of(row("a"))([["me", 1]]), null);
+  assert.equal(of(row("a", { state: "completed", attempt: 1 }), row("b", { state: "running", attempt: 1, thread: "u" }))(), null);
+  assert.equal(holderOf({ jobs: new Map([row("a", { state: "running", attempt: 1 })]), places: new Map() }, row("me", { thread: null })[1]), null);
 });

@@ -1,6 +1,15 @@
 /** What the tests put in the place of a server, a clock and a page. */
 
 import { createHash } from "node:crypto";
+import { register } from "node:module";
+
+/** The client. The page imports it by its address on the server; here that is a file, for what is imported next. */
+export function here() {
+  const client = new URL("../../../transport/browser/trouper.js", import.meta.url).href;
+  const resolve = `export const resolve = (name, context, next) => next(name === "/_trouper/trouper.js" ? ${JSON.stringify(client)} : name, context);`;
+  register(`data:text/javascript,${encodeURIComponent(resolve)}`);
+  return import(client);
+}
 
 /** mulberry32: the same numbers for the same seed, everywhere. */
 export function seeded(seed) {

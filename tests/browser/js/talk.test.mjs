@@ -1,8 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Talk } from "../../../examples/chat/static/talk.js";
-import { outcomeOf } from "../../../examples/chat/static/question.js";
+import { here } from "./fakes.mjs";
+
+const { TrouperError } = await here();
+const { Talk } = await import("../../../examples/chat/static/talk.js");
+const { outcomeOf } = await import("../../../examples/chat/static/question.js");
+
+/** A row that counts no messages. */
+const ROW = { id: "j", messages: 0, messages_read: 0 };
 
 /** What people say, over a client whose answers are given. */
 function open(answers) {
@@ -36,33 +42,106 @@ test("an answer is taken, refused with the reason, or comes too late", async () 
 test("a message is accepted first, and read when the job tells so", async () => {
   const { talk, sent } = open(["accepted"]);
   const told = talk.tell("j", "shorter");
-  assert.deepEqual(talk.of("j", [], false), [{ key: "k1", text: "shorter", status: "sending", note: "" }]);
+  assert.deepEqual(talk.of(ROW, [], false), [{ key: "k1", text: "shorter", status: "sending", note: "" }]);
   await told;
   assert.deepEqual(sent, [["signal", "j", { text: "shorter" }, "k1"]]);
-  assert.deepEqual(talk.of("j", [], false).map((each) => each.status), ["accepted"]);
+  assert.deepEqual(talk.of(ROW, [], false).map((each) => each.status), ["accepted"]);
   const heard = [{ data: { id: "k1", text: "shorter", reply: "yes" } }, { data: { id: "of another tab", text: "hi", reply: "?" } }];
-  assert.deepEqual(talk.of("j", heard, false).map(({ key, status, note }) => [key, status, note]), [
+  assert.deepEqual(talk.of(ROW, heard, false).map(({ key, status, note }) => [key, status, note]), [
     ["k1", "heard", "yes"], ["of another tab", "heard", "?"],
   ]);
-  assert.deepEqual(talk.of("j", [], true).map((each) => each.status), ["unheard"], "the job has ended without reading it");
+  assert.deepEqual(talk.of(ROW, [], true).map((each) => each.status), ["unheard"], "the job has ended without reading it");
 });
 
 test("a message that was not taken says why, and is sent again from the field", async () => {
   const { talk } = open([new Error("100 messages are pending"), "already_ended"]);
   await talk.tell("j", "one");
   await talk.tell("j", "two");
-  assert.deepEqual(talk.of("j", [], false).map(({ status, note }) => [status, note]), [
+  assert.deepEqual(talk.of(ROW, [], false).map(({ status, note }) => [status, note]), [
     ["failed", "100 messages are pending"], ["failed", "the work had ended before"],
   ]);
   talk.forget("j", "k1");
-  assert.deepEqual(talk.of("j", [], false).map((each) => each.text), ["two"]);
+  assert.deepEqual(talk.of(ROW, [], false).map((each) => each.text), ["two"]);
 });
 
 test("only the newest messages are remembered", async () => {
   const { talk } = open(Array(60).fill("accepted"));
   for (let count = 1; count <= 60; count += 1) await talk.tell("j", String(count));
-  const kept = talk.of("j", [], false);
+  const kept = talk.of(ROW, [], false);
   assert.deepEqual([kept.length, kept[0].text], [50, "11"]);
+});
+
+/** A talk whose client lists `stored`, by pages of `most`, and the rows of what was asked. */
+function listing(stored, most = 100) {
+  const asked = [];
+  let changes = 0;
+  const client = {
+    async messages(job, { after, limit }) {
+      asked.push(after);
+      if (stored.fault) throw stored.fault;
+      return stored.filter((each) => each.seq > after).slice(0, Math.min(most, limit));
+    },
+  };
+  const talk = new Talk(client, () => "k", () => (changes += 1));
+  return { talk, asked, changes: () => changes };
+}
+const message = (seq, text = `m${seq}`) => ({ seq, key: `k${seq}`, message: { text }, sender: "ada", sent_at: 1 });
+const settled = () => new Promise((resolve) => setTimeout(resolve));
+
+test("what another device sent, or this one before it was loaded, waits here too, and is read when its row says so", async () => {
+  const { talk, asked, changes } = listing([message(2), message(3)]);
+  const row = { id: "j", messages: 3, messages_read: 1 };
+  assert.deepEqual(talk.of(row, [], false), []);
+  assert.deepEqual(talk.of(row, [], false), [], "and is asked for once");
+  await settled();
+  assert.deepEqual([asked, changes()], [[1], 1]);
+  const shown = (row, heard = [], over = false) => talk.of(row, heard, over).map(({ key, status }) => [key, status]);
+  assert.deepEqual(shown(row), [["k2", "accepted"], ["k3", "accepted"]]);
+  const later = { ...row, messages_read: 2 };
+  assert.deepEqual(shown(later), [["k2", "heard"], ["k3", "accepted"]]);
+  assert.deepEqual(shown(later, [{ data: { id: "k2", text: "m2", reply: "done" } }]), [["k2", "heard"], ["k3", "accepted"]]);
+  assert.deepEqual(shown(later, [], true), [["k2", "heard"], ["k3", "unheard"]]);
+  assert.deepEqual(asked, [1], "a row that tells of nothing new asks nothing");
+});
+
+test("messages that come are asked for in pages, and those that wait again after a crash", async () => {
+  const stored = [message(1), message(2), message(3)];
+  const { talk, asked } = listing(stored, 2);
+  talk.of({ id: "j", messages: 3, messages_read: 2 }, [], false);
+  await settled();
+  const again = { id: "j", messages: 3, messages_read: 0 };
+  talk.of(again, [], false);
+  await settled();
+  assert.deepEqual(asked, [2, 0, 2]);
+  stored.push(message(4));
+  talk.of({ ...again, messages: 4 }, [], false);
+  await settled();
+  assert.deepEqual(talk.of({ ...again, messages: 4 }, [], false).map((each) => each.text), ["m1", "m2", "m3", "m4"]);
+});
+
+test("a message of this tab is shown once, and a program's as it is", async () => {
+  const { talk } = listing([{ ...message(1), key: "k" }, { ...message(2), message: "plain" }, { ...message(3), message: { n: 1 } }]);
+  talk.client.signal = async () => ({ answer: "accepted" });
+  const row = { id: "j", messages: 3, messages_read: 0 };
+  await talk.tell("j", "m1");
+  talk.of(row, [], false);
+  await settled();
+  assert.deepEqual(talk.of(row, [], false).map((each) => each.text), ["m1", "plain", '{"n":1}']);
+});
+
+test("what the server cannot tell is not asked for again and again", async () => {
+  const stored = Object.assign([message(1)], { fault: new TrouperError("unknown", "there is no such job") });
+  const { talk, asked } = listing(stored);
+  const row = { id: "j", messages: 1, messages_read: 0 };
+  for (let count = 0; count < 3; count += 1) {
+    assert.deepEqual(talk.of(row, [], false), []);
+    await settled();
+  }
+  assert.deepEqual(asked, [0]);
+  stored.fault = null;
+  talk.of({ ...row, messages: 2 }, [], false);
+  await settled();
+  assert.deepEqual(talk.of({ ...row, messages: 2 }, [], false).map((each) => each.text), ["m1"]);
 });
 
 const KNOWN = { mine: null, event: null, job: { ended_at: null }, question: { expires_at: 100 }, fields: [], now: 50 };
