@@ -119,6 +119,7 @@ class OutputLog:
     """
 
     __slots__ = (
+        "_half_full",
         "_hash",
         "_hashed",
         "_in_flight",
@@ -171,13 +172,15 @@ class OutputLog:
         self._on_change = on_change
         self._used_ms = used_ms
         self._pending_bytes_max = pending_bytes_max
+        self._half_full = pending_bytes_max // 2
         self._tail_bytes_max = tail_bytes_max
         # Two lists that change places: with a new one for each append, Python's garbage collector has
         # one more thing to look at for every streaming job in every commit.
         self._pending: list[Entry] = []
         self._in_flight: list[Entry] = []
         self._look_at = -1
-        """Up to so many bytes in all an append is nothing special: the store was told, and there is room."""
+        """Up to so many bytes in all an append is nothing special: the store asks, and there is room.
+        Below 0: the store is to be told of the next."""
         self.awaited = False
         """Set by who waits for an append to go through: of the next that does, ``on_change`` tells."""
         self._request = Append(job.id, job.fence, 0, self._in_flight, 0)
@@ -223,13 +226,13 @@ class OutputLog:
     def _look(self) -> bool:
         # Urgent from half full on, so that a fast writer fills one half while the other is committed. While
         # something is under way it is not: that makes room.
-        most = self._pending_bytes_max
-        half_full = self.pending_bytes > most // 2
-        self._look_at = self.committed_bytes + (most if half_full else most // 2)
+        most, committed, untold = self._pending_bytes_max, self.committed_bytes, self._look_at < 0
+        half_full = self.bytes_total - committed > self._half_full
+        self._look_at = committed + (most if half_full else self._half_full)
         urgent = half_full and not self._in_flight
-        if urgent or len(self._pending) == 1:  # else the store was told, and has not asked since
-            self._on_dirty(self, urgent)
-        return self.full
+        if untold or urgent:
+            self._on_dirty(self, urgent)  # a store may have committed it when this returns
+        return self.bytes_total - self.committed_bytes > most
 
     def sha256(self) -> str:
         """Hash over all entries so far, those not committed included."""
@@ -243,10 +246,10 @@ class OutputLog:
 
     def take(self) -> Append | None:
         pending, request = self._pending, self._request
+        self._look_at = -1
         if not pending or self._in_flight or self.refusal is not None:
             return None
         self._pending, self._in_flight = self._in_flight, pending
-        self._look_at = -1
         self._in_flight_end = self.bytes_total
         request.start = self.committed
         request.entries = pending
@@ -256,16 +259,18 @@ class OutputLog:
     def settled(self, result: Appended | Refused | AppendFailed) -> None:
         taken = self._in_flight
         if isinstance(result, Appended):
-            self.failure = None
             self.committed += len(taken)
             self._tail += taken
             taken.clear()
-            self.committed_bytes = self._in_flight_end
-            if self.committed_bytes >= self._tidy_at:
+            self.committed_bytes = size = self._in_flight_end
+            if result.asks_again:
+                self._look_at = size + self._half_full
+            if size >= self._tidy_at:
                 self._tidy()
             if not self.awaited:
                 return
             self.awaited = False
+            self.failure = None  # a failure awaits what comes after it
         elif isinstance(result, AppendFailed):
             self.failure = result.error
             self.awaited = True

@@ -106,8 +106,12 @@ class Append:
 class Appended:
     """All of the append is in the log."""
 
+    asks_again: bool = attrs.field(default=False, eq=False)
+    """The store takes once more by itself: who goes on producing need not say so for each commit."""
+
 
 APPENDED = Appended()
+APPENDED_ASKS_AGAIN = Appended(asks_again=True)
 
 
 @attrs.frozen
@@ -126,13 +130,15 @@ class OutputSource(Protocol):
 
     def take(self) -> Append | None:
         """All that is to be committed next, or None. Called in trio's thread, once after ``dirty`` was told
-        of it (however often); until ``settled`` is called for it, ``take`` is not called again."""
+        of it (however often) and once more after what ``settled`` says; until ``settled`` is called for what
+        was taken, ``take`` is not called again."""
         ...
 
     def settled(self, result: Appended | Refused | AppendFailed) -> None:
         """What became of the append; called in trio's thread, after the commit and before the
-        listeners. After ``AppendFailed`` the store asks again by itself when it is up again; else a source
-        that has more by then says so itself (``dirty``). Never called of what was under way when a store was
+        listeners. After ``AppendFailed`` the store asks again by itself when it is up again, and after
+        ``Appended`` with ``asks_again`` at its next commit of output; else, and after it has given None, a
+        source that has more says so itself (``dirty``). Never called of what was under way when a store was
         left with its disk (``StoreAbandoned``): that may still be read."""
         ...
 

@@ -21,7 +21,7 @@ import orjson
 from trouper.store.errors import StoreCorrupt
 from trouper.store.options import StoreOptions
 from trouper.store.output_log import OutputHash
-from trouper.store.protocol import APPENDED, Append, Appended, Refused
+from trouper.store.protocol import APPENDED_ASKS_AGAIN, Append, Appended, Refused
 from trouper.store.records import Entry, Job, entry_bytes
 from trouper.store.sqlite_blocks import cut_blocks, grow_last_block, read_blocks
 from trouper.store.tables import Head, encode_entries, payload_of
@@ -207,7 +207,7 @@ class SqliteLog:
             add_item((head.ord, attempt, start, used_ms, entries))
             add_used(before)
             outputs[head.job_id] = (attempt, end)
-            settled.append(APPENDED)
+            settled.append(APPENDED_ASKS_AGAIN)
         return settled
 
     def _begin_tail(self, head: LogHead) -> None:

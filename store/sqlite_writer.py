@@ -23,7 +23,7 @@ import trio
 from trouper.store.engine import tell
 from trouper.store.errors import StoreAbandoned, StoreUnavailable
 from trouper.store.options import StoreOptions
-from trouper.store.protocol import AppendFailed, CommitNotice, OutputSource
+from trouper.store.protocol import APPENDED_ASKS_AGAIN, AppendFailed, CommitNotice, OutputSource
 from trouper.store.seams import Seams
 from trouper.store.sqlite_batch import Batch, Operation, SqliteEngine, unavailable
 from trouper.store.sqlite_thread import StoreThread
@@ -238,9 +238,12 @@ class GroupCommit:
         self._back_off(batch)
         if batch.committed:
             self._watch.jumped_s -= batch.jumped_s
+        dirty = self._dirty
         if batch.failure is not None and not self._closed:  # who failed at the very end is not asked again
-            self._dirty |= dict.fromkeys(batch.sources)
+            dirty |= dict.fromkeys(batch.sources)
         for source, result in zip(batch.sources, batch.settled, strict=True):
+            if result is APPENDED_ASKS_AGAIN:
+                dirty[source] = None
             try:
                 source.settled(result)
             except Exception as fault:

@@ -107,6 +107,7 @@ async def _share(ticks: int) -> Taken:
             with_store_s = await writers.loop_s(ticks)
             thread_s, calls = thread.cpu_s - thread_s, thread.calls - calls
             blocks = store.statistics()["blocks_written"] - blocks
+            await trio.sleep(4 * TICK_S)  # until the store has asked in vain, and asks no more
             writers.dirty = None
             alone_s = (
                 await writers.loop_s(few) * ticks / few

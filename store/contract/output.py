@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 
 from trouper.store.contract.world import Source, World, clause, options
-from trouper.store.protocol import APPENDED, Append, CommitNotice, EndingKind, RefusalReason, Refused
+from trouper.store.protocol import (
+    APPENDED,
+    Append,
+    Appended,
+    AppendFailed,
+    CommitNotice,
+    EndingKind,
+    RefusalReason,
+    Refused,
+)
 from trouper.store.records import Entry
 
 
@@ -102,6 +111,22 @@ async def test_a_poisoned_append_fails_alone_and_says_which_entry(world: World, 
     assert answer.reason is RefusalReason.POISONED
     assert "entry 1" in answer.detail
     assert (await world.log("j1"), await world.log("j2")) == ((), ("fine",))
+
+
+@clause("O2")
+async def test_who_is_told_that_it_is_asked_again_need_not_say_that_it_has_more(world: World) -> None:
+    class Relying(Source):
+        def settled(self, result: Appended | Refused | AppendFailed) -> None:
+            super().settled(result)
+            if self.start < 3:
+                self.pending.append("more")
+                if not (isinstance(result, Appended) and result.asks_again):
+                    self.store.dirty(self)
+
+    source = Relying(world.store, await world.start("j1"))
+    source.write("a")
+    await source.until(3)
+    assert await world.log("j1") == ("a", "more", "more")
 
 
 async def test_a_source_that_was_refused_is_not_asked_again_by_itself(world: World) -> None:

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 from tests.store.support import ENGINES, PROMPT_OPTIONS, Fault, Source, opened
-from trouper.store.protocol import APPENDED, AppendFailed
+from trouper.store.protocol import APPENDED, Append, AppendFailed, Refused
 
 on_each_engine = pytest.mark.parametrize("engine", ENGINES)
 
@@ -122,3 +122,45 @@ async def test_a_store_that_ends_commits_what_waited_for_the_tick(
         source.write("second")
     await world.close()
     assert [source.results for source in sources] == [[APPENDED, APPENDED]] * 3
+
+
+async def test_who_goes_on_writing_is_asked_with_each_tick_and_left_alone_once_it_had_nothing(
+    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    class Counting(Source):
+        asked = 0
+
+        def take(self) -> Append | None:
+            self.asked += 1
+            return super().take()
+
+    options = attrs.evolve(PROMPT_OPTIONS, commit_tick_s=0.025)
+    world = await opened(tmp_path, nursery, options=options)
+    source = Counting(world.store, await world.start("j1"))
+    await source.commit("told of")
+    for number in range(1, 9):
+        source.pending.append("not told of")
+        await trio.sleep(0.027)
+        assert (source.asked, len(source.results)) == (1 + number, 1 + number)
+    commits = world.store.statistics()["commits"]
+    await trio.sleep(60)
+    source.pending.append("not told of")
+    await trio.sleep(60)
+    assert source.asked == 10, "once in vain"
+    assert world.store.statistics()["commits"] == commits, "to ask in vain is no commit"
+    before = trio.current_time()
+    assert await source.commit("told of") == APPENDED
+    assert trio.current_time() == before, "which is a silence like any other"
+
+
+@pytest.mark.clause("E1")
+async def test_who_was_refused_is_not_asked_again_with_the_tick(
+    tmp_path: Path, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    world = await opened(tmp_path, nursery, options=attrs.evolve(PROMPT_OPTIONS, commit_tick_s=0.025))
+    source = await world.write(await world.start("j1"), "a")
+    source.start = 9
+    assert isinstance(await source.commit("b"), Refused)
+    source.pending.append("c")
+    await trio.sleep(60)
+    assert source.pending == ["c"]

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trouper.store.output_log import ENTRY_BYTES_MAX, OutputHash, OutputLog, split_text
-from trouper.store.protocol import APPENDED, Append, Appended, AppendFailed, RefusalReason, Refused
+from trouper.store.protocol import (
+    APPENDED,
+    APPENDED_ASKS_AGAIN,
+    Append,
+    Appended,
+    AppendFailed,
+    RefusalReason,
+    Refused,
+)
 from trouper.store.records import Entry, Job, entry_bytes
 
 
@@ -199,3 +207,43 @@ def test_the_store_is_urged_when_a_log_is_half_full_and_nothing_is_under_way() -
     log.settled(APPENDED)
     assert [put(log, "z" * size) for size in (20, 1)] == [False, False]
     assert told[3:] == ["urgent"], "once more than half is pending again"
+
+
+def test_a_store_that_asks_again_by_itself_is_told_only_after_it_has_asked_in_vain() -> None:
+    log, told = make_log(pending_bytes_max=100)
+    for entry in "abc":
+        put(log, entry)
+        assert log.take() is not None
+        log.settled(APPENDED_ASKS_AGAIN)
+    assert told == ["dirty"], "of the first"
+    assert log.take() is None
+    put(log, "d")
+    put(log, "e")
+    assert told == ["dirty"] * 2
+    log.take()
+    log.settled(APPENDED)
+    put(log, "f")
+    assert told == ["dirty"] * 3, "this time it does not ask"
+
+
+@pytest.mark.clause("E2")
+def test_a_store_that_asks_again_by_itself_is_urged_all_the_same() -> None:
+    log, told = make_log(pending_bytes_max=100)
+    put(log, "a")
+    log.take()
+    log.settled(APPENDED_ASKS_AGAIN)
+    assert [put(log, "x" * size) for size in (50, 1, 20)] == [False] * 3
+    assert told == ["dirty", "urgent"]
+
+
+def test_what_comes_while_an_append_is_under_way_is_told_of_whatever_becomes_of_that() -> None:
+    for result in (APPENDED, APPENDED_ASKS_AGAIN, AppendFailed("disk full")):
+        log, told = make_log()
+        put(log, "a")
+        log.take()
+        put(log, "b")
+        log.settled(result)
+        assert told.count("dirty") == 2
+        request = log.take()
+        assert request is not None
+        assert request.entries[-1] == "b"

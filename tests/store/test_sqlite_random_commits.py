@@ -178,7 +178,7 @@ class Told:
             for settled, refused in zip(batch.settled, wanted, strict=True):
                 got = settled.reason if isinstance(settled, Refused) else None
                 assert got is refused
-                assert refused or settled is APPENDED
+                assert refused or settled == APPENDED
             for operation, tell in zip(batch.operations, told, strict=True):
                 assert operation.result is not None
                 tell(operation.result.unwrap())
