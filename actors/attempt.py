@@ -142,7 +142,7 @@ class Attempt:
 
         A release never falls into an unsafe step: it waits for the step's end.
         """
-        if self.reason is not None:
+        if self.reason is not None or self.closed:
             return
         if reason is StopCause.RELEASE and self.unsafe is not None:
             self._release_asked = True
@@ -151,12 +151,14 @@ class Attempt:
         self._on_stop()
 
     def close(self) -> None:
-        """Refuse everything from now on: the task did not end, and the job is ended without it."""
+        """Refuse everything from now on: the function has ended, or its job is ended without it. Whoever
+        still holds the context (a task of another nursery, a callback) is told so by each of its calls."""
         self.closed = True
+        self._room.unpark_all()
 
     def _check_open(self) -> None:
         if self.closed:
-            raise AttemptOver(f"attempt {self.job.attempt} of job {self.job.id} was ended without its task")
+            raise AttemptOver(f"attempt {self.job.attempt} of job {self.job.id} is over")
 
     # --- what the store says ---
 
@@ -238,6 +240,7 @@ class Attempt:
             log.awaited = True
             with self._waiting_for_store():
                 await self._wait_for_room()
+            self._check_open()
             moment, full = now(), log.full
             pace.gave_way(moment)
         if pace.wrote(moment, limits.writes_per_checkpoint, limits.checkpoint_s):
@@ -353,6 +356,7 @@ class Attempt:
         await self.persist(lambda: self.ports.store.notify(request))
 
     def progress(self, done: float, total: float | None, note: str | None) -> None:
+        self._check_open()
         for what, number in (("done", done), ("total", total)):
             if number is not None and not _is_countable(number):
                 raise BadState(f"progress {what}={number!r:.40}: legal are finite numbers up to 2^53")

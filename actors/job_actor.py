@@ -141,6 +141,7 @@ class JobActor(Actor[JobMessage]):
             if reason is not StopReason.CRASHED:
                 self._tell_if_unrecorded()
             if attempt is not None:
+                attempt.close()
                 self._outputs.close_log(attempt.log)
                 self._ports.bells.close(self.job, attempt.bell)
 
@@ -236,6 +237,7 @@ class JobActor(Actor[JobMessage]):
                 if passing is not None:
                     raise passing from None  # noqa: ASYNC104
         self._ending = self._judge(ending)
+        attempt.close()
         self._ended.set()
         self.context.ref.tell(Ended())
 
