@@ -78,6 +78,28 @@ async def test_the_service_of_the_guide_asks_is_told_keeps_the_result_and_stops_
             await stopped.wait()
 
 
+@pytest.mark.clause("J8", "N2", "N3")
+async def test_the_program_that_answers_all_is_told_of_each_end(
+    guide: dict[str, Any], autojump_clock: MockClock
+) -> None:
+    network = Network()
+    async with (
+        trouper.open_runtime("memory:", jobs=[guide["order"]]) as runtime,
+        trio.open_nursery() as nursery,
+    ):
+        for thread in ("a", "b"):
+            await runtime.submit(guide["order"].call(items=["hat"], gift=True), user="ada", thread=thread)
+        serve = partial(trouper.serve, runtime, listen=network.listen, authenticate=guide["who"])
+        await nursery.start(serve)
+        async with trouper.connect("ws://simulated", token="secret", dial=network.dial) as client:
+            with trio.fail_after(60):
+                await client.wait_connected()
+                titles = await guide["answer_all"](client)
+        assert titles[:2] == ["order completed", "order completed"]
+        assert [json.loads(job.result or "")["wrap"] for job in await runtime.jobs("ada")] == ["blue"] * 2
+        nursery.cancel_scope.cancel()
+
+
 def _changed(**names: Any) -> Any:
     """``trouper`` with some names of it replaced, for a page that says where it listens."""
     return type("Trouper", (), {**{name: getattr(trouper, name) for name in trouper.__all__}, **names})
