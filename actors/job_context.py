@@ -124,8 +124,11 @@ class JobContext:
         try:
             encoded = orjson.dumps(data).decode()
             name.encode()
-        except (TypeError, UnicodeEncodeError) as error:
+        except (TypeError, AttributeError, UnicodeEncodeError) as error:
             raise OutputRefused(f"event {name!r} is not JSON: {error}") from None
+        # Decoded only where it may be: events are many, and few have so many brackets.
+        if encoded.count("{") + encoded.count("[") > JSON_DEPTH_MAX and too_deep(orjson.loads(encoded)):
+            raise OutputRefused(f"event {name!r} is nested too deep: legal are {JSON_DEPTH_MAX} levels")
         size = self._attempt.check_event(name, encoded)
         await self._attempt.append([((name, encoded), size)])
 

@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 from trouper.actors.job_errors import BadState, beyond
-from trouper.actors.job_spec import Fail
+from trouper.actors.job_spec import JSON_DEPTH_MAX, Fail, too_deep
+from trouper.store.checks import wrong_number
 from trouper.store.questions import Ask
 
 KEY_CHARS_MAX = 200
@@ -62,8 +63,7 @@ def make_ask(
             raise BadState(f"choices={choices!r:.80}: legal is a list of one text or more")
         schema = {"type": "string", "enum": [*choices]}
     schema = {"type": "string"} if schema is None else schema
-    check_schema(schema)
-    if timeout is not None and not 0 < timeout <= TIMEOUT_MAX_S:
+    if timeout is not None and (wrong_number(timeout) or timeout > TIMEOUT_MAX_S):
         raise BadState(f"timeout={timeout!r}: legal are None and seconds above 0, up to ten years")
     for text in (key, question):
         if type(text) is not str:
@@ -75,6 +75,10 @@ def make_ask(
         size = len(orjson.dumps([key, question])) + len(encoded)
     except TypeError as error:
         raise BadState(f"question {key!r:.80} is not JSON: {error}") from None
+    stored = orjson.loads(encoded)  # what an answer is checked by: here a number that is none is a null
+    if too_deep(stored):
+        raise BadState(f"schema of question {key!r:.80}: legal are {JSON_DEPTH_MAX} levels of nesting")
+    check_schema(stored)
     if size > bytes_max:
         what = f"question {key!r:.80} with its schema"
         raise BadState(beyond(what, size, "bytes", bytes_max, "question_bytes"))

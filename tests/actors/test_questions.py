@@ -63,6 +63,18 @@ def test_a_value_that_does_not_fit_is_told_what_is_legal(
     assert wrong_with(value, schema) == message
 
 
+def nested(levels: int) -> dict[str, Any]:
+    """Objects in each other, two levels of JSON each, and three for the last."""
+    schema: dict[str, Any] = {"enum": [[]]}
+    for _ in range(levels):
+        schema = {"properties": {"a": schema}}
+    return schema
+
+
+LOOPED: dict[str, Any] = {"type": "array"}
+LOOPED["items"] = LOOPED
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -80,7 +92,12 @@ def test_a_value_that_does_not_fit_is_told_what_is_legal(
         ({"schema": {"properties": []}}, "schema.properties is list"),
         ({"schema": {"required": "a"}}, "schema.required is 'a': legal is a list of names"),
         ({"schema": {"enum": [object()]}}, "is not JSON"),
+        ({"schema": {"minimum": float("nan")}}, "schema.minimum is None: legal is a number"),
+        ({"schema": nested(49)}, "schema of question 'Which.': legal are 100 levels of nesting"),
+        ({"schema": LOOPED}, "is not JSON: Recursion limit reached"),
         ({"timeout": 0}, "legal are None and seconds above 0"),
+        ({"timeout": True}, "legal are None and seconds above 0"),
+        ({"timeout": "5"}, "legal are None and seconds above 0"),
         ({"timeout": float("nan")}, "legal are None and seconds above 0"),
         ({"key": ""}, "legal are 1 to 200 characters"),
         ({"key": "x" * 201}, "legal are 1 to 200 characters"),
@@ -91,6 +108,10 @@ def test_a_value_that_does_not_fit_is_told_what_is_legal(
 def test_what_cannot_be_asked_is_refused_at_the_call(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(trouper.BadState, match=message):
         make_ask("Which?", bytes_max=1000, **fields)
+
+
+def test_a_schema_may_be_as_deep_as_any_other_json() -> None:
+    assert make_ask("Which?", schema=nested(48), bytes_max=2000).schema.count("{") == 97
 
 
 def test_a_question_s_key_is_its_text_unless_it_has_one() -> None:

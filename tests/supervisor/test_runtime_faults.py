@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -230,6 +231,8 @@ async def test_a_crash_is_not_hidden_by_a_cleanup_that_awaits(opened: Open) -> N
         (lambda ctx: ctx.emit("big", "x" * 20_000), "legal are up to 16384"),
         (lambda ctx: ctx.emit("", 1), "legal are 1 to 100 characters"),
         (lambda ctx: ctx.emit("what", object()), "is not JSON"),
+        (lambda ctx: ctx.emit(7, 1), "event 7 is not JSON"),
+        (lambda ctx: ctx.emit("deep", orjson.loads("[" * 101 + "]" * 101)), "legal are 100 levels"),
         (lambda ctx: ctx.savepoint(object()), "is not JSON"),
         (lambda ctx: ctx.notify(key="", title="t"), "legal are 1 to 200 characters"),
         (lambda ctx: ctx.progress(1, 2, "\ud800"), "legal is valid Unicode text"),
