@@ -237,11 +237,11 @@ def test_a_message_that_waits_is_shown_after_a_reload_in_every_tab_and_over_a_ki
 def test_a_device_whose_clock_is_wrong_shows_the_right_time_left(
     server: ChatServer, browser: Browser
 ) -> None:
-    browser.first().script("")  # the driver may be at a tab that was closed
+    enter(browser.first(), server, "hal")
     page = browser.tab()
     ahead = "Date.now = ((now) => () => now() + 3600e3)(Date.now)"
     page.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": ahead})
-    enter(page, server, "hal")
+    page.open(server.url)
     job = asked(page)
     assert page.script("return Date.now() / 1000 - trouperChat.client.serverTime()") > 3500
     assert page.one("left").text in (
