@@ -104,8 +104,10 @@ export function duration(seconds) {
 /** How much time is left, the less the finer. @param {number} seconds Above 0. */
 export function left(seconds) {
   if (seconds <= 90) return `${Math.ceil(seconds)} s`;
-  if (seconds <= 90 * 60) return `${Math.ceil(seconds / 60)} min`;
-  return seconds <= 36 * 3600 ? `${Math.ceil(seconds / 3600)} h` : `${Math.ceil(seconds / 86_400)} days`;
+  // What an item was under way is missing in the server's time: 15 minutes must not begin as 16.
+  const up = (/** @type {number} */ unit) => Math.ceil((seconds - 3) / unit);
+  if (seconds <= 90 * 60) return `${up(60)} min`;
+  return seconds <= 36 * 3600 ? `${up(3600)} h` : `${up(86_400)} days`;
 }
 
 /** @param {string} text @param {number} most */

@@ -5,6 +5,7 @@ import { here } from "./fakes.mjs";
 
 const { TrouperError } = await here();
 const { Talk } = await import("../../../examples/chat/static/talk.js");
+const { left } = await import("../../../examples/chat/static/dom.js");
 const { outcomeOf } = await import("../../../examples/chat/static/question.js");
 
 /** A row that counts no messages. */
@@ -142,6 +143,12 @@ test("what the server cannot tell is not asked for again and again", async () =>
   talk.of({ ...row, messages: 2 }, [], false);
   await settled();
   assert.deepEqual(talk.of({ ...row, messages: 2 }, [], false).map((each) => each.text), ["m1"]);
+});
+
+test("the time left is told in whole units, and what is late by a second begins with no more than there is", () => {
+  for (const [seconds, text] of [
+    [0.2, "1 s"], [90, "90 s"], [91, "2 min"], [840, "14 min"], [899, "15 min"], [900.4, "15 min"], [7200.5, "2 h"], [2 * 86_400 + 1, "2 days"],
+  ]) assert.equal(left(seconds), text);
 });
 
 const KNOWN = { mine: null, event: null, job: { ended_at: null }, question: { expires_at: 100 }, fields: [], now: 50 };
