@@ -62,7 +62,7 @@ class Child:
         *("spec", "path", "state", "incarnation", "budget", "restart_at", "asked_at", "grace_s", "cancelled"),
         *("stuck", "acknowledged", "timed_out", "exit", "error", "done", "settled", "__weakref__"),
         *("_variables", "_surroundings", "_started_at", "_ended_at", "_scope", "_context", "_task"),
-        *("_on_started", "_finished", "waiting"),
+        *("_on_started", "_finished", "on_left"),
     )
 
     def __init__(
@@ -104,8 +104,8 @@ class Child:
         self._task: trio.lowlevel.Task | None = None
         self._on_started: Callable[[Any], None] | None = None
         self._finished = False
-        self.waiting: trio.CancelScope | None = None
-        """Around the wait for its end, in whoever stops it."""
+        self.on_left: Callable[[Any], None] | None = None
+        """Called with it when all that is left of it is stuck: whoever waits for its end is to know."""
 
     # -- one incarnation ---------------------------------------------------------------------------
 
@@ -177,8 +177,8 @@ class Child:
     def _is_left_with_stuck(self, number: int) -> None:
         if number == self.incarnation and self.alive:
             self.stuck = True
-            if self.waiting is not None:
-                self.waiting.cancel()
+            if self.on_left is not None:
+                self.on_left(self)
 
     @trio.lowlevel.enable_ki_protection
     def _end(self, context: ChildContext, *, cancelled: bool) -> None:

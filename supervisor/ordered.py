@@ -262,7 +262,7 @@ class OrderedChildren(BaseSupervisor):
             on_stuck=self._report_stuck,
             wait_for_stuck=wait_for_stuck,
         )
-        if child.state is ChildState.STOPPING and child.done.is_set():
+        if child.state in ALIVE and child.done.is_set():
             self._note_end(child)
         return record
 

@@ -91,6 +91,7 @@ class Population(BaseSupervisor, Generic[C]):
         """A step is under way: what it asks for comes after it, in line."""
         self._on_ended: Callable[[C, int], None] = self._task_ended  # one object for all children
         self._on_started: Callable[[C], None] = self._acknowledged
+        self._on_left: Callable[[C], None] = self._left_with_stuck_below
         self._stops: dict[str, StopRecord] = {}
         """Of the stop under way, by name."""
 
@@ -169,6 +170,7 @@ class Population(BaseSupervisor, Generic[C]):
 
     def _spawn(self, member: C) -> None:
         self._started += 1
+        member.on_left = self._on_left
         member.spawn(self._body(), self._on_ended, self._on_started)
         at = trio.current_time() + member.spec.start_timeout_s
         self._timers.set(member.spec.name, at, partial(self._start_timed_out, member))
@@ -234,8 +236,12 @@ class Population(BaseSupervisor, Generic[C]):
         if rounds:
             again = partial(self._wait_for, member, rounds - 1)
             self._timers.set(member.spec.name, trio.current_time(), again)
-        else:
+        elif not member.stuck:
             self._report_stuck(member)
+
+    def _left_with_stuck_below(self, _: C) -> None:
+        """In the task of a member that is a supervisor, which has reported it: a stop is to look again."""
+        self._steps.put(_nothing)
 
     def _back_off(self, member: C) -> None:
         """Let a member that may be restarted wait for it."""
@@ -301,6 +307,10 @@ class Population(BaseSupervisor, Generic[C]):
 
     def _note(self) -> str:
         return f"{len(self._members)} of {self._max}"
+
+
+def _nothing() -> None:
+    """A step by which the loop comes round."""
 
 
 def _raise(error: BaseException) -> None:

@@ -95,16 +95,19 @@ async def stop_child(
 
     **Cancellation**: the child was asked, and may not have ended.
     """
-    if child.stuck:  # it was asked, cancelled and reported before
-        return StopRecord(child.spec.name, Ending.STUCK, 0.0)
     began = trio.current_time()
+    if child.stuck:  # it was reported before
+        if wait_for_stuck:
+            await child.done.wait()
+        return StopRecord(child.spec.name, Ending.STUCK, trio.current_time() - began)
     grace_ends = max(began, min(began + child.spec.shutdown_s, deadline))
     ending = Ending.ASKED
     if child.alive:
         starting = child.state is ChildState.STARTING
         child.ask_to_stop(grace_ends)
         if not starting and grace_ends > began:
-            with trio.move_on_at(grace_ends) as child.waiting:
+            with trio.move_on_at(grace_ends) as wait:
+                child.on_left = lambda _: wait.cancel()
                 await child.done.wait()
     if not (child.done.is_set() or child.stuck):
         ending = Ending.CANCELLED
@@ -121,7 +124,8 @@ async def stop_child(
 async def ended_within(child: Child, seconds: float) -> bool:
     """Whether the child has ended, or ends within ``seconds`` and ``STUCK_AFTER_ROUNDS`` rounds of the loop.
     **Cancellation**: changes nothing."""
-    with trio.move_on_after(seconds) as child.waiting:
+    with trio.move_on_after(seconds) as wait:
+        child.on_left = lambda _: wait.cancel()
         await child.done.wait()
     for _ in range(STUCK_AFTER_ROUNDS):
         if child.done.is_set() or child.stuck:

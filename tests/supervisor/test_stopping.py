@@ -14,6 +14,7 @@ from tests.supervisor.helpers import Stage, running
 from trouper.actors.reports import ReportKind
 from trouper.supervisor.child_spec import ChildContext, ChildSpec
 from trouper.supervisor.dynamic import DynamicSupervisor
+from trouper.supervisor.intensity import Intensity
 from trouper.supervisor.strategy import Strategy
 from trouper.supervisor.supervisor import Supervisor
 
@@ -79,22 +80,24 @@ async def test_a_child_that_does_not_end_is_reported_with_its_stack_and_the_othe
 
 
 @pytest.mark.clause("S1")
-@pytest.mark.parametrize("dynamic", [False, True])
+@pytest.mark.parametrize("dynamic", ["none", "middle", "inner"])
 async def test_a_supervisor_of_which_only_what_is_stuck_is_left_keeps_the_one_above_no_longer(
-    autojump_clock: trio.testing.MockClock, dynamic: bool
+    autojump_clock: trio.testing.MockClock, dynamic: str
 ) -> None:
     stage = Stage()
     stubborn = stage.child("stubborn", heeds=False, cancel_takes_s=100, shutdown_s=2)
-    inner = DynamicSupervisor("inner", reporter=stage.report)
-    if dynamic:
-        middle = Supervisor("middle", [inner.child_spec()], reporter=stage.report)
-    else:
-        middle = Supervisor("middle", [stubborn], reporter=stage.report)
+    grown = DynamicSupervisor(dynamic, reporter=stage.report)
+    middle = {
+        "none": Supervisor("middle", [stubborn], reporter=stage.report),
+        "middle": grown,
+        "inner": Supervisor("middle", [grown.child_spec()], reporter=stage.report),
+    }[dynamic]
+    inner = Supervisor("inner", [stubborn], reporter=stage.report)
     top = Supervisor("top", [stage.child("a", stop_takes_s=4), middle.child_spec()], reporter=stage.report)
     async with trio.open_nursery() as nursery:
         await nursery.start(top.run)
-        if dynamic:
-            await inner.start_child(stubborn)
+        if dynamic != "none":
+            await grown.start_child(inner.child_spec() if dynamic == "middle" else stubborn)
         top.stop()
         await trio.sleep(7.5)
         assert top.last_shutdown is not None, "it has had its order; only its nursery waits"
@@ -116,6 +119,24 @@ async def test_a_group_that_is_restarted_waits_for_what_is_stuck_in_a_supervisor
         stage.fail("a", ValueError())
         await trio.sleep(110)
         assert stage.log == ["a+", "stubborn+", "a-", "stubborn-", "a+", "stubborn+"]
+
+
+@pytest.mark.clause("S1")
+async def test_a_group_waits_too_for_a_supervisor_that_gave_up_and_is_left_with_what_is_stuck(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    stage = Stage()
+    specs = [stage.child("stubborn", heeds=False, cancel_takes_s=100, shutdown_s=2), stage.child("b")]
+    inner = Supervisor("inner", specs, intensity=Intensity(0, 1.0), reporter=stage.report)
+    specs = [stage.child("a"), inner.child_spec()]
+    async with running(Supervisor("top", specs, strategy=Strategy.ONE_FOR_ALL, reporter=stage.report)):
+        stage.fail("b", ValueError())
+        await trio.sleep(10)
+        stage.fail("a", ValueError())
+        await trio.sleep(110)
+        assert stage.log == ["a+", "stubborn+", "b+", "b-", "a-", "stubborn-", "a+", "stubborn+", "b+"]
+    crashed = [child for kind, child in stage.kinds() if kind is ReportKind.CRASH]
+    assert crashed == ["b", "a", "inner"]
 
 
 @pytest.mark.clause("S1")
