@@ -84,8 +84,10 @@ class SqliteStore(EngineStore):
                     if self._writer is not None:
                         await self._writer.drain()
                 finally:
-                    await thread.close()
-                    self._writer = None
+                    try:
+                        await thread.close()
+                    finally:
+                        self._writer = None
 
     def dirty(self, source: OutputSource, urgent: bool = False) -> None:
         if self._writer is not None:

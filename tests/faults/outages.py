@@ -118,11 +118,11 @@ class _Thread:
             raise ThreadAbandoned("the store's")
 
     def abandon(self, then: Callable[[], object]) -> None:
-        """The call returns in the moment in which nobody waits for it any more."""
-        self._left, call = True, self._under_way
-        if call is not None and self._outage.kind is Kind.HANGS_AND_WRITES:
-            call()
-        then()
+        """The call returns when the disk does not hang any more; nobody waits for it."""
+        self._left = True
+        if self._under_way is not None and self._outage.kind is Kind.HANGS_AND_WRITES:
+            self._outage.left.append(self._under_way)
+        self._outage.left.append(then)
         self._outage.change()
 
     async def aclose(self) -> None:
@@ -137,7 +137,9 @@ class SqliteOutage:
         self._lock: sqlite3.Connection | None = None
         self.kind: Kind | None = None
         self.changed = trio.Event()
-        """Whatever hung does not any more."""
+        """Whatever hung does not any more, or is not waited for."""
+        self.left: list[Callable[[], object]] = []
+        """What threads that were left are still to do."""
 
     def change(self) -> None:
         self.changed.set()
@@ -159,6 +161,8 @@ class SqliteOutage:
         """See ``Outage``."""
         self.kind = None
         self.change()
+        while self.left:
+            self.left.pop(0)()
         if self._lock is not None:
             self._lock.close()
             self._lock = None

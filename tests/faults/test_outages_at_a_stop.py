@@ -37,7 +37,8 @@ async def running(play: Play) -> None:
         assert left == ("running" if play.down else "queued"), "what can be recorded is, as soon as it can"
     assert left in ("running", "queued")
     ended = await play.second_life("completed")
-    assert ended.attempts_used == (left == "running"), "only what nobody recorded counts as a death"
+    if play.kind is not Kind.HANGS_AND_WRITES:  # there it may still be recorded as the disk answers
+        assert ended.attempts_used == (left == "running"), "only what nobody recorded counts as a death"
     assert TEXT.startswith(play.before)
 
 

@@ -6,6 +6,7 @@ import math
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -188,6 +189,44 @@ async def test_an_opening_on_a_disk_that_hangs_is_one_error_in_its_time(
     outage.end()
     async with opened(echo, url=outage.open, seams=VirtualWall.seams()) as runtime:
         await runtime.submit(echo.call(text="a"), user="ada")
+
+
+@pytest.mark.clause("E1", "J6", "S5")
+async def test_a_store_that_crashed_beside_its_disk_is_started_again_when_that_has_let_go_of_the_file(
+    opened: Open, outage: SqliteOutage, autojump_clock: MockClock
+) -> None:
+    reports: list[trouper.Report] = []
+
+    @trouper.job(retry=trouper.Retry(attempts=2, backoff=trouper.Backoff(base=0)))
+    async def tale(ctx: trouper.JobContext) -> int:
+        await ctx.write(str(ctx.attempt))
+        if ctx.attempt == 1:
+            await trio.sleep_forever()
+        return ctx.attempt
+
+    def broken(notice: object) -> None:
+        if outage.kind is None and not reports:
+            outage.begin(Kind.HANGS)  # with the closing of the file
+            raise RuntimeError("a listener's own fault")
+
+    async with opened(tale, url=outage.open, seams=VirtualWall.seams(), reports=reports) as runtime:
+        job = await runtime.submit(tale.call(), user="ada")
+        await trio.sleep(1)
+        runtime.store.listen(broken)
+        with suppress(trouper.StoreUnavailable):
+            await runtime.submit(tale.call(), user="eve")
+        await trio.sleep(CLOSE_S - 1)
+        outage.kind = None  # for whoever comes now; the call that is under way does not return yet
+        await trio.sleep(8)
+        in_use = [report.reason for report in reports if report.kind is ReportKind.START_FAILED]
+        assert in_use
+        assert "which is this one: maybe by a thread that was left" in in_use[-1]
+        outage.end()
+        ended = await runtime.wait(job.id)
+        assert (ended.state, ended.result) == (trouper.JobState.COMPLETED, "2")
+    crashes = [report.reason for report in reports if report.kind is ReportKind.CRASH]
+    assert len(crashes) == 1
+    assert "did not answer within 5 s" in crashes[0]
 
 
 # --- with a real thread ---
