@@ -22,7 +22,7 @@ class StoreOptions:
     whoever comes is told so at once, until it does."""
     close_s: float = number(5.0)
     """How long the end of the store may take before its thread is left with the disk that does not answer.
-    (In a runtime at most half of ``shutdown_total_s``, but a second in any case.)"""
+    (In a runtime at most half of ``shutdown_total_s``, but half a second in any case.)"""
     operations_max: int = count(10_000)
     """Operations that wait for a commit or a read; beyond, they are refused as unavailable."""
     batch_operations_max: int = count(1_000)

@@ -110,7 +110,10 @@ class NamedThread:
         if self._abandoned or not self._thread.is_alive():
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
-        await self.run(lambda: None)
+        try:
+            await self.run(lambda: None)
+        except ThreadAbandoned:  # meanwhile
+            return
         self._calls.put(None)
         self._thread.join()  # it has nothing left to do: this returns at once
 

@@ -69,6 +69,32 @@ async def test_a_thread_that_is_abandoned_lets_its_callers_go_and_ends_when_its_
 
 
 @pytest.mark.clause("S5")
+async def test_who_closes_a_thread_that_is_abandoned_meanwhile_waits_no_longer() -> None:
+    """As when what hung returns just as its time is over: nothing is left then, and no error."""
+    thread, gate, entered = NamedThread("closing"), threading.Event(), trio.Event()
+    token = trio.lowlevel.current_trio_token()
+
+    def hang() -> None:
+        token.run_sync_soon(entered.set)
+        gate.wait()
+
+    async def caller() -> None:
+        with pytest.raises(ThreadAbandoned):
+            await thread.run(hang)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller)
+        await entered.wait()
+        nursery.start_soon(thread.aclose)
+        await trio.testing.wait_all_tasks_blocked()
+        thread.abandon(lambda: None)
+    left = the_thread("closing")
+    gate.set()
+    assert left is not None
+    left.join()
+
+
+@pytest.mark.clause("S5")
 def test_a_thread_that_comes_back_when_the_loop_is_gone_still_lets_go_of_what_it_holds() -> None:
     gate = threading.Event()
     ran: list[str] = []
