@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +17,8 @@ import attrs
 import orjson
 import trio
 
-from trouper.actors.job_spec import Backoff, BadArguments, JobSpec
+from trouper.actors.job_context import JobContext
+from trouper.actors.job_spec import Backoff, BadArguments, JobSpec, job
 from trouper.behaviour import BehaviourRun as BehaviourRun
 from trouper.behaviour import Handled as Handled
 from trouper.behaviour import Spawned as Spawned
@@ -28,6 +29,7 @@ from trouper.store.protocol import CommitNotice
 from trouper.store.questions import open_question
 from trouper.store.records import Entry, Job, JobState
 from trouper.store.seams import Seams
+from trouper.supervisor.options import RuntimeOptions
 from trouper.supervisor.runtime import Runtime, open_runtime
 
 
@@ -100,6 +102,15 @@ async def _answering(runtime: Runtime, job: Job, answers: Mapping[str, Any]) -> 
     return ended
 
 
+def _place_holder(place_free: trio.Event) -> JobSpec[Any, Any]:
+    """A job that takes the one place there is until it may end, so that what comes behind it waits."""
+
+    async def hold(ctx: JobContext) -> None:
+        await place_free.wait()
+
+    return job(name="place-holder", notify_on=())(hold)
+
+
 async def run_job(
     spec: JobSpec[Any, Any],
     /,
@@ -108,6 +119,7 @@ async def run_job(
     user: str = "tester",
     thread: str | None = None,
     answers: Mapping[str, Any] = MappingProxyType({}),
+    signals: Sequence[Any] = (),
     **arguments: Any,
 ) -> JobResult:
     """Run a job to its end and tell what came of it.
@@ -116,6 +128,7 @@ async def run_job(
       the job is retried is its declaration's to say; back-off is left out.
     * ``answers``: to what it asks with ``ctx.ask_user``, by the keys of its questions. It raises
       ``LookupError`` if the job asks something else.
+    * ``signals``: the messages that it was sent by the time it begins (``ctx.messages``), in order.
     * ``arguments``: those of the job.
 
     Raises ``BadArguments``. **Cancellation**: the job is given up. **Resources**: nothing is left.
@@ -123,18 +136,25 @@ async def run_job(
     if crash_at is not None and crash_at < 1:
         raise ValueError(f"crash_at={crash_at!r}: legal are whole numbers from 1")
     spec = attrs.evolve(spec, retry=attrs.evolve(spec.retry, backoff=Backoff(base=0)))
-    seams = Seams(fault=_crash_seam(crash_at))
-    async with open_runtime("memory:", jobs=[spec], seams=seams, on_report=lambda _: None) as runtime:
-        job = await runtime.submit(spec.call(**arguments), user=user, thread=thread)
-        job = await _answering(runtime, job, answers)
-        entries = await _log_of(runtime, job.id)
+    seams, began, one_place = Seams(fault=_crash_seam(crash_at)), trio.Event(), RuntimeOptions(max_running=1)
+    before = _place_holder(began)
+    async with open_runtime(
+        "memory:", jobs=[before, spec], options=one_place, seams=seams, on_report=lambda _: None
+    ) as runtime:
+        await runtime.submit(before.call(), user=user)
+        submitted = await runtime.submit(spec.call(**arguments), user=user, thread=thread)
+        for message in signals:
+            await runtime.signal(submitted.id, message)
+        began.set()
+        ended = await _answering(runtime, submitted, answers)
+        entries = await _log_of(runtime, ended.id)
         inbox = await runtime.inbox(user)
     return JobResult(
         text="".join(entry for entry in entries if isinstance(entry, str)),
         events=[(entry[0], orjson.loads(entry[1])) for entry in entries if not isinstance(entry, str)],
-        state=job.state,
-        attempts=job.attempt,
-        result=None if job.result is None else orjson.loads(job.result),
-        error=job.error,
+        state=ended.state,
+        attempts=ended.attempt,
+        result=None if ended.result is None else orjson.loads(ended.result),
+        error=ended.error,
         notifications=[(n.title, n.body) for n in reversed(inbox)],
     )
