@@ -9,31 +9,40 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from weakref import WeakValueDictionary
 
 import attrs
 
 Version = tuple[int, int, int, int]
-"""What changes with a file: its number, size, and times in ns. (By the times alone two writes in one tick of
-the file system's clock would be one.)"""
+"""What changes with a file: its number, size, and times in ns."""
+
+SETTLED_S = 2.0
+"""Two writes in one tick of the file system's clock leave one version, if the size stays: 2 s is the longest
+tick that is known (FAT). One that is younger is read again, and compared."""
+
 _Key = tuple[Path, Version]
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class CachedFile:
     """Shared by all who are sent it, for as long as one of them holds this object."""
 
     content: bytes
     etag: str
     """Quoted, of the content's SHA-256."""
+    settled: bool = False
+    """Whether its version was old enough, when it was read, so that no later write leaves the same."""
 
 
 class FileCache:
-    """``max_bytes``: of contents that are kept though nobody is sent them."""
+    """``max_bytes``: of contents that are kept though nobody is sent them. ``wall()``: seconds since the
+    epoch, by the clock that the times of files are by."""
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, wall: Callable[[], float]) -> None:
         self._max_bytes = max_bytes
+        self._wall = wall
         self._kept: OrderedDict[_Key, CachedFile] = OrderedDict()
         """The one asked for last at the end."""
         self._living: WeakValueDictionary[_Key, CachedFile] = WeakValueDictionary()
@@ -48,14 +57,17 @@ class FileCache:
         """The file as it is on disk now. Raises ``OSError``."""
         key = (path, _version(path))
         file = self._living.get(key)
-        if file is None:
+        if file is None or not file.settled:
+            settled = self._wall() - max(key[1][2:]) / 1e9 >= SETTLED_S
             content = path.read_bytes()
-            file = CachedFile(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+            read = CachedFile(content, f'"{hashlib.sha256(content).hexdigest()[:32]}"')
             if _version(path) != key[1]:
-                return file  # it was written to while it was read: whoever asks next reads it again
-            self._living[key] = file
-            for old in [kept for kept in self._kept if kept[0] == path]:
-                self._drop(old)
+                return read  # it was written to while it was read: whoever asks next reads it again
+            if file is None or file.etag != read.etag:
+                for old in [kept for kept in self._kept if kept[0] == path]:
+                    self._drop(old)
+                self._living[key] = file = read
+            file.settled = settled
         self._keep(key, file)
         return file
 

@@ -343,7 +343,8 @@ async def serve(
     def crashed(request: Request, error: Exception) -> None:
         gateway.report_crash(f"{request.method} {request.path}", error)
 
-    site = Site(static, routes, ready=lambda: runtime.ready, options=options, on_crash=crashed)
+    wall = runtime.seams.wall
+    site = Site(static, routes, ready=lambda: runtime.ready, wall=wall, options=options, on_crash=crashed)
     gateway = Gateway(
         runtime,
         site,
@@ -352,7 +353,7 @@ async def serve(
         name=f"gateway-{runtime.seams.new_id()}",
         host=host,
         port=port or 0,
-        wall=runtime.seams.wall,
+        wall=wall,
         window_bytes=runtime.options.channels.window_bytes,
         listen=listen,
     )

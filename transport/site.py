@@ -30,7 +30,8 @@ _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 class Site:
-    """``on_crash(request, error)`` is told of a handler that failed; ``ready`` answers ``/readyz``."""
+    """``on_crash(request, error)`` is told of a handler that failed; ``ready`` answers ``/readyz``; ``wall``
+    gives seconds since the epoch."""
 
     def __init__(
         self,
@@ -38,11 +39,12 @@ class Site:
         routes: Routes | None,
         *,
         ready: Callable[[], bool],
+        wall: Callable[[], float],
         options: GatewayOptions,
         on_crash: Callable[[Request, Exception], None],
     ) -> None:
         most = options.max_file_bytes
-        self.files = FileCache(options.file_cache_bytes)
+        self.files = FileCache(options.file_cache_bytes, wall)
         self._static = None if static is None else StaticDirectory(static, most, self.files)
         self._own = StaticDirectory(Path(__file__).resolve().parent / "browser", most, self.files)
         self._routes = dict(routes or {})

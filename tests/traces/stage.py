@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,12 @@ async def _ask(ctx: trouper.JobContext, *, key: str, question: str) -> None:
     await ctx.ask_user(question, schema={"type": "string"}, key=key)
 
 
+async def _charge(ctx: trouper.JobContext, *, begun: trio.Event, over: trio.Event) -> None:
+    async with ctx.unsafe("charge"):
+        begun.set()
+        await over.wait()
+
+
 async def _crash(ctx: trouper.JobContext) -> None:
     raise RuntimeError("as the trace has it")
 
@@ -128,6 +135,11 @@ class Stage:
             r"the store answers nothing": self._store_hangs,
             r"the store is back": self._store_back,
             r"the server stops": self._stop,
+            r"(j\d) is inside of an unsafe step": self._begins_a_step,
+            r"the step ends": self._ends_the_step,
+            r"the whole server begins to stop": self._drain,
+            r"the store has a bug": self._store_bug,
+            r"(j\d)'s output is damaged on the disk, and the server starts again": self._damage,
             r"the connection is cut": self._cut,
             r"the connection is cut; the server is killed in mid-job and starts again: .*": self._kill,
         }
@@ -136,17 +148,9 @@ class Stage:
     # --- the server ---
 
     async def open(self) -> None:
-        self.runtime = await self._life.enter_async_context(
-            trouper.open_runtime(
-                f"sqlite:///{self._database}",
-                jobs=[hidden, echo],
-                options=self._setup.runtime,
-                store_options=self._setup.store,
-                on_report=lambda _: None,
-            )
-        )
+        self._stopping = trio.Event()
         nursery = await self._life.enter_async_context(trio.open_nursery())
-        self._life.callback(nursery.cancel_scope.cancel)
+        self.runtime = await nursery.start(self._live)
         self._serving = trio.CancelScope()
         self._port = await nursery.start(self._serve)
         for _ in range(self._setup.sessions):
@@ -155,6 +159,18 @@ class Stage:
             self._filled = True
             job = await self.runtime.submit(hidden.call(), user="eve")
             await self._attempt(job.id, 1)
+
+    async def _live(self, *, task_status: trio.TaskStatus[trouper.Runtime]) -> None:
+        """A task of its own, so that it can begin to stop while it is served."""
+        async with trouper.open_runtime(
+            f"sqlite:///{self._database}",
+            jobs=[hidden, echo],
+            options=self._setup.runtime,
+            store_options=self._setup.store,
+            on_report=lambda _: None,
+        ) as runtime:
+            task_status.started(runtime)
+            await self._stopping.wait()
 
     async def _serve(self, *, task_status: trio.TaskStatus[int]) -> None:
         with self._serving:
@@ -166,6 +182,8 @@ class Stage:
 
     async def close(self) -> None:
         await self._cut()
+        self._serving.cancel()
+        self._stopping.set()
         await self._life.aclose()
 
     # --- what happens meanwhile ---
@@ -215,6 +233,14 @@ class Stage:
         await self._step(who, _crash)
         await self._attempt(job.id, job.attempt + 1)
 
+    async def _begins_a_step(self, who: str) -> None:
+        begun, self._step_over = trio.Event(), trio.Event()
+        await self._step(who, partial(_charge, begun=begun, over=self._step_over))
+        await begun.wait()
+
+    async def _ends_the_step(self) -> None:
+        self._step_over.set()
+
     async def _ends(self, who: str) -> None:
         await self._step(who, None)
         await self._wait("j1" if who == "the job" else who)
@@ -238,6 +264,12 @@ class Stage:
 
         self.runtime.store.jobs = down  # type: ignore[method-assign]
 
+    async def _store_bug(self) -> None:
+        async def fail(*args: object, **more: object) -> tuple[trouper.Job, ...]:
+            raise ZeroDivisionError("a bug of ours")
+
+        self.runtime.store.jobs = fail  # type: ignore[method-assign]
+
     async def _store_hangs(self) -> None:
         async def hang(*args: object, **more: object) -> tuple[trouper.Job, ...]:
             await trio.sleep_forever()
@@ -250,6 +282,19 @@ class Stage:
 
     async def _stop(self) -> None:
         self._serving.cancel()
+
+    async def _drain(self) -> None:
+        self._stopping.set()
+        while self.runtime.ready:  # noqa: ASYNC110  # nothing tells of it
+            await trio.lowlevel.checkpoint()
+
+    async def _damage(self, who: str) -> None:
+        await self.close()
+        with closing(sqlite3.connect(self._database)) as database, database:
+            database.execute("UPDATE blocks SET body = 'damaged'")
+            database.execute("UPDATE journal SET body = 'damaged'")
+        CUES[0] = Cues()
+        await self.open()
 
     async def _free_place(self) -> None:
         CUES[0].place.set()

@@ -118,6 +118,7 @@ async def open_place(
         static,
         routes,
         ready=lambda: runtime.ready,
+        wall=lambda: 0.0,
         options=options,
         on_crash=lambda request, error: crashes.append((request.path, str(error))),
     )

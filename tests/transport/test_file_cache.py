@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tracemalloc
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from trouper.transport.options import GatewayOptions
 
 SIZE = 4 * 1024 * 1024
 READERS = 25
+LATER = partial(float, 1e11)
+"""A clock by which every file was written long ago."""
 
 
 def write(path: Path, content: bytes) -> Path:
@@ -78,7 +81,7 @@ async def test_a_large_file_comes_whole_in_all_its_pieces(tmp_path: Path) -> Non
 
 
 def test_a_file_that_changes_on_disk_is_read_again(tmp_path: Path) -> None:
-    cache = FileCache(1000)
+    cache = FileCache(1000, LATER)
     path = write(tmp_path / "page", b"one")
     first = cache.get(path)
     assert cache.get(path) is first
@@ -96,8 +99,31 @@ def test_a_file_that_changes_on_disk_is_read_again(tmp_path: Path) -> None:
         cache.get(path)
 
 
+def test_a_file_that_is_written_twice_in_one_tick_is_read_again_until_the_tick_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path / "page", b"one")
+    stat = path.stat()
+    written_at = stat.st_mtime
+    # The file system's clock stands still: its number, its size and its times stay as they are.
+    monkeypatch.setattr(
+        "trouper.transport.file_cache._version", lambda path: (1, 3, 0, int(written_at * 1e9))
+    )
+    now = written_at + 0.5
+    cache = FileCache(1000, lambda: now)
+    first = cache.get(path)
+    assert cache.get(path) is first, "one that did not change is there once"
+    path.write_bytes(b"two")
+    assert cache.get(path).content == b"two"
+    assert cache.kept_bytes == 3
+    now = written_at + 2.1
+    settled = cache.get(path)
+    path.unlink()
+    assert cache.get(path) is settled, "from now on a write would leave another version: nothing is read"
+
+
 def test_what_was_asked_for_last_is_kept_up_to_the_bound(tmp_path: Path) -> None:
-    cache = FileCache(100)
+    cache = FileCache(100, LATER)
     paths = [write(tmp_path / str(number), bytes([number]) * 40) for number in range(3)]
     for path in (paths[0], paths[1], paths[0], paths[2]):
         cache.get(path)
@@ -113,7 +139,7 @@ def test_what_was_asked_for_last_is_kept_up_to_the_bound(tmp_path: Path) -> None
 def test_a_file_that_is_written_to_while_it_is_read_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache = FileCache(100)
+    cache = FileCache(100, LATER)
     path = write(tmp_path / "page", b"half")
     read = Path.read_bytes
 

@@ -25,6 +25,7 @@ def test_a_route_that_is_not_legal_is_refused_where_it_is_declared(route: tuple[
             None,
             {route: not_a_handler},
             ready=lambda: True,
+            wall=lambda: 0.0,
             options=GatewayOptions(),
             on_crash=lambda *_: None,
         )
@@ -32,7 +33,14 @@ def test_a_route_that_is_not_legal_is_refused_where_it_is_declared(route: tuple[
 
 def test_a_static_directory_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GatewayError, match="not a directory"):
-        Site(tmp_path / "none", None, ready=lambda: True, options=GatewayOptions(), on_crash=lambda *_: None)
+        Site(
+            tmp_path / "none",
+            None,
+            ready=lambda: True,
+            wall=lambda: 0.0,
+            options=GatewayOptions(),
+            on_crash=lambda *_: None,
+        )
 
 
 def test_a_bound_that_is_not_positive_is_refused() -> None:
