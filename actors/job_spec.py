@@ -21,6 +21,7 @@ import orjson
 from cattrs.strategies import configure_union_passthrough
 
 from trouper.actors.ended_hook import EndedFunction, EndedHook, check_hook
+from trouper.actors.reports import exceptions_only
 from trouper.actors.retry import Backoff as Backoff
 from trouper.actors.retry import Retry as Retry
 from trouper.store.checks import need_options, wrong_number
@@ -238,7 +239,8 @@ class JobSpec(Generic[P, R]):
         structured: dict[str, Any] = {}
         for name, value in arguments.items():
             try:
-                structured[name] = _STRICT.structure(value, hints.get(name, Any))
+                with exceptions_only():  # a type checks itself as it likes
+                    structured[name] = _STRICT.structure(value, hints.get(name, Any))
             except Exception as error:
                 legal = self._signature(hints)
                 raise BadArguments(

@@ -165,7 +165,8 @@ def log_report(report: Report) -> None:
 def deliver(reporter: Reporter, report: Report) -> None:
     """Give ``report`` to ``reporter``, whose own failure is logged: listening must not stop what runs."""
     try:
-        reporter(report)
+        with exceptions_only():
+            reporter(report)
     except Exception:
         _log.exception("the reporter failed on %s", report)
 

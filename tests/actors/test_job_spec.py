@@ -108,6 +108,30 @@ async def test_an_argument_whose_type_is_not_there_at_run_time_is_named_when_the
             pass
 
 
+@attrs.frozen
+class Checked:
+    """One that is checked by a library which is written in Rust, and panics."""
+
+    size: int
+
+    def __attrs_post_init__(self) -> None:
+        raise Panic("out of range")
+
+
+class Panic(BaseException):
+    pass
+
+
+async def checks(ctx: trouper.JobContext, *, of: Checked) -> None: ...
+
+
+@pytest.mark.clause("E1")
+def test_what_a_type_of_an_argument_raises_beside_exception_is_told_of_that_argument() -> None:
+    """A client sends it: it would end the process of everybody."""
+    with pytest.raises(trouper.BadArguments, match="argument 'of' of 'checks': Panic: out of range"):
+        trouper.job(checks).structure({"of": {"size": 1}})
+
+
 def declare(**options: Any) -> JobSpec[Any, Any]:
     async def work(ctx: trouper.JobContext) -> None: ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import logging
 import traceback
@@ -83,12 +84,23 @@ def test_crashes_are_split_from_what_must_pass() -> None:
     assert passing.subgroup(ValueError) is None
 
 
-def test_a_reporter_that_fails_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.clause("E1")
+@pytest.mark.parametrize("error", [RuntimeError("no terminal"), asyncio.CancelledError(), GeneratorExit()])
+def test_a_reporter_that_fails_stops_nothing(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
     def broken(_report: Report) -> None:
-        raise RuntimeError("no terminal")
+        raise error
 
     deliver(broken, REPORT)
     assert "the reporter failed on crash: runtime/core/ada #2: ValueError: boom" in caplog.text
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)])
+def test_a_reporter_may_end_the_process(error: BaseException) -> None:
+    def ends(_report: Report) -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        deliver(ends, REPORT)
 
 
 def test_the_default_reporter_logs_one_line_and_the_detail(caplog: pytest.LogCaptureFixture) -> None:
