@@ -11,7 +11,9 @@ import trio
 
 from trouper.actors.channel import SubscriberChannel
 from trouper.actors.channel_items import ChannelItem, EndItem, GoneItem, OutputItem, RewindItem
+from trouper.actors.job_spec import BadArguments
 from trouper.actors.output_pieces import End, Event, OutputPiece, Rewind, Text
+from trouper.store.checks import wrong_count
 from trouper.store.errors import StoreCorrupt
 from trouper.store.output_log import OutputHash
 from trouper.store.protocol import Store
@@ -51,6 +53,9 @@ class OutputReader:
         open_channel: Callable[[str], SubscriberChannel],
         close_channel: Callable[[SubscriberChannel], None],
     ) -> None:
+        for what, number in (("attempt", attempt), ("n", n)):
+            if legal := wrong_count(number, 0):
+                raise BadArguments(f"{what}={number!r:.40} of a cursor: {legal}")
         self._cursor = (job_id, attempt, n)
         self._store = store
         self._open_channel = open_channel

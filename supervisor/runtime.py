@@ -310,13 +310,11 @@ class Runtime:
     def read(self, job_id: str, *, attempt: int = 0, n: int = 0) -> OutputReader:
         """The output of a job from the cursor (``attempt``, ``n``), as it comes, until its ``End``.
 
-        Gives ``Text``, ``Event``, ``Rewind`` and ``End``; after a ``Rewind`` what follows continues at
-        its ``keep``. Its steps raise ``UnknownJob``. **Resources**: see ``OutputReader``.
+        Gives ``Text``, ``Event``, ``Rewind`` and ``End``; after a ``Rewind`` what follows continues at its
+        ``keep``. Raises ``BadArguments``, its steps ``UnknownJob``. **Resources**: see ``OutputReader``.
         """
-        tree = self._tree
-        return OutputReader(
-            check_id(job_id), attempt, n, self.store, self._open_reader, tree.audience.close_channel
-        )
+        close = self._tree.audience.close_channel
+        return OutputReader(check_id(job_id), attempt, n, self.store, self._open_reader, close)
 
     def _open_reader(self, user: str) -> SubscriberChannel:
         return self._tree.audience.open_channel(user, visible=False, feed=None, wants_feed=False)

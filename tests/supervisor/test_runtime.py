@@ -50,6 +50,17 @@ async def test_reading_along_ends_with_the_hash_and_on_nothing_else(opened: Open
         ]
 
 
+@pytest.mark.clause("O1")
+@pytest.mark.parametrize("cursor", [{"n": -1}, {"attempt": -1}, {"n": 2.5}, {"n": True}, {"attempt": "1"}])
+async def test_a_cursor_that_no_output_has_is_refused_and_not_looked_for(
+    opened: Open, cursor: dict[str, Any]
+) -> None:
+    async with opened(echo) as runtime:
+        job = await runtime.submit(echo.call(text="a"), user="ada")
+        with pytest.raises(trouper.BadArguments, match="of a cursor: legal are whole numbers from 0"):
+            runtime.read(job.id, **cursor)
+
+
 @pytest.mark.clause("J3")
 async def test_the_same_key_gives_the_same_job_and_other_content_is_a_conflict(opened: Open) -> None:
     @trouper.job
