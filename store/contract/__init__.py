@@ -24,12 +24,13 @@ Reading order:
 * ``jobs``, ``output``, ``people``, ``usage``, ``fairness``, ``superseding``, ``cancel_key``, ``timing``,
   ``names``, ``places``, ``completions``, ``signals``, ``questions``  the tests, in plain words
 * ``clocks``  those of an engine with one owner at a time; ``leases`` those of one that nodes share
-* ``model``   what every store does, in dictionaries; ``gist`` what of an answer it speaks of
+* ``model``   what every store does, in dictionaries, from ``model.core`` on; ``gist`` what of an answer it
+  speaks of
 * ``histories``  random operations, aimed at what there is; ``machine`` compares each answer with the model's
 * ``suite``   ``StoreContract`` and ``LeasedStoreContract``: all of it as one class each
 
-A further transaction comes with: its method in a chapter of ``model``, its operation in ``histories``, and
-tests in a file that ``suite`` lists.
+A further transaction comes with: its method in a chapter of ``model``, or in one of its own, its operation in
+``histories``, and tests in a file that ``suite`` lists.
 """
 
 from __future__ import annotations

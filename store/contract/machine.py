@@ -212,7 +212,7 @@ async def _play(operations: list[tuple[Any, ...]], make: Make, nodes: int) -> No
         # The clock of a store that nodes share is not theirs.
         clock = world.wall if world.store.lease is None else world.seams.now
         lease_s = math.inf if world.store.lease is None else world.store.lease.seconds
-        play = Compared(world, nodes=worlds, model=Model(clock, SMALL_OPTIONS, lease_s))
+        play = Compared(world, nodes=worlds, model=Model(clock=clock, options=SMALL_OPTIONS, lease_s=lease_s))
         for other in reversed(worlds):
             play.model.begin(other.store.boot)
         try:

@@ -4,12 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+import attrs
+
 from trouper.store.completions import SettleCompletion
-from trouper.store.contract.model.rows import Hook, Rows, lost
+from trouper.store.contract.model.nodes import Nodes, unbegun
+from trouper.store.contract.model.rows import Hook, Row
 from trouper.store.leases import Begun
 
 
-class Hooks(Rows):
+@attrs.define(slots=False, kw_only=True)
+class Hooks(Nodes):
+    hooks: dict[str, Hook] = attrs.field(factory=dict)
+    """Job → what is to be done for it."""
+
+    def end(self, row: Row, state: str, reason: str | None) -> None:
+        super().end(row, state, reason)
+        if row.spec.options.on_ended:
+            self.hooks[row.id] = Hook()
+
+    def jumped(self, by_s: float) -> None:
+        super().jumped(by_s)
+        for hook in self.hooks.values():
+            hook.run_at += by_s if hook.waits and hook.run_at > 0 else 0.0
+
     def claim_completions(
         self, limit: int, *, names: Collection[str] | None = None, begun: Begun | None = None
     ) -> object:
@@ -17,9 +34,9 @@ class Hooks(Rows):
         if not self.live:
             return [], None, dead
         for id, hook in self.hooks.items():
-            unbegun = hook.claimed_by is not None and lost(begun, hook.claimed_by, id, hook.tries)
-            if unbegun or hook.claimed_by not in (None, *self.names_of):  # by one that is gone
-                hook.claimed_by, hook.run_at, hook.tries = None, 0.0, hook.tries - unbegun
+            given_back = hook.claimed_by is not None and unbegun(begun, hook.claimed_by, id, hook.tries)
+            if given_back or hook.claimed_by not in (None, *self.names_of):  # by one that is gone
+                hook.claimed_by, hook.run_at, hook.tries = None, 0.0, hook.tries - given_back
         waiting = [(hook.run_at, id, hook) for id, hook in self.hooks.items() if hook.waits]
         due = sorted((each for each in waiting if each[0] <= self.clock()), key=lambda each: each[0])
         if names is not None and None not in self.names_of.values():
