@@ -59,7 +59,7 @@ class SqliteStore(EngineStore):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(thread.bound_the_end)
                 try:
-                    await self._live(thread, nursery, task_status)
+                    await self._live(thread, nursery, lambda: task_status.started())
                 except Exception as error:  # raised below: our nursery is no reason to wrap it in a group
                     failure = error
                 nursery.cancel_scope.cancel()
@@ -68,14 +68,12 @@ class SqliteStore(EngineStore):
             if failure is not None:
                 raise failure
 
-    async def _live(
-        self, thread: StoreThread, nursery: trio.Nursery, task_status: trio.TaskStatus[None]
-    ) -> None:
+    async def _live(self, thread: StoreThread, nursery: trio.Nursery, opened: Callable[[], None]) -> None:
         try:
             engine = self._engine = await thread.open()
             writer = self._writer = GroupCommit(engine, thread, self._seams, self._options, self._listeners)
             nursery.start_soon(thread.overdue.watch, writer.let_go)
-            task_status.started()
+            opened()
             await writer.serve()
         finally:
             thread.begin_end()
@@ -85,7 +83,7 @@ class SqliteStore(EngineStore):
                         await self._writer.drain()
                 finally:
                     try:
-                        await thread.close()
+                        await thread.close()  # noqa: ASYNC102  # it shields itself, and is bounded
                     finally:
                         self._writer = None
 

@@ -121,7 +121,7 @@ class StoreThread:
         try:
             await self._end_began.wait()
         finally:
-            if not await comes_in_time(self._over, self._options.close_s):
+            if not await comes_in_time(self._over, self._options.close_s):  # noqa: ASYNC102  # shields itself
                 self.left = True
                 self._thread.abandon(self._held.close)
 

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import trio
+import trio.testing
 
 from trouper.store.seams import NamedThread, ThreadAbandoned
 
