@@ -276,7 +276,7 @@ def _parameters(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     return {p.name: p for p in parameters[1:]}
 
 
-def _check_function(function: Callable[..., Any], name: str) -> None:
+def _check_function(function: Callable[..., Any], name: object) -> None:
     legal = "an async function with one positional parameter (the context) and keyword-only ones"
     if not inspect.iscoroutinefunction(function):
         raise TypeError(f"job {name!r} is {function!r}: legal is {legal}")

@@ -9,7 +9,7 @@ closes the one and lets go of the other.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
@@ -110,8 +110,7 @@ class StoreThread:
         with trio.CancelScope(shield=True):
             try:
                 await self.run(self._held.close, lambda: "the closing of the database")
-                with suppress(ThreadAbandoned):  # nothing is held any more
-                    await self._thread.aclose()
+                await self._thread.aclose()
             finally:
                 self._over.set()
 
