@@ -130,6 +130,8 @@ class JobActor(Actor[JobMessage]):
         actor without having drained it, that the attempt is given back. Tried once: if the store is down,
         the next boot finds the row, and whoever reads the reports is told so."""
         attempt = self._attempt
+        if attempt is not None:
+            attempt.close()  # first: nothing can be stopped any more, though output of it may yet be refused
         try:
             if attempt is not None and reason is not StopReason.CRASHED and not self._settled:
                 if not self._ended.is_set():
@@ -141,7 +143,6 @@ class JobActor(Actor[JobMessage]):
             if reason is not StopReason.CRASHED:
                 self._tell_if_unrecorded()
             if attempt is not None:
-                attempt.close()
                 self._outputs.close_log(attempt.log)
                 self._ports.bells.close(self.job, attempt.bell)
 

@@ -62,6 +62,34 @@ async def test_a_context_that_outlives_its_job_is_refused_and_harms_no_other(
         assert await runtime.job(lender.id) == lender
 
 
+@pytest.mark.clause("E1")
+async def test_output_that_is_refused_after_its_actor_was_stopped_harms_no_other(
+    opened: Open, tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    @trouper.job
+    async def parting(ctx: trouper.JobContext) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            await ctx.write("farewell")  # noqa: ASYNC102  # it is in the output, and nobody has asked the store
+
+    url = f"sqlite:///{tmp_path / 'chat.db'}"
+    reports: list[trouper.Report] = []
+    async with opened(parting, forever, url=url, seams=slow_seams(), reports=reports) as runtime:
+        other = await runtime.submit(forever.call(), user="bob")
+        job = await runtime.submit(parting.call(), user="ada")
+        await trio.sleep(1)
+        row = await runtime.job(job.id)
+        assert row is not None
+        await runtime.store.lose(job.id, row.fence, "lost")
+        await runtime._tree.jobs.terminate_child(f"{job.id}#1")
+        await trio.sleep(1)
+        assert reports == []
+        running = await runtime.job(other.id)
+        assert running is not None
+        assert (running.state, running.attempt) == (trouper.JobState.RUNNING, 1)
+
+
 async def test_who_waits_for_room_in_the_output_of_a_job_that_has_ended_is_told_so(
     opened: Open, autojump_clock: MockClock, tmp_path: Path
 ) -> None:
