@@ -128,6 +128,33 @@ async def test_an_attempt_that_was_let_go_counts_as_a_process_death(
         assert (ended.state, ended.attempt, ended.attempts_used) == (trouper.JobState.COMPLETED, 2, 1)
 
 
+@pytest.mark.clause("J6")
+async def test_an_attempt_that_was_let_go_is_ended_by_nobody_while_the_store_holds_it_for_live(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node lets go at 6 s, and reaches the store, which would take its word until 9 s."""
+
+    @trouper.job
+    async def waits(ctx: trouper.JobContext) -> None:
+        await trio.sleep_forever()
+
+    async with node_of(SharedMemory(lease=LEASE), "a", waits, sweep_interval_s=0.5) as a:
+        renew = a.store.renew
+
+        async def late(**named: Any) -> Any:
+            if trio.current_time() < 10:
+                raise StoreUnavailable("the line is cut")
+            return await renew(**named)
+
+        monkeypatch.setattr(a.store, "renew", late)
+        job = await a.runtime.submit(waits.call(), user="ada")
+        await trio.sleep_until(8.9)
+        row = await a.runtime.job(job.id)
+        assert (row.state, row.attempts_used) == (trouper.JobState.RUNNING, 0)
+        ended = await a.runtime.wait(job.id)
+        assert (ended.state, ended.reason) == (trouper.JobState.LOST, "attempts"), "as after a process death"
+
+
 def answered_late(node: Node, what: str, seconds: float, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The next claim that starts something is answered so much later, and until then the line is cut."""
     told: list[Any] = []

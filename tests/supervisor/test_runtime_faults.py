@@ -14,10 +14,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import trouper
 from tests.supervisor.support import Feed, Open, echo, forever
+from trouper.actors.job_actor import JobActor
 from trouper.actors.reports import ReportKind
 from trouper.store import memory
+from trouper.store.errors import StoreCorrupt
 from trouper.store.protocol import Append, RefusalReason, Refused
 from trouper.store.transactions import append
+from trouper.supervisor import expiry
 from trouper.supervisor.child_spec import ChildContext, ChildSpec
 from trouper.supervisor.dynamic import DynamicSupervisor
 from trouper.supervisor.refusals import GatewayFailed
@@ -70,8 +73,6 @@ async def test_an_unsafe_step_that_was_saved_inside_of_its_block_is_not_repeated
 async def test_an_attempt_whose_actor_dies_of_a_bug_of_ours_is_finished_as_a_crash(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from trouper.actors.job_actor import JobActor
-
     def bug(*_: Any) -> None:
         raise AssertionError("a bug of ours")
 
@@ -81,6 +82,26 @@ async def test_an_attempt_whose_actor_dies_of_a_bug_of_ours_is_finished_as_a_cra
         ended = await runtime.wait(job.id)
         assert (ended.state, ended.reason) == (trouper.JobState.FAILED, "actor_died")
         assert await runtime.text(job.id) == "a"
+
+
+@pytest.mark.clause("E1", "J6")
+async def test_an_attempt_whose_actor_is_gone_and_whose_output_is_damaged_is_lost(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: Any) -> None:
+        raise AssertionError("a bug of ours")
+
+    async def damaged(*_: Any) -> None:
+        raise StoreCorrupt("a block cannot be read")
+
+    monkeypatch.setattr(JobActor, "_judge", bug)
+    monkeypatch.setattr(expiry, "hash_log", damaged)
+    async with opened(echo) as runtime:
+        job = await runtime.submit(echo.call(text="a"), user="ada")
+        with trio.fail_after(5):
+            ended = await runtime.wait(job.id)
+        assert (ended.state, ended.reason) == (trouper.JobState.LOST, "undecodable")
+        assert len(runtime._tree.begun) == 0, "nothing of it is remembered"
 
 
 @pytest.mark.clause("E1", "O2")

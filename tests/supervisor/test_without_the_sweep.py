@@ -232,3 +232,29 @@ async def test_who_waits_for_an_end_hears_of_one_that_a_store_had_not_told_when_
         with trio.fail_after(SWEEP_S / 2):
             ended = await runtime.wait(job.id)
         assert (ended.state, len(untold)) == (trouper.JobState.COMPLETED, 1)
+
+
+@pytest.mark.clause("E1", "J5")
+async def test_a_claim_that_the_store_could_not_carry_out_is_repeated_after_a_second(
+    opened: Open, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times: list[float] = []
+
+    @trouper.job
+    async def work(ctx: trouper.JobContext) -> None:
+        times.append(trio.current_time())
+
+    async with unswept(opened, work) as runtime:
+        claim = runtime.store.claim
+
+        async def down(*values: Any, **named: Any) -> Any:
+            if len(times) < 3:
+                times.append(trio.current_time())
+                raise StoreUnavailable("the disk is full")
+            return await claim(*values, **named)
+
+        await trio.sleep(1)
+        monkeypatch.setattr(runtime.store, "claim", down)
+        await runtime.submit(work.call(), user="ada")
+        await trio.sleep(SWEEP_S / 2)
+        assert times == pytest.approx([1, 2, 3, 4], abs=0.01)
