@@ -107,8 +107,8 @@ WAITING_USERS = (
     "SELECT user FROM users INDEXED BY users_waiting WHERE queued > 0 AND typeof(queued) = 'integer'"
     " ORDER BY served, since LIMIT ?"
 )
-# ?1: the user, ?2: now. Of those of a thread that have not begun the oldest may start: that is asked first,
-# since of nearly all that are held up it is one look into an index, which has a thread's rows by their age.
+# ?1: the user, ?2: now. Whether the thread is held is asked first: a look into an index, while to find the
+# first of a thread is to pass over all of it that is put off. (That one starts next, and then holds it.)
 _IS_DUE = "state = 'queued' AND run_at <= ?2 AND unknown_until IS NULL"
 _FIRST_OF_THREAD = (
     "SELECT ord FROM jobs AS other INDEXED BY jobs_active WHERE other.user = ?1 AND other.thread = due.thread"
@@ -116,6 +116,6 @@ _FIRST_OF_THREAD = (
 )
 STARTS_OF = (
     f"SELECT id FROM jobs AS due INDEXED BY jobs_waiting WHERE user = ?1 AND {_IS_DUE}"
-    f" AND CASE WHEN thread IS NULL THEN 1 WHEN attempt = 0 AND ord <> ({_FIRST_OF_THREAD}) THEN 0"
-    f" ELSE NOT {_THREAD_IS_HELD} END ORDER BY ord LIMIT ?3"
+    f" AND CASE WHEN thread IS NULL THEN 1 WHEN {_THREAD_IS_HELD} THEN 0"
+    f" ELSE attempt > 0 OR ord = ({_FIRST_OF_THREAD}) END ORDER BY ord LIMIT ?3"
 )

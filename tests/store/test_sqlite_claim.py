@@ -13,7 +13,7 @@ from tests.store.support import InlineThread, World, database, harm
 
 pytestmark = pytest.mark.clause("E2")
 
-WAITING = 5_000
+WAITING, FEW = 5_000, 500
 STEPS_PER_ROW_MAX = 40
 """Steps of SQLite's machine for a row that is passed over: a few looks into indexes."""
 
@@ -67,3 +67,18 @@ async def test_a_claim_passes_once_over_what_waits_for_a_busy_thread_however_muc
     claims = await world.store.claim(60)
     assert [job.id for job in claims.started] == [f"free{place}" for place in range(50)]
     assert steps.taken() < STEPS_PER_ROW_MAX * WAITING + 50 * 2_000
+
+
+async def test_places_are_told_by_one_pass_over_what_waits_for_a_busy_thread_however_much_is_put_off(
+    tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    world = World("sqlite", tmp_path, nursery, open_thread=InlineThread)
+    await world.open()
+    await world.start("busy", thread="t")
+    for id, delay_s in (("later", 3600.0), ("due", 0.0)):
+        await world.admit(id, thread="t", delay_s=delay_s, max_queued_per_user=2 * FEW)
+        multiply(world.path, id, FEW)
+    await world.admit("free", thread="u", max_queued_per_user=3 * FEW)
+    steps = Steps(world.store._engine._db)  # type: ignore[attr-defined]
+    assert await world.store.queue_places({"ada"}) == {"ada": (("free", 1),)}
+    assert steps.taken() < STEPS_PER_ROW_MAX * 2 * FEW

@@ -59,9 +59,9 @@ async def test_places_are_read_along_indexes_alone(sqlite: World) -> None:
             STARTS_OF,
             [
                 "SEARCH due USING INDEX jobs_waiting (user=?)",
-                "SEARCH other USING INDEX jobs_active (user=? AND thread=? AND state=? AND attempt=?)",
                 f"{of_thread})",
                 f"{of_thread} AND attempt>?)",
+                "SEARCH other USING INDEX jobs_active (user=? AND thread=? AND state=? AND attempt=?)",
             ],
         ),
     ):
