@@ -16,7 +16,7 @@ from trouper.actors.channel_items import FeedChanges, FeedSnapshot
 from trouper.store.protocol import Changes
 from trouper.store.records import Job, Notification
 
-_ROW_BYTES = 400
+_ROW_BYTES = 500
 """Of a row on the wire, besides its longer texts."""
 
 

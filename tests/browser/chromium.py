@@ -101,6 +101,15 @@ class Page:
         """Pick a job in a new conversation, send it; the job's id."""
         self.click("new-conversation")
         self.until("return !document.getElementById('welcome').hidden")
+        self.send(job, text)
+        job_id: str = self.until(
+            "const o = document.querySelector('[data-testid=message] [data-testid=output][data-job]');"
+            "return o && o.dataset.job"
+        )
+        return job_id
+
+    def send(self, job: str, text: str = "") -> None:
+        """Pick a job in the conversation that is open, and send it."""
         self.script(
             "const p = document.querySelector('[data-testid=job-picker]');"
             "p.value = arguments[0]; p.dispatchEvent(new Event('change', {bubbles: true}));",
@@ -109,11 +118,6 @@ class Page:
         if text:
             self.one("composer").send_keys(text)
         self.click("send")
-        job_id: str = self.until(
-            "const o = document.querySelector('[data-testid=message] [data-testid=output][data-job]');"
-            "return o && o.dataset.job"
-        )
-        return job_id
 
     def state(self, job_id: str) -> str:
         """What the page says of a job."""

@@ -86,6 +86,23 @@ def _question(server: ChatServer, page: Page, phone: Page) -> None:
     phone.until("return !!document.querySelector('[data-testid=said][data-status=heard]')")
     time.sleep(0.5)
     phone.screenshot(str(IMAGES / "told-phone.png"))
+    _waiting(server, page, phone)
+
+
+def _waiting(server: ChatServer, page: Page, phone: Page) -> None:
+    """What was told to a review that asks, and a question behind it, on a phone that has just been opened."""
+    review = page.start("review")
+    page.until("return !!document.querySelector('[data-testid=question]:not([hidden])')")
+    for text in ("skip trio", "shorter, please, and no import times"):
+        page.script("return trouperChat.client.signal(arguments[0], { text: arguments[1] })", review, text)
+    page.send("ask", "how do I open a nursery?")
+    phone.open(server.url + "/" + page.script("return location.hash"))
+    phone.driver.refresh()
+    phone.until("return document.querySelectorAll('[data-testid=said][data-status=accepted]').length === 2")
+    phone.until("return document.querySelectorAll('[data-testid=message]').length === 2")
+    phone.script("document.getElementById('scroll').scrollTop = 0")
+    time.sleep(1)
+    phone.screenshot(str(IMAGES / "waiting-phone.png"))
 
 
 if __name__ == "__main__":

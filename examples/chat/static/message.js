@@ -125,6 +125,7 @@ export class MessageView {
     else if (job.state === "queued" && job.reason === "answered") text = "answered, starts again soon";
     else if (job.state === "queued" && WENT_ON[job.began_after]) text = `goes on soon, after ${WENT_ON[job.began_after]}`;
     setText(this.chip, text);
+    this.chip.dataset.long = String(text.length > 24);
     this.chip.dataset.state = asks(job) ? "asking" : job.state;
     this.stop.hidden = !active(job);
     this.stop.disabled = job.cancel_requested;
