@@ -35,8 +35,8 @@ The files of the domain:
 * ``retry``, ``ended_hook``  how often something is tried; what is done when a job has ended
 * ``job_errors``, ``job_spec``  a job function's declaration and its ways to end
 * ``messages``    messages to a job that runs; ``questions`` what it asks a person
-* ``job_context`` what a job function can do; ``attempt``, ``pace``, ``patience`` (a store that is down),
-  ``job_actor`` run it once
+* ``job_context`` what a job function can do; ``attempt``, ``unsafe_step``, ``pace``, ``patience`` (a store
+  that is down), ``job_actor`` run it once
 * ``outputs``     where the outputs stand that run here or that somebody watches
 * ``feed_pages``  a large piece of the feed, cut to fit messages
 * ``feed``        a user's latest changes, for sessions that are a little behind

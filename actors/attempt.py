@@ -18,6 +18,7 @@ from trouper.actors.messages import Bells, Message
 from trouper.actors.options import JobLimits
 from trouper.actors.pace import Pace
 from trouper.actors.questions import NoAnswer
+from trouper.actors.unsafe_step import UnsafeStep
 from trouper.store.errors import StoreUnavailable
 from trouper.store.output_log import ENTRY_BYTES_MAX, OutputHash, OutputLog
 from trouper.store.protocol import Notify, RefusalReason, Refused, Savepoint, Store
@@ -25,8 +26,6 @@ from trouper.store.questions import Ask
 from trouper.store.records import Entry, Job
 from trouper.store.seams import Seams
 from trouper.store.signals import Heard
-
-_TAKE_BACK_S = 1.0  # for taking back the mark of an unsafe step that did not begin
 
 
 class StopCause(enum.StrEnum):
@@ -82,7 +81,7 @@ class Attempt:
         self.ports = ports
         self.limits = ports.limits
         self.reason: StopCause | None = None
-        self.unsafe: str | None = None
+        self.step = UnsafeStep(self._mark_unsafe, self._release_if_asked)
         self.closed = False
         self.bell = ports.bells.open(job)
         self.heard = job.heard
@@ -140,11 +139,11 @@ class Attempt:
     def stop(self, reason: StopCause) -> None:
         """Record why, unless a reason is recorded, and have the function's scope cancelled.
 
-        A release never falls into an unsafe step: it waits for the step's end.
+        A release never falls into an unsafe step, nor behind one: it waits for the savepoint after it.
         """
         if self.reason is not None or self.closed:
             return
-        if reason is StopCause.RELEASE and self.unsafe is not None:
+        if reason is StopCause.RELEASE and self.step.name is not None:
             self._release_asked = True
             return
         self.reason = reason
@@ -275,6 +274,7 @@ class Attempt:
         request = Savepoint(self.job.id, self.job.fence, entries, saved, self.used_ms(), self.heard)
         await self.persist(lambda: self.ports.store.savepoint(request))
         self.log.savepoint = entries
+        await self.step.saved()
 
     async def next_message(self) -> Message:
         """The next message to the job, as soon as there is one; each is given to one of those who wait.
@@ -298,8 +298,9 @@ class Attempt:
 
         Raises ``NoAnswer``, and ``BadState`` for one question too many.
         """
-        if self.unsafe is not None:
-            raise BadState(f"question {ask.key!r} inside of the unsafe step {self.unsafe!r}: ask before it")
+        if self.step.name is not None:  # the attempt that finds the answer would repeat it
+            remedy = "ask before it" if self.step.under_way else "save before you ask"
+            raise BadState(f"question {ask.key!r} {self.step.place}: {remedy}")
         asked = await self.persist(lambda: self.ports.store.question_of(self.job.id, ask.key))
         if asked.question is not None:
             if asked.question.answer is None:  # it runs again without one: its time was over
@@ -314,28 +315,10 @@ class Attempt:
         await trio.sleep_forever()  # until the stop, which is under way, cancels it
         raise AssertionError("not reached")
 
-    async def begin_unsafe(self, step: str) -> None:
-        """Record that a step begins. From the call on a release waits for its end."""
-        self.unsafe = step
-        try:
-            await self._mark_unsafe(step)
-        except BaseException:
-            # It will not begin. The mark may be there all the same: try to take it back, not for long.
-            with trio.move_on_after(_TAKE_BACK_S, shield=True):
-                await self._mark_unsafe(None)
-            self._unsafe_over()
-            raise
-
-    async def end_unsafe(self) -> None:
-        """Record that the step has ended."""
-        await self._mark_unsafe(None)
-        self._unsafe_over()
-
     async def _mark_unsafe(self, step: str | None) -> None:
         await self.persist(lambda: self.ports.store.unsafe(self.job.id, self.job.fence, step, self.used_ms()))
 
-    def _unsafe_over(self) -> None:
-        self.unsafe = None
+    def _release_if_asked(self) -> None:
         if self._release_asked:
             self.stop(StopCause.RELEASE)
 

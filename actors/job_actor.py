@@ -77,6 +77,9 @@ _BY_CAUSE = {
     ),
 }
 
+_NOT_AGAIN = {EndingKind.CRASHED: EndingKind.FAILED, EndingKind.IDLE: EndingKind.TIMED_OUT}
+"""What ends an attempt that another may follow ends its job when a step must not be repeated."""
+
 
 class JobActor(Actor[JobMessage]):
     """The actor of one attempt. ``job`` is the claimed row, ``spec`` what is registered under its name."""
@@ -152,8 +155,8 @@ class JobActor(Actor[JobMessage]):
             return
         attempt = self._attempt
         ended = "its start" if attempt is None else "its end" if self._ended.is_set() else "its release"
-        if attempt is not None and attempt.unsafe is not None:
-            ended = f"its stop inside of the unsafe step {attempt.unsafe!r}"
+        if attempt is not None and attempt.step.name is not None:
+            ended = f"its stop {attempt.step.place}"
         reason = f"{ended} was not recorded, or that is not known: the next start takes what it finds"
         reason += " running for a process death"
         what = f"attempt {self.job.attempt} of {self.job.name!r}"
@@ -259,7 +262,13 @@ class JobActor(Actor[JobMessage]):
         if reason is StopCause.IDLE:  # which counts as a crash, and is told as one
             seconds = self.job.options.idle_timeout_s
             self._report(ReportKind.CRASH, f"no entry of output came for {seconds:g} s", "")
-        return ending if reason is None else _BY_CAUSE.get(reason)
+        ending = ending if reason is None else _BY_CAUSE.get(reason)
+        final = None if ending is None else _NOT_AGAIN.get(ending.kind)
+        step = self._attempt.step
+        if ending is None or final is None or step.name is None or step.under_way:
+            return ending
+        # How far the step came is known, unlike inside of it: this is an end as any other, but the last one.
+        return attrs.evolve(ending, kind=final, error=f"{ending.error} (not tried again {step.place})")
 
     def _returned(self, value: object) -> Ending:
         limit = self._ports.limits.result_bytes

@@ -205,20 +205,23 @@ class JobContext:
     async def unsafe(self, step: str) -> AsyncIterator[None]:
         """Declare a step that must not be repeated once begun: ``async with ctx.unsafe("charge card")``.
 
-        If the process dies or an exception leaves the block, the step counts as under way, and the job
-        ends ``lost`` naming it instead of being retried. Once the block is left the step is over, and an
-        attempt that goes on from an earlier savepoint comes to it again: so make a savepoint inside, as its
-        last act. Steps do not nest. Raises ``BadState``. A job that is cancelled or out of time inside ends
-        as that, however far the step came.
+        It is safe when there is a savepoint behind it, made as the last act inside of the block, or at any
+        time after it. Until then no attempt follows this one. If the process dies, or stops, before that, or
+        an exception leaves the block, nobody knows how far the step came, and the job ends ``lost``, naming
+        it; if the function raises, or is idle for too long, after the block, it ends ``failed`` or
+        ``timed_out`` without being retried. A job that is cancelled or out of time ends as that, however far
+        the step came. A release waits for the savepoint. Steps do not nest. Raises ``BadState``.
         """
         self._called()
-        if self._attempt.unsafe is not None:
-            raise BadState(f"step {step!r} inside of step {self._attempt.unsafe!r}: unsafe steps do not nest")
+        if self._attempt.step.under_way:
+            raise BadState(
+                f"step {step!r} inside of step {self._attempt.step.name!r}: unsafe steps do not nest"
+            )
         if not 1 <= len(step) <= 100:
             raise BadState(f"unsafe step {step!r:.40} has {len(step)}: legal are 1 to 100 characters")
         to_json(step, "the name of an unsafe step")
-        await self._attempt.begin_unsafe(step)
+        await self._attempt.step.begin(step)
         yield
         # Not in a finally: after an exception nobody knows how far the step came. Not shielded either:
         # a step that ended but could not be recorded counts as under way, which is the safe side.
-        await self._attempt.end_unsafe()
+        await self._attempt.step.end()

@@ -121,7 +121,7 @@ class Job:
     """``interrupt`` or ``rollback``: a later job of its thread asked that this one ends, however."""
     stuck: bool = False
     unsafe: str | None = None
-    """The step declared unsafe that is under way."""
+    """The step declared unsafe that is under way, or over without a savepoint behind it."""
     savepoint: int = 0
     """Entries that the log held when the state was saved; 0 if never."""
     saved: str | None = None

@@ -145,20 +145,6 @@ async def test_the_card_is_charged_once_at_most_wherever_the_job_of_the_guide_cr
     await guide["test_wherever_it_crashes_the_card_is_charged_once_at_most"]()
 
 
-def test_a_step_that_is_saved_after_its_block_is_charged_twice_as_the_guide_warns() -> None:
-    """The crash that the sweep below would find, if the page saved one line further out."""
-    inside = '            done["paid"] = True\n            await ctx.savepoint(done)\n'
-    assert inside in PAGE
-    outside = "        await trio.sleep(1)\n" + inside.replace("            ", "        ")
-    names: dict[str, Any] = {"__name__": "guide"}
-    for block in fenced(PAGE.replace(inside, outside), "python"):
-        exec(block.replace("(job TEXT PRIMARY KEY)", "(job TEXT)"), names)
-    with pytest.raises(
-        Exception, match=r'again: simulate\(scenario, .*"site":"job/order","nth":3,"fault":"Crash"'
-    ):
-        names["test_whatever_await_of_the_job_fails_it_is_completed_and_charged_once"]()
-
-
 @pytest.mark.clause("J5", "J6")
 def test_the_sweep_of_the_guide_finds_nothing_in_its_job(guide: dict[str, Any]) -> None:
     guide["test_whatever_await_of_the_job_fails_it_is_completed_and_charged_once"]()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeVar
 
+import orjson
 import trio
 
 import trouper
@@ -108,3 +109,16 @@ class Feed:
     def _apply(self, state: Snapshot | Changes) -> None:
         self.seq, self.counts = state.seq, state.counts
         self.jobs.update({job.id: job for job in state.jobs})
+
+
+async def waiting(runtime: trouper.Runtime, job_id: str) -> dict[str, Any]:
+    """The open question of a job, once there is one."""
+    for _ in range(1000):
+        job = await runtime.job(job_id)
+        assert job is not None
+        assert not job.state.terminal, job
+        if job.asking is not None:
+            question: dict[str, Any] = orjson.loads(job.asking)
+            return question
+        await trio.sleep(0.02)
+    raise AssertionError("it asked nothing")

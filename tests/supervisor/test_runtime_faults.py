@@ -27,49 +27,6 @@ from trouper.supervisor.refusals import GatewayFailed
 
 
 @pytest.mark.clause("J6")
-async def test_an_unsafe_step_that_was_under_way_is_never_repeated(opened: Open) -> None:
-    charged: list[int] = []
-
-    @trouper.job(retry=trouper.Retry(attempts=5, backoff=trouper.Backoff(base=0)))
-    async def pay(ctx: trouper.JobContext) -> None:
-        async with ctx.unsafe("charge card"):
-            charged.append(ctx.attempt)
-            raise ConnectionError("no answer")
-
-    async with opened(pay) as runtime:
-        job = await runtime.submit(pay.call(), user="ada")
-        ended = await runtime.wait(job.id)
-        assert (ended.state, ended.reason) == (trouper.JobState.LOST, "unsafe:charge card")
-        assert charged == [1]
-
-
-@pytest.mark.clause("J6")
-async def test_an_unsafe_step_that_was_saved_inside_of_its_block_is_not_repeated_after_a_crash_behind_it(
-    opened: Open,
-) -> None:
-    charged: list[int] = []
-
-    @trouper.job(retry=trouper.Retry(attempts=3, backoff=trouper.Backoff(base=0)))
-    async def pay(ctx: trouper.JobContext) -> Any:
-        if ctx.saved is None:
-            async with ctx.unsafe("charge card"):
-                charged.append(ctx.attempt)
-                await ctx.savepoint({"receipt": 7})
-        if ctx.attempt < 3:
-            raise ConnectionError("the mail server is away")
-        return ctx.saved
-
-    async with opened(pay) as runtime:
-        ended = await runtime.wait((await runtime.submit(pay.call(), user="ada")).id)
-        assert (ended.state, ended.attempt, ended.result) == (
-            trouper.JobState.COMPLETED,
-            3,
-            '{"receipt":7}',
-        )
-        assert charged == [1]
-
-
-@pytest.mark.clause("J6")
 async def test_an_attempt_whose_actor_dies_of_a_bug_of_ours_is_finished_as_a_crash(
     opened: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 import trio
 from trio.testing import MockClock
 
 import trouper
-from tests.supervisor.support import Feed, Open, echo, slow_seams
+from tests.supervisor.support import Feed, Open, echo, slow_seams, waiting
 from trouper.actors.attempt import Attempt
 
 pytestmark = pytest.mark.clause("J8")
@@ -38,19 +37,6 @@ async def book(ctx: trouper.JobContext, *, timeout: float | None = None) -> list
     seats = await ctx.ask_user("How many?", schema={"type": "integer", "minimum": 1}, timeout=timeout)
     await ctx.write(f"{flight} {seats}")
     return [flight, seats, ctx.attempt]
-
-
-async def waiting(runtime: trouper.Runtime, job_id: str) -> dict[str, Any]:
-    """The open question of a job, once there is one."""
-    for _ in range(1000):
-        job = await runtime.job(job_id)
-        assert job is not None
-        assert not job.state.terminal, job
-        if job.asking is not None:
-            question: dict[str, Any] = orjson.loads(job.asking)
-            return question
-        await trio.sleep(0.02)
-    raise AssertionError("it asked nothing")
 
 
 async def test_a_job_asks_is_put_away_and_goes_on_with_each_answer(

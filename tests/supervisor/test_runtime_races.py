@@ -101,6 +101,7 @@ async def test_a_release_while_an_unsafe_step_is_being_recorded_waits_for_its_en
             return
         async with ctx.unsafe("charge card"):
             charged.append(ctx.attempt)
+            await ctx.savepoint("charged")
         await trio.sleep_forever()
 
     for pause_ms in range(10, 200, 10):
