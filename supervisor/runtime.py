@@ -16,7 +16,7 @@ import attrs
 from trouper.actors.channel import SubscriberChannel
 from trouper.actors.job_spec import Call, JobSpec
 from trouper.actors.patience import patiently
-from trouper.actors.reports import Report, Reporter, log_report
+from trouper.actors.reports import Report, Reporter, deliver, log_report
 from trouper.store.checks import need_options
 from trouper.store.completions import Completion
 from trouper.store.options import StoreOptions
@@ -354,8 +354,8 @@ class Runtime:
         await run_gateway(self._tree.gateways, spec, lambda: self._tree.stopping)
 
     def report(self, report: Report) -> None:
-        """Hand a report to the runtime's one listener."""
-        self._tree.reporter(report)
+        """Hand a report to the runtime's one listener, whose own failure is logged."""
+        deliver(self._tree.reporter, report)
 
     def statistics(self) -> dict[str, Any]:
         """Counters, and the use of each bound: ``most`` is that of one user, session or job, and ``users``

@@ -19,6 +19,7 @@ from trouper.actors.reports import Report
 from trouper.supervisor.runtime import Runtime, open_runtime
 from trouper.transport.codes import SUBPROTOCOL
 from trouper.transport.gateway import Gateway, serve
+from trouper.transport.http import Request, Response
 from trouper.transport.options import ENTRY_BYTES
 
 WINDOW_BYTES = 256 * 1024
@@ -182,6 +183,29 @@ async def test_nothing_of_a_gateway_is_left_when_its_runtime_ends() -> None:
     assert trio.lowlevel.current_statistics().tasks_living == before
     with pytest.raises(OSError, match="all attempts to connect"):
         await trio.open_tcp_stream("127.0.0.1", gateway.port)
+
+
+@pytest.mark.clause("E1")
+async def test_a_reporter_that_fails_on_a_fault_ends_no_session(caplog: pytest.LogCaptureFixture) -> None:
+    def fault(request: Request) -> Response:
+        raise ValueError("a bug of the page")
+
+    def broken(report: Report) -> None:
+        raise RuntimeError("no terminal")
+
+    async with (
+        open_runtime("memory:", jobs=[count], on_report=broken) as runtime,
+        trio.open_nursery() as nursery,
+    ):
+        serving = partial(serve, runtime, port=0, authenticate=by_token, routes={("GET", "/fault"): fault})
+        gateway: Gateway = await nursery.start(serving)
+        async with session(gateway, hello()) as peer:
+            async with await trio.open_tcp_stream("127.0.0.1", gateway.port) as stream:
+                await stream.send_all(b"GET /fault HTTP/1.1\r\nHost: here\r\n\r\n")
+                assert (await stream.receive_some()).startswith(b"HTTP/1.1 500 ")
+            assert (await peer.ask({"t": "jobs", "id": "c1", "limit": 1}))["ok"] == {"jobs": []}
+            nursery.cancel_scope.cancel()
+    assert "the reporter failed on crash" in caplog.text
 
 
 async def test_sessions_are_told_4001_when_serving_is_cancelled() -> None:
