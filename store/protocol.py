@@ -234,7 +234,8 @@ class Store(LeasedStore, CompletionStore, SignalStore, QuestionStore, QueueStore
     methods work between the two and raise ``StoreUnavailable`` outside of it.
 
     **Cancellation** of a transaction: it is a cancellation point only before it was handed to the
-    engine; after that it is waited for, so that its caller knows the outcome.
+    engine; after that it is waited for, so that its caller knows the outcome, but no longer than the
+    engine waits for its disk (``StoreOptions.answer_s``): what was cancelled may then have been committed.
     """
 
     @property

@@ -79,7 +79,7 @@ class GroupCommit:
         """Raises ``StoreUnavailable``, also when the present commit has not returned for ``answer_s``: of one
         that was in it the outcome is not known then.
 
-        **Cancellation**: withdrawn while it waits for a batch; in one, it is waited for.
+        **Cancellation**: withdrawn while it waits for a batch; in one, it is waited for, so long at most.
         """
         return await self._wait(self._operations, call, site)
 
