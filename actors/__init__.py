@@ -33,6 +33,7 @@ The files of the domain:
 
 * ``options``     every bound of what runs
 * ``retry``, ``ended_hook``  how often something is tried; what is done when a job has ended
+* ``json_text``   the JSON of what an application gives
 * ``job_errors``, ``job_spec``  a job function's declaration and its ways to end
 * ``messages``    messages to a job that runs; ``questions`` what it asks a person
 * ``job_context`` what a job function can do; ``attempt``, ``unsafe_step``, ``pace``, ``patience`` (a store

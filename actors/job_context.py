@@ -11,7 +11,7 @@ import trio
 
 from trouper.actors.attempt import Attempt
 from trouper.actors.job_errors import BadState, OutputRefused
-from trouper.actors.job_spec import JSON_DEPTH_MAX, too_deep
+from trouper.actors.json_text import JSON_DEPTH_MAX, encode_json, too_deep
 from trouper.actors.messages import Message
 from trouper.actors.questions import make_ask
 from trouper.store.output_log import split_text
@@ -20,7 +20,7 @@ from trouper.store.output_log import split_text
 def to_json(value: object, what: str) -> str:
     """JSON text of ``value``. Raises ``BadState`` naming ``what`` if it has none."""
     try:
-        encoded = orjson.dumps(value)
+        encoded = encode_json(value)
     except TypeError as error:
         raise BadState(f"{what} is not JSON: {error}") from None
     if too_deep(orjson.loads(encoded)):
@@ -122,7 +122,7 @@ class JobContext:
         """
         self._called()
         try:
-            encoded = orjson.dumps(data).decode()
+            encoded = encode_json(data).decode()
             name.encode()
         except (TypeError, AttributeError, UnicodeEncodeError) as error:
             raise OutputRefused(f"event {name!r} is not JSON: {error}") from None

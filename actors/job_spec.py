@@ -21,6 +21,7 @@ import orjson
 from cattrs.strategies import configure_union_passthrough
 
 from trouper.actors.ended_hook import EndedFunction, EndedHook, check_hook
+from trouper.actors.json_text import JSON_DEPTH_MAX, encode_json, too_deep
 from trouper.actors.reports import exceptions_only
 from trouper.actors.retry import Backoff as Backoff
 from trouper.actors.retry import Retry as Retry
@@ -33,25 +34,6 @@ P = ParamSpec("P")
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,63}")
 _TERMINAL = tuple(state.value for state in JobState if state.terminal)
-
-
-JSON_DEPTH_MAX = 100
-"""Levels of nesting in arguments and results: encoders, ours and others', give up at a few hundred."""
-
-
-def too_deep(value: object) -> bool:
-    """Whether lists and mappings in ``value`` are nested deeper than ``JSON_DEPTH_MAX``."""
-    level: list[object] = [value]
-    for _ in range(JSON_DEPTH_MAX):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, dict | list | tuple)
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-        if not level:
-            return False
-    return any(isinstance(value, dict | list | tuple) for value in level)
 
 
 class BadArguments(TrouperError):
@@ -199,7 +181,7 @@ class JobSpec(Generic[P, R]):
         if too_deep(arguments):
             raise BadArguments(f"arguments of {self.name!r}: legal are {JSON_DEPTH_MAX} levels of nesting")
         try:
-            encoded = orjson.dumps(_STRICT.unstructure(arguments), option=orjson.OPT_SORT_KEYS)
+            encoded = encode_json(_STRICT.unstructure(arguments), orjson.OPT_SORT_KEYS)
         except (TypeError, ValueError) as error:
             raise BadArguments(f"arguments of {self.name!r} are not JSON: {error}") from None
         self.structure(orjson.loads(encoded))

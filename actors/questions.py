@@ -14,7 +14,8 @@ from typing import Any
 import orjson
 
 from trouper.actors.job_errors import BadState, beyond
-from trouper.actors.job_spec import JSON_DEPTH_MAX, Fail, too_deep
+from trouper.actors.job_spec import Fail
+from trouper.actors.json_text import JSON_DEPTH_MAX, encode_json, too_deep
 from trouper.store.checks import wrong_number
 from trouper.store.questions import Ask
 
@@ -71,11 +72,11 @@ def make_ask(
     if not 1 <= len(key) <= KEY_CHARS_MAX:
         raise BadState(f"question key {key!r:.80} has {len(key)}: legal are 1 to {KEY_CHARS_MAX} characters")
     try:
-        encoded = orjson.dumps(schema)  # in its order: a form shows the properties in it
+        encoded = encode_json(schema)  # in its order: a form shows the properties in it
         size = len(orjson.dumps([key, question])) + len(encoded)
     except TypeError as error:
         raise BadState(f"question {key!r:.80} is not JSON: {error}") from None
-    stored = orjson.loads(encoded)  # what an answer is checked by: here a number that is none is a null
+    stored = orjson.loads(encoded)  # what an answer is checked by
     if too_deep(stored):
         raise BadState(f"schema of question {key!r:.80}: legal are {JSON_DEPTH_MAX} levels of nesting")
     check_schema(stored)

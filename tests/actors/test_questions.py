@@ -92,7 +92,7 @@ LOOPED["items"] = LOOPED
         ({"schema": {"properties": []}}, "schema.properties is list"),
         ({"schema": {"required": "a"}}, "schema.required is 'a': legal is a list of names"),
         ({"schema": {"enum": [object()]}}, "is not JSON"),
-        ({"schema": {"minimum": float("nan")}}, "schema.minimum is None: legal is a number"),
+        ({"schema": {"minimum": float("nan")}}, "is not JSON: NaN and infinities have no JSON"),
         ({"schema": nested(49)}, "schema of question 'Which.': legal are 100 levels of nesting"),
         ({"schema": LOOPED}, "is not JSON: Recursion limit reached"),
         ({"timeout": 0}, "legal are None and seconds above 0"),

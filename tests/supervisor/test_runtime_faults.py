@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -209,6 +210,8 @@ async def test_a_crash_is_not_hidden_by_a_cleanup_that_awaits(opened: Open) -> N
         (lambda ctx: ctx.emit("big", "x" * 20_000), "legal are up to 16384"),
         (lambda ctx: ctx.emit("", 1), "legal are 1 to 100 characters"),
         (lambda ctx: ctx.emit("what", object()), "is not JSON"),
+        (lambda ctx: ctx.emit("what", [1, math.nan]), "is not JSON: NaN and infinities have no JSON"),
+        (lambda ctx: ctx.savepoint({"best": -math.inf}), "is not JSON: NaN and infinities have no JSON"),
         (lambda ctx: ctx.emit(7, 1), "event 7 is not JSON"),
         (lambda ctx: ctx.emit("deep", orjson.loads("[" * 101 + "]" * 101)), "legal are 100 levels"),
         (lambda ctx: ctx.savepoint(object()), "is not JSON"),
