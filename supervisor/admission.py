@@ -46,15 +46,10 @@ def fingerprint(name: str, thread: str | None, arguments: str) -> str:
 
 def check_label(what: str, value: str) -> str:
     """``value`` if it may name a user, a thread or a key. Raises ``BadArguments``."""
-    if not isinstance(value, str):
-        raise BadArguments(f"{what} {value!r:.40} is {type(value).__name__}: legal is text")
+    _need_text(what, value, "text")
     if not 1 <= len(value) <= LABEL_CHARS_MAX:
         legal = f"legal are texts of 1 to {LABEL_CHARS_MAX} characters"
         raise BadArguments(f"{what} {value!r:.40} has {len(value)}: {legal}")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise BadArguments(f"{what} {value!r:.40} has a lone surrogate: legal is valid Unicode") from None
     return value
 
 
@@ -66,13 +61,17 @@ def check_user(value: str) -> str:
 def check_id(value: str) -> str:
     """``value`` if it may be the id of a job. Raises ``BadArguments``: a store knows no job of what is no
     text, so whoever hands over the job itself would be told that it is unknown."""
+    _need_text("job id", value, "text, the job's id")
+    return value
+
+
+def _need_text(what: str, value: object, legal: str) -> None:
     if not isinstance(value, str):
-        raise BadArguments(f"job id {value!r:.40} is {type(value).__name__}: legal is text, the job's id")
+        raise BadArguments(f"{what} {value!r:.40} is {type(value).__name__}: legal is {legal}")
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise BadArguments(f"job id {value!r:.40} has a lone surrogate: legal is valid Unicode") from None
-    return value
+        raise BadArguments(f"{what} {value!r:.40} has a lone surrogate: legal is valid Unicode") from None
 
 
 def check_limit(limit: int) -> int:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from selenium.common.exceptions import WebDriverException
+from selenium.webdriver.remote.webdriver import WebDriver
+from selenium.webdriver.support.ui import WebDriverWait
 
 from tests.browser import chromium
 from tests.browser.chromium import Page
@@ -45,13 +47,12 @@ def url(tmp_path: Path) -> Iterator[str]:
 
 def open_page(page: Page, url: str) -> None:
     """Load it; at first nobody listens yet."""
-    for _ in range(100):
-        try:
-            page.driver.get(url)
-        except chromium.WebDriverException:
-            time.sleep(0.1)
-        else:
-            return
+
+    def loads(driver: WebDriver) -> bool:
+        driver.get(url)
+        return True
+
+    WebDriverWait(page.driver, 30, poll_frequency=0.1, ignored_exceptions=[WebDriverException]).until(loads)
 
 
 @pytest.mark.clause("O2", "J2", "N2")
