@@ -263,12 +263,12 @@ class JobActor(Actor[JobMessage]):
             seconds = self.job.options.idle_timeout_s
             self._report(ReportKind.CRASH, f"no entry of output came for {seconds:g} s", "")
         ending = ending if reason is None else _BY_CAUSE.get(reason)
-        final = None if ending is None else _NOT_AGAIN.get(ending.kind)
         step = self._attempt.step
-        if ending is None or final is None or step.name is None or step.under_way:
+        if ending is None or ending.kind not in _NOT_AGAIN or step.name is None or step.under_way:
             return ending
         # How far the step came is known, unlike inside of it: this is an end as any other, but the last one.
-        return attrs.evolve(ending, kind=final, error=f"{ending.error} (not tried again {step.place})")
+        error = f"{ending.error} (not tried again {step.place})"
+        return attrs.evolve(ending, kind=_NOT_AGAIN[ending.kind], error=error)
 
     def _returned(self, value: object) -> Ending:
         limit = self._ports.limits.result_bytes

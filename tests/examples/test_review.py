@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 import trio
 from trio.testing import MockClock
@@ -14,6 +13,7 @@ import trouper
 from examples.chat.jobs.report import report_job
 from examples.chat.jobs.review import FACTS, QUESTIONS, TIMES, review_job
 from tests.examples.known_environment import KnownEnvironment, files
+from tests.supervisor.support import waiting
 from trouper.store.records import JobState
 from trouper.testing import JobResult, run_job
 
@@ -118,18 +118,6 @@ async def test_a_crash_before_the_answer_asks_no_second_time(crash_at: int, tmp_
     assert transcript.read_bytes() == result.text.encode()
 
 
-async def asking(runtime: trouper.Runtime, job_id: str) -> dict[str, Any]:
-    """The open question of a job, once there is one."""
-    while True:
-        job = await runtime.job(job_id)
-        assert job is not None
-        assert not job.state.terminal, job
-        if job.asking is not None:
-            question: dict[str, Any] = orjson.loads(job.asking)
-            return question
-        await trio.sleep(0.01)
-
-
 def seams() -> trouper.Seams:
     return trouper.Seams(wall=lambda: 1_000_000.0 + trio.current_time())
 
@@ -143,7 +131,7 @@ async def test_while_it_waits_another_job_has_its_place_and_its_form_is_in_its_o
     jobs = [review_job(environment), report_job(environment)]
     async with trouper.open_runtime("memory:", jobs=jobs, options=options, seams=seams()) as runtime:
         waits = await runtime.submit(jobs[0].call(), user="ada")
-        question = await asking(runtime, waits.id)
+        question = await waiting(runtime, waits.id)
         assert list(question["schema"]["properties"]) == ["name", "most", "depth", "summary"]
         assert question["expires_at"] - question["asked_at"] == 900
         other = await runtime.submit(jobs[1].call(), user="ada")
