@@ -47,7 +47,8 @@ class UnsafeStep:
             with trio.move_on_after(TAKE_BACK_S, shield=True):
                 await self._mark(before)
             self.name, self.under_way = before, False
-            self._tell()
+            if before is None:
+                self._safe()
             raise
 
     async def end(self) -> None:
@@ -67,8 +68,4 @@ class UnsafeStep:
     async def _forget(self) -> None:
         await self._mark(None)
         self.name, self.under_way = None, False
-        self._tell()
-
-    def _tell(self) -> None:
-        if self.name is None:
-            self._safe()
+        self._safe()
